@@ -1,0 +1,94 @@
+"""What a sink must offer: say what it would send (pure), send it, take it back.
+
+A sink is found by the entry-point group ``mmcoord.sinks``: the entry point's name is the
+sink's kind, its value a :data:`Build` function. Outside systems are reached through an
+``httpx.Client`` that is handed in, so that a plain function can stand in for the network
+(``httpx.MockTransport``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+import httpx
+
+from mmcoord.records import Outgoing
+
+__all__ = ["Answer", "Build", "Granularity", "Outcome", "Payload", "Sink"]
+
+Payload = dict[str, Any]
+"""JSON-serialisable; stored in the outbox before anything is sent."""
+
+
+class Granularity(StrEnum):
+    """How a sink speaks."""
+
+    TARGET = "target"
+    """One message per target of a plan revision."""
+    PLAN = "plan"
+    """One message per plan revision."""
+
+
+class Outcome(StrEnum):
+    """How a delivery attempt ended; the outbox acts on nothing else."""
+
+    SENT = "sent"
+    """It is there (or was there already)."""
+    RETRY = "retry"
+    """Not there; trying again may help."""
+    REJECTED = "rejected"
+    """Not there; the same payload will never be taken."""
+    UNKNOWN = "unknown"
+    """Nobody can tell; look it up before sending again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A sink's reading of what the service said."""
+
+    outcome: Outcome
+    remote_id: str | None = None
+    """The service's identifier, needed to update or withdraw."""
+    detail: str = ""
+    """For people and the log; holds no secret."""
+    retry_after_s: float | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Sink(Protocol):
+    """One configured destination."""
+
+    name: str
+    is_practice: bool
+    """Only a practice sink takes practice events, and it takes nothing else.
+
+    A production sink refuses practice events; the check is in the deliver stage and holds
+    for every sink, so that no sink can forget it.
+    """
+    granularity: Granularity
+
+    def payload(self, outgoing: Outgoing) -> Payload:
+        """What would be sent. Pure: no network, no clock, same input same output."""
+        ...
+
+    def send(self, payload: Payload, *, key: str) -> Answer:
+        """Publish. Called again with the same ``key`` after RETRY or a crash."""
+        ...
+
+    def lookup(self, payload: Payload, *, key: str) -> Answer | None:
+        """Was ``key`` published before? None: this service cannot tell."""
+        ...
+
+    def withdraw(self, payload: Payload, *, key: str, remote_id: str | None) -> Answer:
+        """Take back what ``send`` published."""
+        ...
+
+
+Build = Callable[[str, Mapping[str, Any], httpx.Client], Sink]
+"""(name, settings of the sink's table in the configuration, client) -> sink.
+
+Raises :class:`mmcoord.errors.ConfigError` naming the key that is wrong.
+"""

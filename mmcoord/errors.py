@@ -1,0 +1,73 @@
+"""Every error that mmcoord raises on purpose, in one tree.
+
+::
+
+    MmcoordError
+    ├── ConfigError          the operator's configuration is wrong; stop and say where
+    ├── BadInput             what was received is wrong; park it in the dead letters, go on
+    │   ├── BadNotice        a notice that cannot be read or contradicts itself
+    │   ├── BadCandidate     a candidate with impossible values
+    │   └── BadPhotometry    a photometric point with impossible values
+    ├── Retryable            the world is at fault for now; try again later
+    ├── Refused              a rule of ours forbids it (a practice event to a production sink)
+    └── UnknownRecord        asked for something that is not in the store
+
+``skymaps.SkyMapError`` stands beside this tree because ``skymaps`` imports nothing of
+ours; the intake stage translates it to :class:`BadNotice`.
+"""
+
+__all__ = [
+    "BadCandidate",
+    "BadInput",
+    "BadNotice",
+    "BadPhotometry",
+    "ConfigError",
+    "MmcoordError",
+    "Refused",
+    "Retryable",
+    "UnknownRecord",
+]
+
+
+class MmcoordError(Exception):
+    """Base of every deliberate error."""
+
+
+class ConfigError(MmcoordError):
+    """The configuration cannot be used; the message names the file and key."""
+
+
+class BadInput(MmcoordError):
+    """Received data that cannot be used.
+
+    ``where`` names the place inside the message (a field, a line), so that the dead
+    letter says what and where.
+    """
+
+    def __init__(self, message: str, *, where: str = "") -> None:
+        super().__init__(f"{where}: {message}" if where else message)
+        self.where = where
+
+
+class BadNotice(BadInput):
+    """A notice that cannot be read."""
+
+
+class BadCandidate(BadInput):
+    """A candidate that cannot be used."""
+
+
+class BadPhotometry(BadInput):
+    """A photometric point that cannot be used."""
+
+
+class Retryable(MmcoordError):
+    """A passing fault outside (network, database lock); the same action may work later."""
+
+
+class Refused(MmcoordError):
+    """A safety rule forbids the action; it is recorded and never retried."""
+
+
+class UnknownRecord(MmcoordError):
+    """No such record."""

@@ -1,0 +1,309 @@
+"""The domain's nouns: what listeners produce, stages exchange and sinks receive.
+
+Conventions, stated once for all of them:
+
+* angles are degrees, ICRS; right ascension in [0, 360), declination in [-90, 90];
+* ``datetime`` values are timezone-aware UTC (alerts are issued in UTC);
+* observation times are ``obs_mjd_tai``: midpoint MJD on the TAI scale, as LSST sends them;
+* distances are luminosity distances in Mpc; false-alarm rates are in Hz;
+* magnitudes are AB; probabilities and credible levels are in [0, 1];
+* ``None`` means "not known", which is never the same as "no" or zero.
+
+Records are frozen: a correction is a new record.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from mmcoord.errors import BadCandidate, BadNotice, BadPhotometry
+
+__all__ = [
+    "Alert",
+    "AlertType",
+    "Candidate",
+    "EventState",
+    "ExternalCoincidence",
+    "Match",
+    "Messenger",
+    "Notice",
+    "Outgoing",
+    "OutgoingKind",
+    "ParsedRecord",
+    "Photometry",
+    "PlanRow",
+]
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+class AlertType(StrEnum):
+    """LVK alert types, in the order in which one supersedes another at equal time."""
+
+    EARLYWARNING = "EARLYWARNING"
+    PRELIMINARY = "PRELIMINARY"
+    INITIAL = "INITIAL"
+    UPDATE = "UPDATE"
+    RETRACTION = "RETRACTION"
+
+    @property
+    def rank(self) -> int:
+        """Position in the sequence; breaks ties of ``time_created`` (1 s precision)."""
+        return list(AlertType).index(self)
+
+
+class Messenger(StrEnum):
+    """Which messenger an event was first seen in."""
+
+    GW = "GW"
+    NEUTRINO = "NEUTRINO"
+    EM = "EM"
+
+
+class EventState(StrEnum):
+    """Where an event stands."""
+
+    ACTIVE = "active"
+    RETRACTED = "retracted"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Raw bytes as received, with the coordinates that make the receipt unique.
+
+    (broker, topic, partition, offset) identify the receipt; the content's identity is
+    decided only after parsing.
+    """
+
+    source: str
+    """Name of the listener (entry point ``mmcoord.listeners``) that reads the payload."""
+    broker: str
+    topic: str
+    partition: int
+    offset: int
+    payload: bytes
+    received_at: datetime
+    """When the bytes reached us, UTC."""
+    sent_at: datetime | None = None
+    """The broker's time stamp, or in a replay the time at which the content was sent, UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalCoincidence:
+    """A coincidence that the notice itself claims (LVK ``external_coinc``)."""
+
+    observatory: str
+    search: str
+    notice_id: str
+    time_difference_s: float | None = None
+    """External minus gravitational-wave time."""
+    far_time_hz: float | None = None
+    far_time_sky_hz: float | None = None
+    skymap_fits: bytes | None = None
+    """The combined map."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One revision of an event.
+
+    Identity is content: (event_id, alert_type, time_created), whatever broker it came by.
+    """
+
+    event_id: str
+    messenger: Messenger
+    alert_type: AlertType
+    time_created: datetime
+    is_practice: bool
+    """Mock, test, drill or practice; never reaches a production sink."""
+    event_time: datetime | None = None
+    significant: bool | None = None
+    far_hz: float | None = None
+    group: str | None = None
+    pipeline: str | None = None
+    search: str | None = None
+    instruments: tuple[str, ...] = ()
+    classification: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
+    properties: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
+    skymap_fits: bytes | None = None
+    """FITS bytes as in the notice (base64 undone), or None when the notice has no map."""
+    external: ExternalCoincidence | None = None
+    urls: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    extra: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    """Fields of the notice that we keep but do not use yet (JSON values)."""
+
+    def __post_init__(self) -> None:
+        if not self.event_id:
+            raise BadNotice("empty event id", where="event_id")
+        for name in ("time_created", "event_time"):
+            value = getattr(self, name)
+            if value is not None and value.tzinfo is None:
+                raise BadNotice("time without a zone", where=name)
+
+    @property
+    def order_key(self) -> tuple[datetime, int]:
+        """Sorts the revisions of one event: time created, then alert type."""
+        return (self.time_created, self.alert_type.rank)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A transient as a survey or broker names it. Photometry comes apart from it.
+
+    Raises
+    ------
+    BadCandidate
+        Position out of range or not finite, or an empty identifier.
+    """
+
+    object_id: str
+    ra_deg: float
+    dec_deg: float
+    source: str
+    """Broker or survey: ``lsst``, ``fink``, ``ztf``, ``file``, ``practice``."""
+    position_error_arcsec: float | None = None
+    redshift: float | None = None
+    redshift_err: float | None = None
+    ebv_mw: float | None = None
+    """Milky Way E(B-V) still to be removed; None: photometry is corrected already."""
+    is_practice: bool = False
+    attributes: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    """Other columns of the packet (JSON values), passed through."""
+
+    def __post_init__(self) -> None:
+        if not self.object_id:
+            raise BadCandidate("empty identifier", where="id")
+        if not 0.0 <= self.ra_deg < 360.0:  # false for NaN too
+            raise BadCandidate(f"{self.ra_deg!r} is not in [0, 360) deg", where="ra")
+        if not -90.0 <= self.dec_deg <= 90.0:
+            raise BadCandidate(f"{self.dec_deg!r} is not in [-90, 90] deg", where="dec")
+        if self.redshift is not None and not (self.redshift > -0.01 and self.redshift < 20):
+            raise BadCandidate(f"{self.redshift!r} is not a redshift", where="redshift")
+
+
+@dataclass(frozen=True, slots=True)
+class Photometry:
+    """One photometric point or upper limit of one object.
+
+    Raises
+    ------
+    BadPhotometry
+        Non-finite time or magnitude, or an error that is not positive.
+    """
+
+    object_id: str
+    obs_mjd_tai: float
+    band: str
+    """Canonical name, ``system:filter``: ``lsst:r``, ``ztf:g``, ``2mass:ks``."""
+    mag_ab: float
+    """Magnitude, or the limit itself when ``is_limit``."""
+    mag_err: float | None
+    """1-sigma error; None for an upper limit."""
+    is_limit: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.object_id:
+            raise BadPhotometry("empty identifier", where="id")
+        if not math.isfinite(self.obs_mjd_tai):
+            raise BadPhotometry(f"time {self.obs_mjd_tai!r} is not finite", where="mjd")
+        if not math.isfinite(self.mag_ab):
+            raise BadPhotometry(f"magnitude {self.mag_ab!r} is not finite", where="mag")
+        if self.is_limit != (self.mag_err is None):
+            raise BadPhotometry("a limit has no error and a detection has one", where="mag_err")
+        if self.mag_err is not None and not (0.0 < self.mag_err < math.inf):
+            raise BadPhotometry(f"error {self.mag_err!r} is not positive", where="mag_err")
+
+
+ParsedRecord = Alert | Candidate | Photometry
+"""What a listener makes of a payload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A candidate against one localization of an event.
+
+    ``credible_level_*`` is the probability inside the smallest region that contains the
+    candidate: 0 at the peak, 1 at the far edge. 3D values are None without distance.
+    """
+
+    event_id: str
+    localization_id: str
+    object_id: str
+    prob_density_sr: float
+    """Probability per steradian at the candidate."""
+    credible_level_2d: float
+    prob_density_mpc3: float | None
+    credible_level_3d: float | None
+    distance_mean_mpc: float | None
+    """Mean of the map's distance posterior along the line of sight."""
+    distance_std_mpc: float | None
+    time_offset_day: float | None
+    """First detection minus event time; None without a detection."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """One line of an event's ranked plan."""
+
+    rank: int
+    object_id: str
+    ra_deg: float
+    dec_deg: float
+    score: float
+    factors: Mapping[str, float | None]
+    """Every factor of the score; None: not known, counted with its stated default."""
+    reasons: Mapping[str, str]
+    """A sentence per factor, for people."""
+    credible_level_2d: float | None
+    credible_level_3d: float | None
+    p_kilonova: float | None
+    run_key: str | None
+    """The inference behind ``p_kilonova``; None when only the screen has looked."""
+    instrument: str | None
+    band: str | None
+    start: datetime | None
+    exposure_s: float | None
+    predicted_mag: float | None
+    distance_mpc: float | None
+    distance_err_mpc: float | None
+
+
+class OutgoingKind(StrEnum):
+    """What a delivery does at the sink."""
+
+    PUBLISH = "publish"
+    WITHDRAW = "withdraw"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What a sink is asked to say: one plan revision of one event, whole or one target.
+
+    A sink turns it into its own payload by a pure function; the payload is stored in the
+    outbox before anything is sent.
+    """
+
+    kind: OutgoingKind
+    event_id: str
+    event_aliases: tuple[str, ...]
+    event_time: datetime | None
+    alert_type: AlertType | None
+    is_practice: bool
+    plan_revision: int
+    rows: tuple[PlanRow, ...]
+    """All rows of the plan for a sink that speaks per plan, one row for one per target."""
+    area_90_deg2: float | None = None
+    distance_mpc: float | None = None
+    distance_std_mpc: float | None = None
+    far_hz: float | None = None
+    classification: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
+    photometry: tuple[Photometry, ...] = ()
+    page_url: str | None = None
+    key: str = ""
+    """Idempotency key: the same key is the same message."""
