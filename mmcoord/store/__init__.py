@@ -1,0 +1,1 @@
+"""The store: tables, transactions, the work queue, the count ledger, the journal."""

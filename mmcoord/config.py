@@ -1,0 +1,261 @@
+"""Settings: one TOML file, the environment over it, secrets only from environment or files.
+
+Every field has a safe default: with no file at all mmcoord runs on an embedded SQLite
+store, listens to nothing outside, and delivers to a folder of its own as a practice sink.
+
+The environment names a field by its path: ``MMCOORD_DATABASE_URL``,
+``MMCOORD_WEB__PORT``. A secret is never a literal in the file: ``password_env = "NAME"`` or
+``password_file = "PATH"`` says where it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmcoord.errors import ConfigError
+
+__all__ = [
+    "InferSettings",
+    "ListenerSettings",
+    "MatchSettings",
+    "PlanSettings",
+    "Settings",
+    "SinkSettings",
+    "WebSettings",
+    "load_settings",
+    "secret",
+]
+
+_SECRET_WORDS = ("password", "token", "secret", "webhook_url")
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """The page and the HTTP API."""
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+
+
+@dataclass(frozen=True, slots=True)
+class MatchSettings:
+    """Which candidates count as matched."""
+
+    max_credible_level: float = 0.99
+    """2D credible level out to which a match is kept."""
+    window_before_day: float = 0.1
+    """A first detection this long before the event is still "at" the event."""
+    window_after_day: float = 14.0
+    """Follow-up window of the kilonova class: later first detections are unrelated."""
+
+
+@dataclass(frozen=True, slots=True)
+class InferSettings:
+    """When and how inference runs."""
+
+    models: str = "all"
+    screen_threshold: float = 0.05
+    """Screen probability from which a full inference is worth its cost."""
+    debounce_s: float = 20.0
+    """Wait for more photometry of the same object before a run."""
+    workers: int = 0
+    """Processes; 0: one per core."""
+    seed: int = 1
+    low_significance: bool = False
+    """Whether events below the significance threshold start inference and plans."""
+    max_attempts: int = 3
+    lease_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSettings:
+    """The ranked plan."""
+
+    debounce_s: float = 1.0
+    max_rows: int = 100
+    post_top: int = 10
+    """How many targets of a plan revision are delivered."""
+    catalogue: str | None = None
+    """TOML file of sites and instruments over the built-in one."""
+    instruments: tuple[str, ...] = ()
+    """Names of the instruments that may be asked; empty: all of the catalogue."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerSettings:
+    """One connection to a broker."""
+
+    transport: str
+    """``gcn``, ``scimma`` or ``kafka``."""
+    source: str
+    """Which listener (entry point ``mmcoord.listeners``) reads the payloads."""
+    topics: tuple[str, ...]
+    group_id: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Connection settings of the transport (``bootstrap_servers``, ``client_id`` ...)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SinkSettings:
+    """One destination."""
+
+    kind: str
+    """Which sink (entry point ``mmcoord.sinks``)."""
+    practice: bool = True
+    """A practice sink takes practice events only; a production sink refuses them."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that an operator may set."""
+
+    data_dir: str = "var"
+    database_url: str = ""
+    """Empty: SQLite in ``data_dir``."""
+    clock: str = "wall"
+    """``wall``, or ``data``: plans are made for the time of the newest data (replays)."""
+    page_url: str = ""
+    """Address of the page as others reach it, for links in messages."""
+    web: WebSettings = field(default_factory=WebSettings)
+    match: MatchSettings = field(default_factory=MatchSettings)
+    infer: InferSettings = field(default_factory=InferSettings)
+    plan: PlanSettings = field(default_factory=PlanSettings)
+    listeners: Mapping[str, ListenerSettings] = field(default_factory=dict)
+    sinks: Mapping[str, SinkSettings] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.clock not in ("wall", "data"):
+            raise ConfigError(f"clock: {self.clock!r} is neither 'wall' nor 'data'")
+
+    @property
+    def url(self) -> str:
+        """The store's URL."""
+        return self.database_url or f"sqlite:///{Path(self.data_dir).absolute() / 'mmcoord.db'}"
+
+
+def load_settings(
+    path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] = os.environ
+) -> Settings:
+    """Settings from a TOML file (optional) with the environment over it.
+
+    Raises
+    ------
+    ConfigError
+        Unreadable file, unknown key, wrong type, or a secret written into the file.
+    """
+    document: dict[str, Any] = {}
+    name = "environment"
+    if path is not None:
+        name = str(path)
+        try:
+            document = tomllib.loads(Path(path).read_text())
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path}: {error}") from error
+    _no_literal_secrets(document, name)
+    _overlay(document, environ)
+    settings = _build(Settings, document, name)
+    assert isinstance(settings, Settings)
+    return settings
+
+
+def secret(
+    options: Mapping[str, Any], key: str, environ: Mapping[str, str] = os.environ
+) -> str | None:
+    """The value of ``key`` from ``{key}_env`` or ``{key}_file``; None where neither is set."""
+    if variable := options.get(f"{key}_env"):
+        if variable not in environ:
+            raise ConfigError(f"{key}_env: environment variable {variable} is not set")
+        return environ[variable]
+    if file := options.get(f"{key}_file"):
+        try:
+            return Path(file).read_text().strip()
+        except OSError as error:
+            raise ConfigError(f"{key}_file: {file}: {error.strerror}") from error
+    return None
+
+
+def _no_literal_secrets(document: Mapping[str, Any], where: str) -> None:
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            _no_literal_secrets(value, f"{where}: {key}")
+        elif key.endswith(_SECRET_WORDS) and isinstance(value, str):
+            raise ConfigError(f"{where}: {key}: a secret does not belong in the file; "
+                              f"use {key}_env or {key}_file")
+
+
+def _overlay(document: dict[str, Any], environ: Mapping[str, str]) -> None:
+    for variable, text in environ.items():
+        if not variable.startswith("MMCOORD_") or variable == "MMCOORD_SHARED":
+            continue
+        *tables, key = variable.removeprefix("MMCOORD_").lower().split("__")
+        target = document
+        for table in tables:
+            target = target.setdefault(table, {})
+        target[key] = text
+
+
+def _build(kind: type[Any], document: Mapping[str, Any], where: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    fields = {item.name for item in dataclasses.fields(kind)}
+    unknown = sorted(set(document) - fields)
+    if unknown:
+        raise ConfigError(
+            f"{where}: unknown key {unknown[0]!r}; known: {', '.join(sorted(fields))}"
+        )
+    values = {
+        key: _convert(hints[key], value, f"{where}: {key}") for key, value in document.items()
+    }
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where}: expected a table")
+        return _build(hint, value, where)
+    origin = typing.get_origin(hint)
+    arguments = typing.get_args(hint)
+    if origin is types.UnionType:
+        return _convert(next(a for a in arguments if a is not type(None)), value, where)
+    if origin is tuple:
+        items = value.split(",") if isinstance(value, str) else value
+        return tuple(_convert(arguments[0], item, where) for item in items)
+    if origin is not None and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where}: expected a table")
+        if dataclasses.is_dataclass(arguments[1]):
+            return {k: _convert(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+        return dict(value)
+    return _scalar(hint, value, where)
+
+
+def _scalar(hint: Any, value: Any, where: str) -> Any:
+    if hint is bool and isinstance(value, str):
+        if value.lower() in ("1", "true", "yes", "on"):
+            return True
+        if value.lower() in ("0", "false", "no", "off"):
+            return False
+    if hint in (int, float) and isinstance(value, str):
+        try:
+            return hint(value)
+        except ValueError:
+            pass
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ConfigError(f"{where}: {value!r} is not a {hint.__name__}")
+    return value

@@ -1,0 +1,144 @@
+"""Opening the store: engines, transactions, the lock that keeps one pipeline per store.
+
+SQLite runs in WAL mode with ``synchronous=FULL``: a committed transaction survives a power
+cut, which the listeners rely on when they acknowledge a message to its broker. A writing
+transaction begins with ``BEGIN IMMEDIATE``, so that two writers queue instead of failing
+half way with "database is locked".
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from sqlalchemy import Engine, event, make_url, text
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import ArgumentError
+from sqlmodel import Session, create_engine
+
+from mmcoord.errors import ConfigError
+
+__all__ = ["Database"]
+
+_PIPELINE_LOCK = 0x6D6D636F  # "mmco": advisory lock id on PostgreSQL
+
+
+class Database:
+    """A store at ``url`` (``sqlite:///path`` or ``postgresql+psycopg://...``).
+
+    Raises
+    ------
+    ConfigError
+        The URL cannot be read, or names a database system that we do not test.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            parsed = make_url(url)
+        except ArgumentError as error:
+            raise ConfigError(f"database url: {error}") from error
+        if parsed.get_backend_name() == "postgresql" and parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        self.url = parsed
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            self._reader = _sqlite_engine(parsed.render_as_string(hide_password=False), "DEFERRED")
+            self._writer = _sqlite_engine(
+                parsed.render_as_string(hide_password=False), "IMMEDIATE"
+            )
+        elif parsed.get_backend_name() == "postgresql":
+            self._writer = self._reader = create_engine(parsed, pool_pre_ping=True, pool_size=10)
+        else:
+            raise ConfigError(
+                f"database url: {parsed.get_backend_name()!r} is not supported; "
+                "use sqlite:///FILE or postgresql://..."
+            )
+
+    def __str__(self) -> str:
+        return self.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that only looks."""
+        with Session(self._reader, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One transaction: committed at the end, rolled back on any exception."""
+        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @property
+    def engine(self) -> Engine:
+        """The engine for migrations."""
+        return self._writer
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._reader.dispose()
+        self._writer.dispose()
+
+    @contextmanager
+    def pipeline_lock(self) -> Iterator[None]:
+        """Hold the right to run the stages on this store.
+
+        Raises
+        ------
+        ConfigError
+            Another process has it.
+        """
+        if self.is_sqlite:
+            with _locked_file(self.url.database):
+                yield
+        else:
+            with self._writer.connect() as connection:
+                _advisory_lock(connection)
+                yield
+
+
+def _sqlite_engine(url: str, begin: str) -> Engine:
+    database = make_url(url).database
+    if not database or database == ":memory:":
+        raise ConfigError("database url: SQLite needs a file (sqlite:///FILE)")
+    Path(database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": 60.0, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(f"BEGIN {begin}")
+
+    return engine
+
+
+@contextmanager
+def _locked_file(database: str | None) -> Iterator[None]:
+    path = Path(f"{database}.lock")
+    handle: IO[str] = path.open("w")
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(f"another mmcoord is running on {database}") from error
+        yield
+    finally:
+        handle.close()
+
+
+def _advisory_lock(connection: Connection) -> None:
+    got = connection.execute(text("SELECT pg_try_advisory_lock(:id)"), {"id": _PIPELINE_LOCK})
+    if not got.scalar():
+        raise ConfigError("another mmcoord is running on this database")
+    connection.commit()

@@ -1,0 +1,213 @@
+"""Work items and the count ledger: the only code that moves either.
+
+A wish is written by :func:`enqueue` in the transaction of what causes it, taken by
+:func:`take`, and ended by :func:`finish` in the transaction of its effects. Every wish is
+counted in the ledger when it is written and when it is served; what is neither served nor
+dead must be pending, or something lost it (:func:`balance` compares).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import case, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from mmcoord.store.tables import LedgerRow, NoticeRow, WorkRow
+
+__all__ = [
+    "INTAKE",
+    "STAGES",
+    "Balance",
+    "Wish",
+    "Work",
+    "balance",
+    "count",
+    "enqueue",
+    "finish",
+    "insert_for",
+    "next_due",
+    "pending",
+    "take",
+]
+
+INTAKE = "intake"
+STAGES = (INTAKE, "match", "infer", "plan")
+
+_work: Any = WorkRow.__table__  # type: ignore[attr-defined]
+_ledger: Any = LedgerRow.__table__  # type: ignore[attr-defined]
+_notice: Any = NoticeRow.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Please look at ``key`` in ``stage``."""
+
+    stage: str
+    key: str
+    cause_id: str
+    priority: int = 1
+    delay_s: float = 0.0
+    """Debounce: wait this long for more wishes for the same key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A wish as taken: serve it, then :func:`finish` with this very object."""
+
+    stage: str
+    key: str
+    requested: int
+    done: int
+    cause_id: str
+    enqueued_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """received = processed + dead + pending, or ``lost`` is not zero."""
+
+    stage: str
+    received: int
+    processed: int
+    dead: int
+    pending: int
+
+    @property
+    def lost(self) -> int:
+        return self.received - self.processed - self.dead - self.pending
+
+
+def insert_for(session: Session, table: Any) -> Any:
+    """The dialect's INSERT, which alone has ON CONFLICT."""
+    bind = session.get_bind()
+    return (postgresql if bind.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+def count(
+    session: Session, stage: str, *, received: int = 0, processed: int = 0, dead: int = 0
+) -> None:
+    """Add to a stage's counts."""
+    statement = insert_for(session, _ledger).values(
+        stage=stage, received=received, processed=processed, dead=dead
+    )
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["stage"],
+            set_={
+                "received": _ledger.c.received + received,
+                "processed": _ledger.c.processed + processed,
+                "dead": _ledger.c.dead + dead,
+            },
+        )
+    )
+
+
+def enqueue(session: Session, wishes: Iterable[Wish], now: datetime) -> None:
+    """Write wishes; a wish for a key that is already pending joins it."""
+    unique: dict[tuple[str, str], Wish] = {}
+    per_stage: dict[str, int] = {}
+    for wish in wishes:
+        unique[(wish.stage, wish.key)] = wish
+    for wish in unique.values():
+        per_stage[wish.stage] = per_stage.get(wish.stage, 0) + 1
+    if not unique:
+        return
+    statement = insert_for(session, _work)
+    new = statement.excluded
+    idle = _work.c.requested == _work.c.done
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["stage", "key"],
+            set_={
+                "requested": _work.c.requested + 1,
+                "not_before": new.not_before,
+                "priority": new.priority,
+                "cause_id": new.cause_id,
+                "enqueued_at": case((idle, new.enqueued_at), else_=_work.c.enqueued_at),
+                "attempts": case((idle, 0), else_=_work.c.attempts),
+            },
+        ),
+        [
+            {
+                "stage": wish.stage,
+                "key": wish.key,
+                "requested": 1,
+                "done": 0,
+                "priority": wish.priority,
+                "not_before": now + timedelta(seconds=wish.delay_s),
+                "enqueued_at": now,
+                "attempts": 0,
+                "cause_id": wish.cause_id,
+            }
+            for wish in unique.values()
+        ],
+    )
+    for stage, number in per_stage.items():
+        count(session, stage, received=number)
+
+
+def take(session: Session, stage: str, now: datetime, limit: int) -> list[Work]:
+    """The most urgent wishes that are due. Nothing is marked: a crash leaves them pending."""
+    rows = session.execute(
+        select(
+            _work.c.key, _work.c.requested, _work.c.done, _work.c.cause_id, _work.c.enqueued_at
+        )
+        .where(
+            _work.c.stage == stage, _work.c.requested > _work.c.done, _work.c.not_before <= now
+        )
+        .order_by(_work.c.priority, _work.c.not_before, _work.c.key)
+        .limit(limit)
+    )
+    return [Work(stage, key, requested, done, cause, at) for key, requested, done, cause, at in rows]
+
+
+def finish(session: Session, works: Sequence[Work], *, dead: bool = False) -> None:
+    """Mark wishes as served, in the transaction of their effects.
+
+    A wish that came in since :func:`take` stays pending, because only what was taken is
+    marked.
+    """
+    for work in works:
+        session.execute(
+            update(_work)
+            .where(_work.c.stage == work.stage, _work.c.key == work.key)
+            .values(done=work.requested)
+        )
+        served = work.requested - work.done
+        count(
+            session, work.stage, processed=0 if dead else served, dead=served if dead else 0
+        )
+
+
+def pending(session: Session, stage: str) -> int:
+    """Number of wishes (or notices, for intake) not yet served."""
+    if stage == INTAKE:
+        query = select(func.count()).select_from(_notice).where(_notice.c.state == "pending")
+    else:
+        query = select(func.coalesce(func.sum(_work.c.requested - _work.c.done), 0)).where(
+            _work.c.stage == stage, _work.c.requested > _work.c.done
+        )
+    return int(session.execute(query).scalar_one())
+
+
+def next_due(session: Session) -> datetime | None:
+    """When the earliest pending wish is due; None when there is none."""
+    query = select(func.min(_work.c.not_before)).where(_work.c.requested > _work.c.done)
+    due: datetime | None = session.execute(query).scalar_one()
+    return due
+
+
+def balance(session: Session) -> list[Balance]:
+    """The ledger of every stage against what is really pending."""
+    rows = {row.stage: row for row in session.execute(select(_ledger))}
+    result = []
+    for stage in STAGES:
+        row = rows.get(stage)
+        counts = (row.received, row.processed, row.dead) if row else (0, 0, 0)
+        result.append(Balance(stage, *counts, pending=pending(session, stage)))
+    return result
