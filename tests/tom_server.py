@@ -1,0 +1,250 @@
+"""A real TOM Toolkit, unmodified, on this machine: for the tests and for trying by hand.
+
+``python -m tests.tom_server --port 8010`` starts one and prints how to reach it.
+
+The TOM lives in an environment of its own under ``.cache/tom`` (``MMCOORD_TOM_CACHE``
+moves it), made once: ``tomtoolkit`` from pip, a project by ``django-admin startproject``
+and ``tom_setup`` with its default answers, and a migrated database with four users. Every
+start copies that database, so nothing that a test does lasts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import queue
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import venv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+__all__ = ["TomServer", "TomUnavailable", "TomUser", "prepare", "running_tom"]
+
+REQUIREMENT = "tomtoolkit>=3.1"
+GROUP = "mmcoord"
+_LAYOUT = "1"  # counts up when a cached seed made by an older version must be made again
+_HERE = Path(__file__).resolve().parent
+
+
+class TomUnavailable(RuntimeError):
+    """No TOM can be had here; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class TomUser:
+    """A user of the test TOM."""
+
+    name: str
+    password: str
+    token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What authenticates this user at the REST interface."""
+        return {"Authorization": f"Token {self.token}"}
+
+
+@dataclass(frozen=True, slots=True)
+class TomServer:
+    """A running TOM. Users: see :func:`_seed_users`."""
+
+    url: str
+    version: str
+    bot: TomUser
+    """Member of the group ``mmcoord``; no special rights."""
+    observer: TomUser
+    """Another member of ``mmcoord``."""
+    outsider: TomUser
+    """Member of no group."""
+    admin: TomUser
+    """Superuser, member of no group."""
+
+    def get(self, path: str, user: TomUser | None = None, **params: str | int) -> httpx.Response:
+        """GET below the TOM's address, as ``user`` (default: the bot)."""
+        headers = (user or self.bot).headers
+        return httpx.get(f"{self.url}{path}", headers=headers, params=params, timeout=60)
+
+
+def cache_folder() -> Path:
+    """Where the TOM's environment and seed are kept between runs."""
+    return Path(os.environ.get("MMCOORD_TOM_CACHE", _HERE.parent / ".cache" / "tom"))
+
+
+def prepare() -> Path:
+    """Make the environment and the seed unless they are there; returns the cache folder.
+
+    Raises
+    ------
+    TomUnavailable
+        A step failed (most likely pip without a network); the message holds its output.
+    """
+    cache = cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    with open(cache / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once make it once
+        ready = cache / "ready"
+        if ready.exists() and ready.read_text() == _LAYOUT:
+            return cache
+        python = cache / "venv" / "bin" / "python"
+        if not python.exists():
+            venv.create(cache / "venv", with_pip=True)
+        _run([python, "-m", "pip", "install", "-q", "--retries", "1", REQUIREMENT], cwd=cache)
+        _make_project(cache, python)
+        ready.write_text(_LAYOUT)
+    return cache
+
+
+@contextlib.contextmanager
+def running_tom(port: int = 0) -> Iterator[TomServer]:
+    """A TOM with a fresh copy of the seed, until the block ends. Port 0: any free one.
+
+    Raises
+    ------
+    TomUnavailable
+        It cannot be made or does not start.
+    """
+    cache = prepare()
+    users = json.loads((cache / "users.json").read_text())
+    with tempfile.TemporaryDirectory(prefix="mmcoord-tom-") as folder:
+        project = Path(folder) / "mytom"
+        shutil.copytree(cache / "mytom", project)
+        with _serving(cache / "venv" / "bin" / "python", project, port) as (url, version):
+            yield TomServer(url, version, **{k: TomUser(**user) for k, user in users.items()})
+
+
+@contextlib.contextmanager
+def _serving(python: Path, project: Path, port: int) -> Iterator[tuple[str, str]]:
+    log = project.parent / "server.log"
+    with open(log, "wb") as errors:
+        process = subprocess.Popen(
+            [python, _HERE / "tom_server_main.py", str(project), str(port)],
+            stdin=subprocess.PIPE,  # the server ends when this pipe closes, however we end
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=_clean_environment(),
+            text=True,
+        )
+        try:
+            with process:
+                assert process.stdout is not None
+                line = _first_line(process, timeout_s=120)
+                if not line:
+                    raise TomUnavailable(f"the TOM did not start:\n{log.read_text()[-3000:]}")
+                answer = json.loads(line)
+                yield f"http://127.0.0.1:{answer['port']}", answer["version"]
+                process.terminate()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _first_line(process: subprocess.Popen[str], timeout_s: float) -> str:
+    """The server's first line of output; empty when it ended or took too long."""
+    lines: queue.Queue[str] = queue.Queue()
+    assert process.stdout is not None
+    threading.Thread(target=lambda: lines.put(process.stdout.readline()), daemon=True).start()
+    try:
+        return lines.get(timeout=timeout_s)
+    except queue.Empty:
+        process.kill()
+        return ""
+
+
+def _make_project(cache: Path, python: Path) -> None:
+    """startproject, tom_setup with its default answers, migrate, users."""
+    shutil.rmtree(cache / "mytom", ignore_errors=True)
+    _run([python, "-m", "django", "startproject", "mytom"], cwd=cache)
+    project = cache / "mytom"
+    settings = project / "mytom" / "settings.py"
+    text = settings.read_text()
+    settings.write_text(text.replace("INSTALLED_APPS = [", "INSTALLED_APPS = ['tom_setup',"))
+    _run([python, "manage.py", "tom_setup"], cwd=project, answers="y\ncustom_code\n1\nn\n")
+    _run([python, "manage.py", "migrate", "-v0"], cwd=project)
+    output = _run(
+        [python, "manage.py", "shell", "-v0", "-c", _seed_users()], cwd=project
+    ).splitlines()[-1]
+    users = {user["name"]: user for user in json.loads(output)}
+    (cache / "users.json").write_text(json.dumps(users))
+
+
+def _seed_users() -> str:
+    """Django code that makes the users and prints them; passwords are new for each seed."""
+    passwords = {n: secrets.token_urlsafe(12) for n in ("bot", "observer", "outsider", "admin")}
+    return (
+        "import json\n"
+        "from django.contrib.auth.models import Group, User\n"
+        "from rest_framework.authtoken.models import Token\n"
+        f"group = Group.objects.create(name={GROUP!r})\n"
+        "out = []\n"
+        f"for name, password in {passwords!r}.items():\n"
+        "    make = User.objects.create_superuser if name == 'admin' else User.objects.create_user\n"
+        "    user = make(name, name + '@tom.invalid', password)\n"
+        "    if name in ('bot', 'observer'):\n"
+        "        user.groups.add(group)\n"
+        "    token = Token.objects.get_or_create(user=user)[0].key\n"
+        "    out.append({'name': name, 'password': password, 'token': token})\n"
+        "print(json.dumps(out))\n"
+    )
+
+
+def _run(command: list[str | Path], *, cwd: Path, answers: str = "") -> str:
+    """Run one step; its output."""
+    try:
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=cwd,
+            input=answers,
+            env=_clean_environment(),
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise TomUnavailable(f"{command[1:4]} took more than 900 s") from None
+    if done.returncode != 0:
+        tail = (done.stdout + done.stderr)[-2000:]
+        raise TomUnavailable(f"{' '.join(map(str, command[1:5]))} failed:\n{tail}")
+    return done.stdout
+
+
+def _clean_environment() -> dict[str, str]:
+    """Ours without what would lead the TOM's Python to our packages or settings."""
+    hidden = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "DJANGO_SETTINGS_MODULE"}
+    return {k: v for k, v in os.environ.items() if k not in hidden}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Start a TOM and keep it until interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m tests.tom_server", description=__doc__)
+    parser.add_argument("--port", type=int, default=8010)
+    port = parser.parse_args(argv).port
+    print(f"preparing a TOM under {cache_folder()} (a minute the first time) ...", flush=True)
+    try:
+        with running_tom(port) as tom:
+            print(f"TOM Toolkit {tom.version} at {tom.url} (everything is lost when it ends)")
+            for user in (tom.bot, tom.observer, tom.outsider, tom.admin):
+                print(f"  {user.name:9} password {user.password}  token {user.token}")
+            print("\n[sinks.tom]\nkind = 'tom'\npractice = true")
+            print(f"url = '{tom.url}'\ntoken = '{tom.bot.token}'", flush=True)
+            with contextlib.suppress(KeyboardInterrupt):
+                threading.Event().wait()
+    except TomUnavailable as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
