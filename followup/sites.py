@@ -206,7 +206,7 @@ def _entries(tables: object, kind: str, file: str) -> _Entries:
 
 def _instrument(table: Mapping[str, Any], sites: Mapping[str, Site], where: str) -> Instrument:
     site = table.get("site")
-    if site not in sites:
+    if not isinstance(site, str) or site not in sites:
         raise ConfigError(f"{where}: site: {site!r} is not a known site")
     bands = table.get("band", [])
     if not isinstance(bands, list) or not all(isinstance(b, dict) for b in bands):
