@@ -1,0 +1,1 @@
+"""Light-curve models: kilonovae, and the contaminants they are told from."""

@@ -1,0 +1,106 @@
+"""What a model is: named parameters with priors, and magnitudes for many samples at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mmcoord.errors import ConfigError
+from mmcoord.inference.passbands import Passbands
+
+__all__ = ["FAINTEST_MAG", "Array", "Magnitudes", "Model", "Parameter"]
+
+Array = npt.NDArray[np.float64]
+
+FAINTEST_MAG = 60.0
+"""Stands for "no light": models return nothing fainter and never infinity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter and its prior on [low, high].
+
+    ``uniform``; ``log_uniform``; or ``normal``: Normal(mean, std) truncated to the range.
+    """
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    prior: Literal["log_uniform", "normal", "uniform"] = "uniform"
+    mean: float = 0.0
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or (self.prior == "log_uniform" and self.low <= 0):
+            raise ConfigError(f"parameter {self.name!r}: bad range [{self.low}, {self.high}]")
+
+    def from_unit(self, u: Array) -> Array:
+        """Inverse cumulative prior: u in [0, 1] -> value."""
+        if self.prior == "uniform":
+            return self.low + u * (self.high - self.low)
+        if self.prior == "log_uniform":
+            return np.asarray(np.exp(np.log(self.low) + u * np.log(self.high / self.low)))
+        from scipy.special import ndtr, ndtri
+
+        below, above = ndtr((np.array([self.low, self.high]) - self.mean) / self.std)
+        return np.asarray(self.mean + self.std * ndtri(below + u * (above - below)))
+
+
+class Magnitudes(Protocol):
+    """A model's one function, vectorised over samples."""
+
+    def __call__(
+        self,
+        theta: Array,
+        distance_mpc: Array,
+        redshift: Array,
+        t_day: Array,
+        band: npt.NDArray[np.int64],
+        bands: Passbands,
+    ) -> Array:
+        """AB magnitudes of n samples at m points.
+
+        Parameters
+        ----------
+        theta : (n, n_parameters)
+            In the order of ``Model.parameters``.
+        distance_mpc, redshift : (n,)
+            Of each sample.
+        t_day : (m,)
+            Observer's days since the event, increasing.
+        band : (m,)
+            Index of each point's band in ``bands``.
+
+        Returns
+        -------
+        (n, m) magnitudes, Milky Way extinction of ``bands`` included; at most FAINTEST_MAG.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Model:
+    """A light-curve model, ready for the sampler, the screen and the planner."""
+
+    name: str
+    version: str
+    reference: str
+    parameters: tuple[Parameter, ...]
+    magnitudes: Magnitudes
+    is_kilonova: bool = False
+    at_event: bool = False
+    """Lies at the event's distance; else it is an unrelated source with a distance of its own
+    (flat in log distance, as a survey limited in magnitude finds it), unless a redshift is
+    known."""
+    derived: Mapping[str, tuple[str, Callable[[Array], Array]]] = field(default_factory=dict)
+    """Name -> (unit, function of theta (n, n_parameters) giving (n,))."""
+
+    def theta(self, u: Array) -> Array:
+        """Parameters from the unit cube: (n, n_parameters) -> (n, n_parameters)."""
+        columns = [p.from_unit(u[:, k]) for k, p in enumerate(self.parameters)]
+        return np.stack(columns, axis=1) if columns else np.empty((len(u), 0))
