@@ -34,7 +34,7 @@ __all__ = [
     "secret",
 ]
 
-_SECRET_WORDS = ("password", "token", "secret", "webhook_url")
+_SECRET_WORDS = ("password", "token", "secret", "webhook")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +190,9 @@ def _no_literal_secrets(document: Mapping[str, Any], where: str) -> None:
         if isinstance(value, Mapping):
             _no_literal_secrets(value, f"{where}: {key}")
         elif key.endswith(_SECRET_WORDS) and isinstance(value, str):
-            raise ConfigError(f"{where}: {key}: a secret does not belong in the file; "
-                              f"use {key}_env or {key}_file")
+            raise ConfigError(
+                f"{where}: {key}: a secret does not belong in the file; use {key}_env or {key}_file"
+            )
 
 
 def _overlay(document: dict[str, Any], environ: Mapping[str, str]) -> None:

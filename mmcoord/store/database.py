@@ -46,9 +46,7 @@ class Database:
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite:
             self._reader = _sqlite_engine(parsed.render_as_string(hide_password=False), "DEFERRED")
-            self._writer = _sqlite_engine(
-                parsed.render_as_string(hide_password=False), "IMMEDIATE"
-            )
+            self._writer = _sqlite_engine(parsed.render_as_string(hide_password=False), "IMMEDIATE")
         elif parsed.get_backend_name() == "postgresql":
             self._writer = self._reader = create_engine(parsed, pool_pre_ping=True, pool_size=10)
         else:

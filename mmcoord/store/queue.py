@@ -154,16 +154,14 @@ def enqueue(session: Session, wishes: Iterable[Wish], now: datetime) -> None:
 def take(session: Session, stage: str, now: datetime, limit: int) -> list[Work]:
     """The most urgent wishes that are due. Nothing is marked: a crash leaves them pending."""
     rows = session.execute(
-        select(
-            _work.c.key, _work.c.requested, _work.c.done, _work.c.cause_id, _work.c.enqueued_at
-        )
-        .where(
-            _work.c.stage == stage, _work.c.requested > _work.c.done, _work.c.not_before <= now
-        )
+        select(_work.c.key, _work.c.requested, _work.c.done, _work.c.cause_id, _work.c.enqueued_at)
+        .where(_work.c.stage == stage, _work.c.requested > _work.c.done, _work.c.not_before <= now)
         .order_by(_work.c.priority, _work.c.not_before, _work.c.key)
         .limit(limit)
     )
-    return [Work(stage, key, requested, done, cause, at) for key, requested, done, cause, at in rows]
+    return [
+        Work(stage, key, requested, done, cause, at) for key, requested, done, cause, at in rows
+    ]
 
 
 def finish(session: Session, works: Sequence[Work], *, dead: bool = False) -> None:
@@ -179,9 +177,7 @@ def finish(session: Session, works: Sequence[Work], *, dead: bool = False) -> No
             .values(done=work.requested)
         )
         served = work.requested - work.done
-        count(
-            session, work.stage, processed=0 if dead else served, dead=served if dead else 0
-        )
+        count(session, work.stage, processed=0 if dead else served, dead=served if dead else 0)
 
 
 def pending(session: Session, stage: str) -> int:

@@ -63,7 +63,8 @@ def _json(default: Any) -> Any:
 
 def _big(*, default: int | None = 0, index: bool = False, nullable: bool = False) -> Any:
     return Field(
-        default=default, sa_column=Column(BigInteger, nullable=nullable, index=index, default=default)
+        default=default,
+        sa_column=Column(BigInteger, nullable=nullable, index=index, default=default),
     )
 
 
@@ -274,7 +275,10 @@ class RunRow(SQLModel, table=True):
     state: str
     """queued, running, done, failed, superseded."""
     job: dict[str, Any] = _json(dict)
-    requests: int = 1
+    coalesced: int = 0
+    """Requests for the same key while it was queued or running."""
+    cached: int = 0
+    """Requests for the same key after it was done."""
     attempts: int = 0
     lease_owner: str | None = None
     lease_until: datetime | None = _when(nullable=True)
@@ -344,6 +348,8 @@ class DeliveryRow(SQLModel, table=True):
     state: str = "pending"
     """pending, sending, sent, failed, refused, unknown, superseded, withdrawn."""
     remote_id: str | None = None
+    withdraws: str | None = None
+    """Key of the delivery that a withdrawal takes back."""
     detail: str = Field(default="", sa_column=Column(Text, nullable=False))
     attempts: int = 0
     created_at: datetime = _when()

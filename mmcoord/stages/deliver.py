@@ -1,0 +1,167 @@
+"""Deliver: the outbox is emptied, each message once.
+
+The intent (``sending``) is committed before a sink is called and its answer after. Where a
+crash falls between the two, the next attempt asks the service first whether the message is
+there; only a service that cannot tell may get a message twice, and its sink says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from followup.sinks.base import Answer, Outcome, Sink
+from mmcoord.records import OutgoingKind
+from mmcoord.stages.context import Context
+from mmcoord.stages.outbox import may_send
+from mmcoord.store import journal
+from mmcoord.store.tables import DeadLetterRow, DeliveryRow
+
+__all__ = ["backoff", "recover", "run"]
+
+_log = logging.getLogger(__name__)
+_STAGE = "deliver"
+_BATCH = 20
+_MAX_ATTEMPTS = 30
+
+
+def backoff(attempts: int) -> timedelta:
+    """2, 4, 8 ... seconds, at most ten minutes."""
+    return timedelta(seconds=min(2.0 ** min(attempts, 12), 600.0))
+
+
+def recover(ctx: Context) -> None:
+    """After a crash: what was being sent may or may not have arrived."""
+    with ctx.database.write() as session:
+        session.execute(
+            update(DeliveryRow)
+            .where(DeliveryRow.state == "sending")  # type: ignore[arg-type]
+            .values(state="unknown", next_attempt_at=ctx.now())
+        )
+
+
+def run(ctx: Context) -> int:
+    """Try the deliveries that are due; returns how many were tried."""
+    now = ctx.now()
+    with ctx.database.read() as session:
+        due = list(
+            session.execute(
+                select(DeliveryRow.id)  # type: ignore[call-overload]
+                .where(
+                    DeliveryRow.state.in_(("pending", "unknown")),  # type: ignore[attr-defined]
+                    DeliveryRow.next_attempt_at <= now,
+                )
+                .order_by(DeliveryRow.id)
+                .limit(_BATCH)
+            ).scalars()
+        )
+    for delivery_id in due:
+        _deliver(ctx, delivery_id)
+    return len(due)
+
+
+def _deliver(ctx: Context, delivery_id: int) -> None:
+    with ctx.database.write() as session:
+        row = session.get(DeliveryRow, delivery_id)
+        if row is None or row.state not in ("pending", "unknown"):
+            return  # superseded since
+        sink = ctx.sinks.get(row.sink)
+        if sink is None:
+            _end(session, row, "failed", f"no sink {row.sink!r} is configured any more", ctx.now())
+            return
+        if not may_send(sink, is_practice=row.is_practice):
+            _end(session, row, "refused", "practice and real do not mix", ctx.now())
+            return
+        ask_first = row.attempts > 0 or row.state == "unknown"
+        row.state = "sending"
+        row.attempts += 1
+    answer = _act(sink, row, ask_first=ask_first)
+    with ctx.database.write() as session:
+        fresh = session.get(DeliveryRow, delivery_id)
+        assert fresh is not None
+        _record(session, fresh, answer, ctx.now())
+
+
+def _act(sink: Sink, row: DeliveryRow, *, ask_first: bool) -> Answer:
+    try:
+        if row.kind == OutgoingKind.WITHDRAW.value:
+            return sink.withdraw(row.payload, key=row.withdraws or row.key, remote_id=row.remote_id)
+        if ask_first:
+            found = sink.lookup(row.payload, key=row.key)
+            if found is not None and found.outcome in (Outcome.SENT, Outcome.UNKNOWN):
+                return found
+        return sink.send(row.payload, key=row.key)
+    except Exception as error:
+        # A sink's own fault must not stop the others; it is kept with the delivery.
+        _log.exception("sink %s", row.sink)
+        return Answer(Outcome.UNKNOWN, detail=f"fault in sink: {type(error).__name__}: {error}")
+
+
+def _record(session: Session, row: DeliveryRow, answer: Answer, now: datetime) -> None:
+    row.remote_id = answer.remote_id or row.remote_id
+    row.detail = answer.detail
+    if answer.outcome is Outcome.SENT:
+        _end(session, row, "sent", answer.detail, now)
+        if row.kind == OutgoingKind.WITHDRAW.value:
+            _mark_withdrawn(session, row, now)
+    elif answer.outcome is Outcome.REJECTED or row.attempts >= _MAX_ATTEMPTS:
+        _end(session, row, "failed", answer.detail, now)
+    else:
+        row.state = "unknown" if answer.outcome is Outcome.UNKNOWN else "pending"
+        wait = backoff(row.attempts)
+        if answer.retry_after_s is not None:
+            wait = max(wait, timedelta(seconds=answer.retry_after_s))
+        row.next_attempt_at = now + wait
+
+
+def _end(session: Session, row: DeliveryRow, state: str, detail: str, now: datetime) -> None:
+    row.state = state
+    row.detail = detail
+    row.finished_at = now
+    what = "withdrawn" if row.kind == OutgoingKind.WITHDRAW.value and state == "sent" else state
+    journal.write(
+        session,
+        [
+            journal.Entry(
+                _STAGE,
+                what,
+                f"{row.target or 'plan'} revision {row.plan_revision} to {row.sink}: {what}"
+                + (f" ({detail})" if detail else ""),
+                row.cause_id,
+                event_id=row.event_id,
+                object_id=row.target or None,
+                latency_s=(now - row.created_at).total_seconds(),
+            )
+        ],
+        now,
+    )
+    if state == "failed":
+        session.add(
+            DeadLetterRow(
+                stage=_STAGE,
+                reason=f"delivery {row.key} to {row.sink}: {detail}",
+                at=now,
+                cause_id=row.cause_id,
+            )
+        )
+
+
+def _mark_withdrawn(session: Session, row: DeliveryRow, now: datetime) -> None:
+    """The publications that this withdrawal took back, by target and, where known, remote id."""
+    query = (
+        update(DeliveryRow)
+        .where(
+            DeliveryRow.sink == row.sink,  # type: ignore[arg-type]
+            DeliveryRow.event_id == row.event_id,  # type: ignore[arg-type]
+            DeliveryRow.target == row.target,  # type: ignore[arg-type]
+            DeliveryRow.kind == OutgoingKind.PUBLISH.value,  # type: ignore[arg-type]
+            DeliveryRow.state.in_(("sent", "sending", "unknown")),  # type: ignore[attr-defined]
+        )
+        .values(state="withdrawn", finished_at=now)
+    )
+    if row.target and row.remote_id is not None:
+        query = query.where(DeliveryRow.remote_id == row.remote_id)  # type: ignore[arg-type]
+    session.execute(query)

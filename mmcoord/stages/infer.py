@@ -1,0 +1,449 @@
+"""Infer: each (event, object, data set) once, whoever asks and however often.
+
+A wish is answered by a quick screen; what survives it becomes a ``run`` row whose key is a
+hash of every input. An equal request finds the row and joins it. Runs are executed by an
+:class:`~mmcoord.stages.executor.Executor`; a run that a crash interrupted is found
+``running`` at the next start and queued again.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from mmcoord.errors import BadInput, ConfigError
+from mmcoord.inference.job import (
+    DistancePrior,
+    Job,
+    Result,
+    detected_before,
+    run_key,
+)
+from mmcoord.inference.job import (
+    select as select_points,
+)
+from mmcoord.inference.screening import ScreenRequest, ScreenResult, screen_many
+from mmcoord.records import EventState, Photometry
+from mmcoord.stages.context import Context
+from mmcoord.stages.executor import Executor
+from mmcoord.stages.jobs import job_from_json, job_to_json
+from mmcoord.stages.keys import split_pair_key
+from mmcoord.store import journal, queue
+from mmcoord.store.queue import Wish, Work
+from mmcoord.store.reading import photometry_of
+from mmcoord.store.tables import (
+    CandidateRow,
+    DeadLetterRow,
+    EventRow,
+    MatchRow,
+    RunRow,
+    ScreeningRow,
+)
+from mmcoord.timescales import mjd_tai
+
+__all__ = ["InferStage", "Pair", "Verdict", "decide"]
+
+_log = logging.getLogger(__name__)
+_STAGE = "infer"
+_BATCH = 200
+_run: Any = RunRow.__table__  # type: ignore[attr-defined]
+_screening: Any = ScreeningRow.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A candidate as a possible counterpart, with what is needed to judge it."""
+
+    event: EventRow
+    match: MatchRow
+    candidate: CandidateRow
+    photometry: tuple[Photometry, ...]
+
+    @property
+    def t0_mjd_tai(self) -> float:
+        assert self.event.event_time is not None
+        return mjd_tai(self.event.event_time)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the screen leads to; ``job`` is None when a full inference is not worth it."""
+
+    reason: str
+    p_kilonova: float
+    detected_before_event: bool | None
+    job: Job | None
+    key: str | None
+
+
+def decide(
+    pair: Pair, screened: ScreenResult, *, threshold: float, models: str, seed: int
+) -> Verdict:
+    """From a screen to a job, or not. Pure."""
+    points = select_points(pair.photometry, pair.t0_mjd_tai)
+    early = detected_before(pair.photometry, pair.t0_mjd_tai) if pair.photometry else None
+    seen_before = None if not pair.photometry else early is not None
+    if screened.p_kilonova < threshold or not any(not p.is_limit for p in points):
+        return Verdict(screened.reason, screened.p_kilonova, seen_before, None, None)
+    job = Job(
+        photometry=points,
+        t0_mjd_tai=pair.t0_mjd_tai,
+        distance=distance_prior(pair),
+        redshift=pair.candidate.redshift,
+        ebv_mw=pair.candidate.ebv_mw,
+        models=tuple(models.split(",")),
+        seed=seed,
+    )
+    return Verdict(screened.reason, screened.p_kilonova, seen_before, job, run_key(job))
+
+
+def distance_prior(pair: Pair) -> DistancePrior:
+    """A redshift of its own before the map's line of sight before nothing."""
+    redshift = pair.candidate.redshift
+    if redshift is not None and redshift > 0:
+        return DistancePrior.from_redshift(redshift, pair.candidate.redshift_err)
+    mean, std = pair.match.distance_mean_mpc, pair.match.distance_std_mpc
+    if mean is not None and std is not None and mean > 0 and std > 0:
+        return DistancePrior("gaussian", mean, std)
+    return DistancePrior.unknown()
+
+
+class InferStage:
+    """Screens, queues and supervises runs. Its memory holds only the running futures."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._owner = uuid.uuid4().hex
+        self._running: dict[str, Future[Result]] = {}
+
+    def recover(self, ctx: Context) -> None:
+        """Queue again what a dead process left running. Needs the pipeline lock."""
+        with ctx.database.write() as session:
+            session.execute(
+                update(_run)
+                .where(_run.c.state == "running")
+                .values(state="queued", lease_owner=None, lease_until=None)
+            )
+
+    def run(self, ctx: Context) -> int:
+        """Collect what is done, serve wishes, start what fits; returns how much moved."""
+        return self._collect(ctx) + _serve(ctx) + self._dispatch(ctx)
+
+    @property
+    def busy(self) -> bool:
+        """Whether runs are under way."""
+        return bool(self._running)
+
+    def close(self) -> None:
+        """Abandon what is running; it stays ``running`` in the store and is recovered."""
+        self._executor.close()
+        self._running.clear()
+
+    # -- execution ---------------------------------------------------------------------
+
+    def _dispatch(self, ctx: Context) -> int:
+        free = self._executor.capacity - len(self._running)
+        if free <= 0:
+            return 0
+        now = ctx.now()
+        with ctx.database.write() as session:
+            rows = list(
+                session.execute(
+                    select(RunRow)
+                    .where(RunRow.state == "queued")  # type: ignore[arg-type]
+                    .order_by(RunRow.priority.desc(), RunRow.run_key)  # type: ignore[attr-defined]
+                    .limit(free)
+                ).scalars()
+            )
+            for row in rows:
+                row.state = "running"
+                row.attempts += 1
+                row.started_at = now
+                row.lease_owner = self._owner
+                row.lease_until = now + timedelta(seconds=ctx.settings.infer.lease_s)
+        for row in rows:
+            self._running[row.run_key] = self._executor.submit(job_from_json(row.job))
+        return len(rows)
+
+    def _collect(self, ctx: Context) -> int:
+        finished = [key for key, future in self._running.items() if future.done()]
+        for key in finished:
+            future = self._running.pop(key)
+            error = future.exception()
+            with ctx.database.write() as session:
+                row = session.get(RunRow, key)
+                assert row is not None
+                if error is None:
+                    _complete(session, row, future.result(), ctx)
+                else:
+                    _fail(session, row, error, ctx)
+        return len(finished)
+
+
+def _complete(session: Session, row: RunRow, result: Result, ctx: Context) -> None:
+    now = ctx.now()
+    row.state = "done"
+    row.finished_at = now
+    row.lease_owner = row.lease_until = None
+    row.summary = result.summary
+    row.light_curve = dict(result.light_curve)
+    row.samples = result.samples
+    queue.enqueue(
+        session,
+        [Wish("plan", row.event_id, row.cause_id, delay_s=ctx.settings.plan.debounce_s)],
+        now,
+    )
+    journal.write(
+        session,
+        [
+            journal.Entry(
+                _STAGE,
+                "inferred",
+                _say(row),
+                row.cause_id,
+                event_id=row.event_id,
+                object_id=row.object_id,
+                latency_s=(now - row.created_at).total_seconds(),
+            )
+        ],
+        now,
+    )
+
+
+def _say(row: RunRow) -> str:
+    p = row.summary.get("p_kilonova")
+    mass = row.summary.get("derived", {}).get("ejecta_mass_total_msun", {}).get("median")
+    parts = [
+        f"P(kilonova) {p:.3g}" if p is not None else "no class comparison",
+        f"ejecta {mass:.3f} Msun" if mass is not None else "",
+        f"model {row.summary.get('model')}",
+        "converged" if row.summary.get("converged") else "not converged",
+    ]
+    return f"{row.object_id}: " + ", ".join(part for part in parts if part)
+
+
+def _fail(session: Session, row: RunRow, error: BaseException, ctx: Context) -> None:
+    """A refusal of the data is final; a lost worker is tried again a few times."""
+    now = ctx.now()
+    row.error = f"{type(error).__name__}: {error}"
+    row.lease_owner = row.lease_until = None
+    permanent = isinstance(error, BadInput | ConfigError)
+    if not permanent and row.attempts < ctx.settings.infer.max_attempts:
+        row.state = "queued"
+        _log.warning("run %s: attempt %d: %s", row.run_key[:12], row.attempts, row.error)
+        return
+    row.state = "failed"
+    row.finished_at = now
+    session.add(
+        DeadLetterRow(
+            stage=_STAGE,
+            reason=f"inference of {row.object_id} for {row.event_id}: {row.error}",
+            at=now,
+            cause_id=row.cause_id,
+        )
+    )
+    journal.write(
+        session,
+        [
+            journal.Entry(
+                _STAGE,
+                "failed",
+                f"{row.object_id}: inference failed: {row.error}",
+                row.cause_id,
+                event_id=row.event_id,
+                object_id=row.object_id,
+            )
+        ],
+        now,
+    )
+
+
+# -- wishes ------------------------------------------------------------------------------
+
+
+def _serve(ctx: Context) -> int:
+    now = ctx.now()
+    with ctx.database.read() as session:
+        works = queue.take(session, _STAGE, now, _BATCH)
+        if not works:
+            return 0
+        pairs = _pairs(session, works)
+    settings = ctx.settings.infer
+    screened = screen_many(
+        ScreenRequest(
+            pair.photometry,
+            pair.t0_mjd_tai,
+            pair.match.distance_mean_mpc,
+            pair.match.distance_std_mpc,
+        )
+        for pair in pairs.values()
+    )
+    verdicts = {
+        key: decide(
+            pair,
+            result,
+            threshold=settings.screen_threshold,
+            models=settings.models,
+            seed=settings.seed,
+        )
+        for (key, pair), result in zip(pairs.items(), screened, strict=True)
+    }
+    with ctx.database.write() as session:
+        causes = {work.key: work.cause_id for work in works}
+        for key, verdict in verdicts.items():
+            if verdict.job is not None:
+                _request_run(session, pairs[key], verdict, causes[key], now)
+        _store_screenings(session, pairs, verdicts, causes, now)
+        events = {pair.event.event_id: causes[key] for key, pair in pairs.items()}
+        queue.enqueue(
+            session,
+            [
+                Wish("plan", event_id, cause, delay_s=ctx.settings.plan.debounce_s)
+                for event_id, cause in events.items()
+            ],
+            now,
+        )
+        queue.finish(session, works)
+        journal.write(session, _screen_entries(pairs, verdicts, works, ctx.now()), ctx.now())
+    return len(works)
+
+
+def _pairs(session: Session, works: Sequence[Work]) -> dict[str, Pair]:
+    """The pairs that still exist: event active and timed, candidate matched to its map."""
+    wanted = {work.key: split_pair_key(work.key) for work in works}
+    events = {
+        event.event_id: event
+        for event in session.execute(
+            select(EventRow).where(
+                EventRow.event_id.in_({event_id for event_id, _ in wanted.values()}),  # type: ignore[attr-defined]
+                EventRow.state == EventState.ACTIVE.value,  # type: ignore[arg-type]
+                EventRow.event_time.is_not(None),  # type: ignore[union-attr]
+            )
+        ).scalars()
+    }
+    objects = {object_id for _, object_id in wanted.values()}
+    candidates = {
+        row.object_id: row
+        for row in session.execute(
+            select(CandidateRow).where(CandidateRow.object_id.in_(objects))  # type: ignore[attr-defined]
+        ).scalars()
+    }
+    matches = {
+        (row.event_id, row.localization_id, row.object_id): row
+        for row in session.execute(
+            select(MatchRow).where(MatchRow.object_id.in_(objects))  # type: ignore[attr-defined]
+        ).scalars()
+    }
+    photometry = photometry_of(session, objects)
+    pairs = {}
+    for key, (event_id, object_id) in wanted.items():
+        event, candidate = events.get(event_id), candidates.get(object_id)
+        if event is None or candidate is None:
+            continue
+        match = matches.get((event_id, event.localization_id or "", object_id))
+        if match is not None:
+            pairs[key] = Pair(event, match, candidate, photometry.get(object_id, ()))
+    return pairs
+
+
+def _request_run(
+    session: Session, pair: Pair, verdict: Verdict, cause_id: str, now: datetime
+) -> None:
+    assert verdict.job is not None
+    known = session.get(RunRow, verdict.key)
+    if known is not None:
+        if known.state in ("queued", "running"):
+            known.coalesced += 1
+        elif known.state == "superseded":
+            known.state = "queued"
+        else:
+            known.cached += 1
+        return
+    # Older data of the same pair that nobody has begun to look at: the new run replaces it.
+    session.execute(
+        update(_run)
+        .where(
+            _run.c.event_id == pair.event.event_id,
+            _run.c.object_id == pair.candidate.object_id,
+            _run.c.state == "queued",
+        )
+        .values(state="superseded", finished_at=now)
+    )
+    session.add(
+        RunRow(
+            run_key=verdict.key or "",
+            event_id=pair.event.event_id,
+            object_id=pair.candidate.object_id,
+            state="queued",
+            job=job_to_json(verdict.job),
+            priority=verdict.p_kilonova * (1.0 - pair.match.credible_level_2d),
+            created_at=now,
+            cause_id=cause_id,
+        )
+    )
+
+
+def _store_screenings(
+    session: Session,
+    pairs: Mapping[str, Pair],
+    verdicts: Mapping[str, Verdict],
+    causes: Mapping[str, str],
+    now: datetime,
+) -> None:
+    rows = [
+        {
+            "event_id": pair.event.event_id,
+            "object_id": pair.candidate.object_id,
+            "p_kilonova": verdicts[key].p_kilonova,
+            "reason": verdicts[key].reason,
+            "detected_before_event": verdicts[key].detected_before_event,
+            "n_points": len(pair.photometry),
+            "run_key": verdicts[key].key,
+            "screened_at": now,
+            "cause_id": causes[key],
+        }
+        for key, pair in pairs.items()
+    ]
+    if not rows:
+        return
+    statement = queue.insert_for(session, _screening).values(rows)
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["event_id", "object_id"],
+            set_={n: statement.excluded[n] for n in rows[0] if n not in ("event_id", "object_id")},
+        )
+    )
+
+
+def _screen_entries(
+    pairs: Mapping[str, Pair],
+    verdicts: Mapping[str, Verdict],
+    works: Sequence[Work],
+    now: datetime,
+) -> list[journal.Entry]:
+    looked: dict[str, int] = defaultdict(int)
+    kept: dict[str, int] = defaultdict(int)
+    for key, pair in pairs.items():
+        looked[pair.event.event_id] += 1
+        kept[pair.event.event_id] += verdicts[key].job is not None
+    waited = max((now - work.enqueued_at).total_seconds() for work in works)
+    return [
+        journal.Entry(
+            "screen",
+            "screened",
+            f"{number} candidates screened, {kept[event_id]} worth a full inference",
+            works[0].cause_id,
+            event_id=event_id,
+            latency_s=max(waited, 0.0),
+        )
+        for event_id, number in sorted(looked.items())
+    ]

@@ -1,0 +1,421 @@
+"""Intake: raw bytes become records.
+
+``receive`` writes what a listener hands over, before anything is parsed; ``run`` reads what
+is pending, batch by batch. Reading is pure (:func:`read`, :func:`fold`); writing puts the
+records, the notice's new state, the wishes for the next stage and the counts into one
+transaction, so that a crash leaves a notice either untouched or done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from listeners.base import Source
+from mmcoord.errors import BadInput
+from mmcoord.records import Alert, AlertType, Candidate, EventState, Notice, ParsedRecord
+from mmcoord.stages import localize
+from mmcoord.stages.context import Context
+from mmcoord.stages.keys import event_key, object_key
+from mmcoord.store import journal, queue
+from mmcoord.store.ingest import store_candidates, store_photometry
+from mmcoord.store.queue import INTAKE, Wish
+from mmcoord.store.tables import (
+    AlertRow,
+    DeadLetterRow,
+    EventRow,
+    LocalizationRow,
+    NoticeRow,
+)
+
+__all__ = ["Folded", "Readout", "fold", "read", "receive", "run"]
+
+_BATCH = 500
+_ALERT, _REST = 0, 1
+
+
+# -- the inbox ---------------------------------------------------------------------------
+
+
+def receive(ctx: Context, notices: Sequence[Notice]) -> int:
+    """Write raw notices durably; returns how many were new.
+
+    Called by listeners, which acknowledge to the broker only after it has returned. A
+    notice whose coordinates are known already is a redelivery and is dropped here.
+    """
+    rows = [_inbox_row(notice) for notice in notices]
+    if not rows:
+        return 0
+    with ctx.database.write() as session:
+        statement = (
+            queue.insert_for(session, NoticeRow.__table__)  # type: ignore[attr-defined]
+            .values(rows)
+            .on_conflict_do_nothing()
+            .returning(NoticeRow.__table__.c.id)  # type: ignore[attr-defined]
+        )
+        new = len(session.execute(statement).all())
+        queue.count(session, INTAKE, received=new)
+    return new
+
+
+def _inbox_row(notice: Notice) -> dict[str, Any]:
+    return {
+        "source": notice.source,
+        "broker": notice.broker,
+        "topic": notice.topic,
+        "partition": notice.partition,
+        "offset": notice.offset,
+        "payload": notice.payload,
+        "sha256": hashlib.sha256(notice.payload).hexdigest(),
+        "priority": _REST if notice.source.startswith("table_") else _ALERT,
+        "received_at": notice.received_at,
+        "sent_at": notice.sent_at,
+        "state": "pending",
+    }
+
+
+# -- reading, pure -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """What one payload turned into. ``error`` does not exclude ``records``: an alert whose
+    map is broken is kept without a map, and its notice goes to the dead letters."""
+
+    notice_id: int
+    cause_id: str
+    sent_at: datetime | None
+    received_at: datetime
+    records: tuple[ParsedRecord, ...] = ()
+    localization: localize.Localization | None = None
+    combined: localize.Localization | None = None
+    error: str | None = None
+
+
+def read(row: NoticeRow, sources: Mapping[str, Source]) -> Readout:
+    """Parse one notice and load its maps. Never raises: what cannot be read says why."""
+    assert row.id is not None
+    base = Readout(row.id, f"notice:{row.id}", row.sent_at, row.received_at)
+    source = sources.get(row.source)
+    if source is None:
+        return replace(base, error=f"no listener named {row.source!r} is installed")
+    try:
+        records = tuple(source.parse(row.payload))
+    except BadInput as error:
+        return replace(base, error=str(error))
+    except Exception as error:
+        # A parser's own fault must not stop the stream: the one place that catches all.
+        return replace(
+            base, error=f"fault in listener {row.source!r}: {type(error).__name__}: {error}"
+        )
+    alert = next((record for record in records if isinstance(record, Alert)), None)
+    if alert is None:
+        return replace(base, records=records)
+    errors = []
+    maps: list[localize.Localization | None] = []
+    external = alert.external.skymap_fits if alert.external else None
+    for fits, where in ((alert.skymap_fits, "skymap"), (external, "combined skymap")):
+        try:
+            maps.append(localize.load(fits, where=where) if fits is not None else None)
+        except BadInput as error:
+            maps.append(None)
+            errors.append(str(error))
+    return _with(
+        base,
+        records=records,
+        localization=maps[0],
+        combined=maps[1],
+        error="; ".join(errors) or None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """An event as its alerts say, whatever order they came in."""
+
+    current: AlertRow
+    state: EventState
+    localization_id: str | None
+
+
+def fold(alerts: Sequence[AlertRow]) -> Folded:
+    """Summarise an event from all its alerts; the order of ``alerts`` does not matter.
+
+    Current is the newest by (time created, alert type). A retraction, whenever it arrives
+    and even before its event, retracts; only an operator reopens. The localization is that
+    of the newest alert that has one.
+    """
+    ordered = sorted(alerts, key=lambda row: (row.time_created, AlertType(row.alert_type).rank))
+    standing = [row for row in ordered if row.alert_type != AlertType.RETRACTION]
+    retracted = len(standing) < len(ordered)
+    maps = [row.localization_id for row in standing if row.localization_id]
+    return Folded(
+        current=standing[-1] if standing else ordered[-1],
+        state=EventState.RETRACTED if retracted else EventState.ACTIVE,
+        localization_id=maps[-1] if maps else None,
+    )
+
+
+# -- the stage ---------------------------------------------------------------------------
+
+
+def run(ctx: Context) -> int:
+    """Read one batch of pending notices; returns how many were dealt with."""
+    with ctx.database.read() as session:
+        rows = list(
+            session.execute(
+                select(NoticeRow)
+                .where(NoticeRow.state == "pending")  # type: ignore[arg-type]
+                .order_by(NoticeRow.priority, NoticeRow.id)  # type: ignore[arg-type]
+                .limit(_BATCH)
+            ).scalars()
+        )
+    readouts = [read(row, ctx.sources) for row in rows]
+    if readouts:
+        with ctx.database.write() as session:
+            _write(session, readouts, ctx.now())
+    return len(readouts)
+
+
+def _write(session: Session, readouts: Sequence[Readout], now: datetime) -> None:
+    entries: list[journal.Entry] = []
+    wishes: list[Wish] = []
+    outcomes: dict[int, str] = {}
+    plain: list[Readout] = []
+    for readout in readouts:
+        alert = next((r for r in readout.records if isinstance(r, Alert)), None)
+        if alert is not None:
+            outcomes[readout.notice_id] = _write_alert(
+                session, readout, alert, now, entries, wishes
+            )
+        else:
+            plain.append(readout)
+    store_candidates(
+        session, [(r, readout.notice_id) for readout in plain for r in readout.records], now
+    )
+    store_photometry(
+        session, [(r, readout.notice_id) for readout in plain for r in readout.records], now
+    )
+    for readout in plain:
+        for record in readout.records:
+            assert not isinstance(record, Alert)
+            outcomes[readout.notice_id] = (
+                f"candidate {record.object_id}"
+                if isinstance(record, Candidate)
+                else f"photometry of {record.object_id}"
+            )
+            wishes.append(Wish("match", object_key(record.object_id), readout.cause_id))
+    queue.enqueue(session, wishes, now)
+    _close_notices(session, readouts, outcomes, now)
+    journal.write(session, [*entries, *_batch_entry(plain, now)], now)
+
+
+def _close_notices(
+    session: Session, readouts: Sequence[Readout], outcomes: Mapping[int, str], now: datetime
+) -> None:
+    dead = [readout for readout in readouts if readout.error is not None]
+    session.execute(
+        update(NoticeRow),
+        [
+            {
+                "id": readout.notice_id,
+                "state": "dead" if readout.error is not None else "processed",
+                "outcome": readout.error or outcomes.get(readout.notice_id, "nothing to keep"),
+                "processed_at": now,
+            }
+            for readout in readouts
+        ],
+    )
+    if dead:
+        session.execute(
+            insert(DeadLetterRow),
+            [
+                {
+                    "notice_id": readout.notice_id,
+                    "stage": INTAKE,
+                    "reason": readout.error,
+                    "at": now,
+                    "cause_id": readout.cause_id,
+                }
+                for readout in dead
+            ],
+        )
+    queue.count(session, INTAKE, processed=len(readouts) - len(dead), dead=len(dead))
+
+
+def _batch_entry(readouts: Sequence[Readout], now: datetime) -> list[journal.Entry]:
+    if not readouts:
+        return []
+    slowest = max((now - readout.received_at).total_seconds() for readout in readouts)
+    return [
+        journal.Entry(
+            INTAKE,
+            "candidates",
+            f"{len(readouts)} candidate and photometry messages stored",
+            readouts[-1].cause_id,
+            latency_s=max(slowest, 0.0),
+        )
+    ]
+
+
+def _write_alert(
+    session: Session,
+    readout: Readout,
+    alert: Alert,
+    now: datetime,
+    entries: list[journal.Entry],
+    wishes: list[Wish],
+) -> str:
+    known = session.execute(
+        select(AlertRow).where(
+            AlertRow.event_id == alert.event_id,  # type: ignore[arg-type]
+            AlertRow.alert_type == alert.alert_type.value,  # type: ignore[arg-type]
+            AlertRow.time_created == alert.time_created,  # type: ignore[arg-type]
+        )
+    ).scalar_one_or_none()
+    for localization in (readout.localization, readout.combined):
+        if localization is not None:
+            _store_localization(session, localization, now)
+    localization_id = readout.localization.id if readout.localization else None
+    name = f"{alert.alert_type} {alert.event_id}"
+    if known is not None:
+        added = _complete(known, alert, readout, localization_id)
+        if not added:
+            return f"duplicate of notice {known.notice_id}: {name}"
+        outcome = f"{name}: adds {added}"
+    else:
+        session.add(_alert_row(alert, readout, localization_id))
+        outcome = name
+    session.flush()
+    _refresh_event(session, alert, readout, now)
+    wishes += [
+        Wish("match", event_key(alert.event_id), readout.cause_id, priority=0),
+        Wish("plan", alert.event_id, readout.cause_id, priority=0),
+    ]
+    entries.append(
+        journal.Entry(
+            INTAKE,
+            "received",
+            outcome + (f" (dead letter: {readout.error})" if readout.error else ""),
+            readout.cause_id,
+            event_id=alert.event_id,
+            latency_s=max((now - readout.received_at).total_seconds(), 0.0),
+        )
+    )
+    return outcome
+
+
+def _complete(known: AlertRow, alert: Alert, readout: Readout, localization_id: str | None) -> str:
+    """Fill what an earlier notice of the same identity lacked; what it had stays.
+
+    A notice can be sent again with a coincidence added and nothing else changed, its
+    creation time included; whichever of the two comes first, the alert ends the same.
+    """
+    added = []
+    if known.localization_id is None and localization_id is not None:
+        known.localization_id = localization_id
+        added.append("a map")
+    if not known.external and alert.external is not None:
+        known.external = _external(alert, readout)
+        added.append(f"a coincidence with {alert.external.observatory}")
+    return " and ".join(added)
+
+
+def _external(alert: Alert, readout: Readout) -> dict[str, Any]:
+    if alert.external is None:
+        return {}
+    return {
+        "observatory": alert.external.observatory,
+        "search": alert.external.search,
+        "notice_id": alert.external.notice_id,
+        "time_difference_s": alert.external.time_difference_s,
+        "far_time_hz": alert.external.far_time_hz,
+        "far_time_sky_hz": alert.external.far_time_sky_hz,
+        "combined_localization_id": readout.combined.id if readout.combined else None,
+    }
+
+
+def _refresh_event(session: Session, alert: Alert, readout: Readout, now: datetime) -> None:
+    alerts = list(
+        session.execute(
+            select(AlertRow).where(AlertRow.event_id == alert.event_id)  # type: ignore[arg-type]
+        ).scalars()
+    )
+    folded = fold(alerts)
+    event = session.get(EventRow, alert.event_id)
+    if event is None:
+        event = EventRow(
+            event_id=alert.event_id,
+            messenger=alert.messenger.value,
+            state=folded.state.value,
+            is_practice=alert.is_practice,
+            alert_type=folded.current.alert_type,
+            first_received_at=readout.received_at,
+            updated_at=now,
+        )
+        session.add(event)
+    event.state = folded.state.value
+    # Once practice, always practice: a later notice cannot open the way to production sinks.
+    event.is_practice = any(row.is_practice for row in alerts)
+    event.event_time = folded.current.event_time
+    event.alert_type = (
+        AlertType.RETRACTION.value
+        if folded.state is EventState.RETRACTED
+        else folded.current.alert_type
+    )
+    event.significant = folded.current.significant
+    event.current_alert_id = folded.current.id
+    event.localization_id = folded.localization_id
+    event.updated_at = now
+    event.cause_id = readout.cause_id
+
+
+def _alert_row(alert: Alert, readout: Readout, localization_id: str | None) -> AlertRow:
+    return AlertRow(
+        event_id=alert.event_id,
+        alert_type=alert.alert_type.value,
+        time_created=alert.time_created,
+        notice_id=readout.notice_id,
+        localization_id=localization_id,
+        messenger=alert.messenger.value,
+        is_practice=alert.is_practice,
+        event_time=alert.event_time,
+        significant=alert.significant,
+        far_hz=alert.far_hz,
+        group=alert.group,
+        pipeline=alert.pipeline,
+        search=alert.search,
+        instruments=list(alert.instruments),
+        classification=dict(alert.classification),
+        properties=dict(alert.properties),
+        external=_external(alert, readout),
+        urls=dict(alert.urls),
+        extra=dict(alert.extra),
+        received_at=readout.received_at,
+        cause_id=readout.cause_id,
+    )
+
+
+def _store_localization(
+    session: Session, localization: localize.Localization, now: datetime
+) -> None:
+    statement = queue.insert_for(session, LocalizationRow.__table__).values(  # type: ignore[attr-defined]
+        id=localization.id,
+        fits=localization.fits,
+        is_3d=localization.is_3d,
+        n_tiles=localization.n_tiles,
+        area_50_deg2=localization.area_50_deg2,
+        area_90_deg2=localization.area_90_deg2,
+        distance_mpc=localization.distance_mpc,
+        distance_std_mpc=localization.distance_std_mpc,
+        repairs=list(localization.repairs),
+        outlines=localization.outlines,
+        created_at=now,
+    )
+    session.execute(statement.on_conflict_do_nothing())

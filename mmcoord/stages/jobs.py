@@ -1,0 +1,31 @@
+"""Inference jobs as JSON, so that a run can be taken up after a crash exactly as asked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from mmcoord.inference.job import DistancePrior, Job, SamplerSettings
+from mmcoord.records import Photometry
+
+__all__ = ["job_from_json", "job_to_json"]
+
+
+def job_to_json(job: Job) -> dict[str, Any]:
+    """A JSON document that :func:`job_from_json` turns back into an equal job."""
+    return dataclasses.asdict(job)
+
+
+def job_from_json(document: Mapping[str, Any]) -> Job:
+    """The job of :func:`job_to_json`."""
+    return Job(
+        **{
+            **document,
+            "photometry": tuple(Photometry(**point) for point in document["photometry"]),
+            "distance": DistancePrior(**document["distance"]),
+            "sampler": SamplerSettings(**document["sampler"]),
+            "models": tuple(document["models"]),
+            "class_priors": tuple((name, p) for name, p in document["class_priors"]),
+        }
+    )

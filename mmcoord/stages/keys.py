@@ -1,0 +1,32 @@
+"""The keys of work items."""
+
+from __future__ import annotations
+
+__all__ = ["event_key", "object_key", "pair_key", "split_match_key", "split_pair_key"]
+
+
+def event_key(event_id: str) -> str:
+    """Match stage: this event against all candidates."""
+    return f"event:{event_id}"
+
+
+def object_key(object_id: str) -> str:
+    """Match stage: this candidate against all events."""
+    return f"object:{object_id}"
+
+
+def split_match_key(key: str) -> tuple[str, str]:
+    """("event" | "object", id)."""
+    kind, _, identifier = key.partition(":")
+    return kind, identifier
+
+
+def pair_key(event_id: str, object_id: str) -> str:
+    """Infer stage: this candidate as a counterpart of this event."""
+    return f"{event_id}|{object_id}"
+
+
+def split_pair_key(key: str) -> tuple[str, str]:
+    """(event id, object id). Event ids hold no ``|``; object ids may."""
+    event_id, _, object_id = key.partition("|")
+    return event_id, object_id

@@ -1,0 +1,323 @@
+"""Match: candidates against localizations.
+
+A pair is kept when the candidate lies inside ``match.max_credible_level`` and something was
+seen of it in the event's window (or nothing is known of its photometry yet). The rule looks
+at the pair alone, never at the clock, so that the result does not depend on the order in
+which things arrived.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from mmcoord.config import MatchSettings
+from mmcoord.records import EventState, Match
+from mmcoord.stages import localize
+from mmcoord.stages.context import Context
+from mmcoord.stages.keys import pair_key, split_match_key
+from mmcoord.store import journal, queue
+from mmcoord.store.queue import Wish, Work
+from mmcoord.store.tables import CandidateRow, DetectionRow, EventRow, LocalizationRow, MatchRow
+from mmcoord.timescales import mjd_tai
+
+__all__ = ["CandidateTable", "Seen", "decide", "run"]
+
+_BATCH = 2000
+_STAGE = "match"
+_match: Any = MatchRow.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the photometry of one object says about time."""
+
+    first_detection_mjd_tai: float
+    in_window: bool
+    """Whether any detection falls into the event's window."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateTable:
+    """Candidates as columns; ``ra_deg``, ``dec_deg`` have the length of ``object_ids``."""
+
+    object_ids: tuple[str, ...]
+    ra_deg: npt.NDArray[np.float64]
+    dec_deg: npt.NDArray[np.float64]
+    is_practice: npt.NDArray[np.bool_]
+    distance_mpc: npt.NDArray[np.float64]
+    """NaN: not known."""
+    distance_err_mpc: npt.NDArray[np.float64]
+
+
+def decide(
+    event: EventRow,
+    localization_id: str,
+    prepared: localize.PreparedMap,
+    candidates: CandidateTable,
+    seen: Mapping[str, Seen],
+    settings: MatchSettings,
+) -> list[Match]:
+    """The matches of ``candidates`` with one localization. Pure.
+
+    A practice candidate never matches a real event. ``seen`` holds the objects that have
+    detections; an object that is not in it has none, which rules nothing out.
+    """
+    allowed = (
+        ~candidates.is_practice
+        if not event.is_practice
+        else np.ones(len(candidates.object_ids), dtype=bool)
+    )
+    result = localize.cross_match(
+        prepared,
+        candidates.ra_deg,
+        candidates.dec_deg,
+        candidates.distance_mpc,
+        candidates.distance_err_mpc,
+    )
+    inside = allowed & (result.credible_level_2d <= settings.max_credible_level)
+    t0 = mjd_tai(event.event_time) if event.event_time else None
+    matches = []
+    for i in np.flatnonzero(inside):
+        object_id = candidates.object_ids[i]
+        known = seen.get(object_id)
+        if known is not None and not known.in_window:
+            continue
+        offset = known.first_detection_mjd_tai - t0 if known and t0 is not None else None
+        matches.append(
+            Match(
+                event_id=event.event_id,
+                localization_id=localization_id,
+                object_id=object_id,
+                prob_density_sr=float(result.prob_density_sr[i]),
+                credible_level_2d=float(result.credible_level_2d[i]),
+                prob_density_mpc3=_known(result.prob_density_mpc3[i]),
+                credible_level_3d=_known(result.credible_level_3d[i]),
+                distance_mean_mpc=_known(result.distance_mean_mpc[i]),
+                distance_std_mpc=_known(result.distance_std_mpc[i]),
+                time_offset_day=offset,
+            )
+        )
+    return matches
+
+
+def _known(value: Any) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def run(ctx: Context) -> int:
+    """Serve one batch of wishes; returns how many were served."""
+    now = ctx.now()
+    with ctx.database.read() as session:
+        works = queue.take(session, _STAGE, now, _BATCH)
+        if not works:
+            return 0
+        found, matches = _search(ctx, session, works)
+    cause = {work.key: work.cause_id for work in works}
+    with ctx.database.write() as session:
+        _store(session, matches, cause, now)
+        wishes = _wishes(ctx, found, matches, cause)
+        queue.enqueue(session, wishes, now)
+        queue.finish(session, works)
+        journal.write(session, _entries(works, matches, now, ctx.now()), ctx.now())
+    return len(works)
+
+
+def _search(
+    ctx: Context, session: Session, works: Sequence[Work]
+) -> tuple[dict[str, EventRow], list[Match]]:
+    """All pairs that the wishes are about: whole events, and single objects."""
+    events: set[str] = set()
+    objects: set[str] = set()
+    for work in works:
+        kind, identifier = split_match_key(work.key)
+        (events if kind == "event" else objects).add(identifier)
+    active = {
+        event.event_id: event
+        for event in session.execute(
+            select(EventRow).where(
+                EventRow.state == EventState.ACTIVE.value,  # type: ignore[arg-type]
+                EventRow.localization_id.is_not(None),  # type: ignore[union-attr]
+            )
+        ).scalars()
+    }
+    matches: list[Match] = []
+    everything = _candidates(session, None) if events & set(active) else None
+    some = _candidates(session, sorted(objects)) if objects else None
+    for event_id, event in sorted(active.items()):
+        table = everything if event_id in events else some
+        if table is not None and table.object_ids:
+            matches += _against(ctx, session, event, table)
+    return active, matches
+
+
+def _against(ctx: Context, session: Session, event: EventRow, table: CandidateTable) -> list[Match]:
+    assert event.localization_id is not None
+    localization_id = event.localization_id
+    prepared = localize.prepared(localization_id, lambda: _fits(session, localization_id))
+    seen = _seen(session, event, table.object_ids, ctx.settings.match)
+    return decide(event, localization_id, prepared, table, seen, ctx.settings.match)
+
+
+def _fits(session: Session, localization_id: str) -> bytes:
+    row = session.get(LocalizationRow, localization_id)
+    assert row is not None
+    return row.fits
+
+
+def _candidates(session: Session, object_ids: Sequence[str] | None) -> CandidateTable:
+    query = select(
+        CandidateRow.object_id,  # type: ignore[call-overload]
+        CandidateRow.ra_deg,
+        CandidateRow.dec_deg,
+        CandidateRow.is_practice,
+        CandidateRow.redshift,
+        CandidateRow.redshift_err,
+        CandidateRow.attributes,
+    ).order_by(CandidateRow.object_id)
+    if object_ids is not None:
+        query = query.where(CandidateRow.object_id.in_(object_ids))  # type: ignore[attr-defined]
+    rows = session.execute(query).all()
+    distance = [_distance(row[4], row[5], row[6]) for row in rows]
+    return CandidateTable(
+        object_ids=tuple(row[0] for row in rows),
+        ra_deg=np.array([row[1] for row in rows], dtype=np.float64),
+        dec_deg=np.array([row[2] for row in rows], dtype=np.float64),
+        is_practice=np.array([row[3] for row in rows], dtype=bool),
+        distance_mpc=np.array([d[0] for d in distance], dtype=np.float64),
+        distance_err_mpc=np.array([d[1] for d in distance], dtype=np.float64),
+    )
+
+
+def _distance(
+    redshift: float | None, redshift_err: float | None, attributes: Mapping[str, Any]
+) -> tuple[float, float]:
+    """(distance, error) in Mpc as the broker gives them, else from the redshift, else NaN."""
+    mean, error = attributes.get("distance_mpc"), attributes.get("distance_err_mpc")
+    if isinstance(mean, float) and mean > 0:
+        return mean, error if isinstance(error, float) and error > 0 else 0.0
+    return localize.distance_from_redshift(redshift, redshift_err)
+
+
+def _seen(
+    session: Session, event: EventRow, object_ids: Sequence[str], settings: MatchSettings
+) -> dict[str, Seen]:
+    first: dict[str, float] = dict(
+        session.execute(_first_detections(object_ids)).tuples().all()  # type: ignore[arg-type]
+    )
+    if event.event_time is None:
+        return {object_id: Seen(mjd, True) for object_id, mjd in first.items()}
+    t0 = mjd_tai(event.event_time)
+    window = (t0 - settings.window_before_day, t0 + settings.window_after_day)
+    inside = set(session.execute(_first_detections(object_ids, window)).scalars())
+    return {object_id: Seen(mjd, object_id in inside) for object_id, mjd in first.items()}
+
+
+def _first_detections(object_ids: Sequence[str], window: tuple[float, float] | None = None) -> Any:
+    query = (
+        select(DetectionRow.object_id, func.min(DetectionRow.obs_mjd_tai))  # type: ignore[call-overload]
+        .where(DetectionRow.is_limit.is_(False))  # type: ignore[attr-defined]
+        .group_by(DetectionRow.object_id)
+    )
+    if len(object_ids) <= _BATCH:
+        query = query.where(DetectionRow.object_id.in_(object_ids))  # type: ignore[attr-defined]
+    if window is not None:
+        query = query.where(DetectionRow.obs_mjd_tai.between(*window))  # type: ignore[attr-defined]
+    return query
+
+
+def _store(
+    session: Session, matches: Sequence[Match], cause: Mapping[str, str], now: datetime
+) -> None:
+    for start in range(0, len(matches), 1000):
+        rows = [
+            {
+                "event_id": m.event_id,
+                "localization_id": m.localization_id,
+                "object_id": m.object_id,
+                "prob_density_sr": m.prob_density_sr,
+                "credible_level_2d": m.credible_level_2d,
+                "prob_density_mpc3": m.prob_density_mpc3,
+                "credible_level_3d": m.credible_level_3d,
+                "distance_mean_mpc": m.distance_mean_mpc,
+                "distance_std_mpc": m.distance_std_mpc,
+                "time_offset_day": m.time_offset_day,
+                "matched_at": now,
+                "cause_id": _cause_of(m, cause),
+            }
+            for m in matches[start : start + 1000]
+        ]
+        statement = queue.insert_for(session, _match).values(rows)
+        keys = ("event_id", "localization_id", "object_id")
+        session.execute(
+            statement.on_conflict_do_update(
+                index_elements=keys,
+                set_={n: statement.excluded[n] for n in rows[0] if n not in keys},
+            )
+        )
+
+
+def _cause_of(match: Match, cause: Mapping[str, str]) -> str:
+    return cause.get(f"event:{match.event_id}") or cause.get(f"object:{match.object_id}", "")
+
+
+def _wishes(
+    ctx: Context,
+    events: Mapping[str, EventRow],
+    matches: Sequence[Match],
+    cause: Mapping[str, str],
+) -> list[Wish]:
+    wishes = []
+    touched: dict[str, str] = {}
+    for m in matches:
+        if not acts_on(ctx, events[m.event_id]):
+            continue
+        touched[m.event_id] = _cause_of(m, cause)
+        wishes.append(
+            Wish(
+                "infer",
+                pair_key(m.event_id, m.object_id),
+                _cause_of(m, cause),
+                delay_s=ctx.settings.infer.debounce_s,
+            )
+        )
+    wishes += [
+        Wish("plan", event_id, why, delay_s=ctx.settings.plan.debounce_s)
+        for event_id, why in touched.items()
+    ]
+    return wishes
+
+
+def acts_on(ctx: Context, event: EventRow) -> bool:
+    """Whether an event may start expensive work: not when it is below significance."""
+    return event.significant is not False or ctx.settings.infer.low_significance
+
+
+def _entries(
+    works: Sequence[Work], matches: Sequence[Match], begun: datetime, done: datetime
+) -> list[journal.Entry]:
+    per_event: dict[str, int] = defaultdict(int)
+    for match in matches:
+        per_event[match.event_id] += 1
+    waited = max((done - work.enqueued_at).total_seconds() for work in works)
+    return [
+        journal.Entry(
+            _STAGE,
+            "matched",
+            f"{number} of {len(works)} newly looked-at candidates or events match",
+            works[0].cause_id,
+            event_id=event_id,
+            latency_s=max(waited, 0.0),
+        )
+        for event_id, number in sorted(per_event.items())
+    ]

@@ -1,0 +1,284 @@
+"""The outbox: what a plan revision says to each sink, written before anything is sent.
+
+One delivery per (sink, event, plan revision, target), by a unique key. Practice and real
+never mix: a sink whose kind differs from the event's gets a ``refused`` row, which records
+that somebody might have expected a message and why there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from followup.sinks.base import Granularity, Sink
+from mmcoord.errors import MmcoordError
+from mmcoord.records import AlertType, EventState, Outgoing, OutgoingKind, PlanRow
+from mmcoord.stages.context import Context
+from mmcoord.stages.planrows import row_from_json
+from mmcoord.store.reading import photometry_of
+from mmcoord.store.tables import (
+    AlertRow,
+    DeliveryRow,
+    EventRow,
+    LocalizationRow,
+    PlanRevisionRow,
+    RequestRow,
+)
+
+__all__ = ["delivery_key", "may_send", "outgoing_for", "write_deliveries"]
+
+
+def delivery_key(kind: str, sink: str, event_id: str, revision: int, target: str) -> str:
+    """The idempotency key of a delivery."""
+    return f"{kind}:{sink}:{event_id}:{revision}:{target}"
+
+
+def may_send(sink: Sink, *, is_practice: bool) -> bool:
+    """Practice goes to practice sinks, real to production sinks, and nothing else."""
+    return sink.is_practice == is_practice
+
+
+def write_deliveries(
+    ctx: Context,
+    session: Session,
+    event: EventRow,
+    revision: PlanRevisionRow,
+    rows: Sequence[PlanRow],
+) -> None:
+    """Write what this revision calls for, at every sink."""
+    now = ctx.now()
+    for name, sink in sorted(ctx.sinks.items()):
+        _supersede(session, name, event.event_id, now)
+        if event.state == EventState.RETRACTED.value:
+            _write_withdrawals(ctx, session, event, revision, name, sink)
+        else:
+            _write_publications(ctx, session, event, revision, name, sink, rows)
+
+
+def outgoing_for(
+    ctx: Context,
+    session: Session,
+    event: EventRow,
+    revision: int,
+    rows: Sequence[PlanRow],
+    *,
+    kind: OutgoingKind,
+    key: str,
+) -> Outgoing:
+    """What a sink is asked to say, from the store."""
+    alert = session.get(AlertRow, event.current_alert_id) if event.current_alert_id else None
+    place = session.get(LocalizationRow, event.localization_id) if event.localization_id else None
+    photometry = photometry_of(session, [row.object_id for row in rows])
+    return Outgoing(
+        kind=kind,
+        event_id=event.event_id,
+        event_aliases=tuple(event.aliases),
+        event_time=event.event_time,
+        alert_type=AlertType(event.alert_type),
+        is_practice=event.is_practice,
+        plan_revision=revision,
+        rows=tuple(rows),
+        area_90_deg2=place.area_90_deg2 if place else None,
+        distance_mpc=place.distance_mpc if place else None,
+        distance_std_mpc=place.distance_std_mpc if place else None,
+        far_hz=alert.far_hz if alert else None,
+        classification=dict(alert.classification) if alert else {},
+        photometry=tuple(point for row in rows for point in photometry.get(row.object_id, ())),
+        page_url=page_url(ctx, event.event_id),
+        key=key,
+    )
+
+
+def page_url(ctx: Context, event_id: str) -> str:
+    """The event's page, for links in messages."""
+    web = ctx.settings.web
+    base = ctx.settings.page_url or f"http://{web.host}:{web.port}"
+    return f"{base.rstrip('/')}/events/{event_id}"
+
+
+def _write_publications(
+    ctx: Context,
+    session: Session,
+    event: EventRow,
+    revision: PlanRevisionRow,
+    name: str,
+    sink: Sink,
+    rows: Sequence[PlanRow],
+) -> None:
+    chosen = _chosen(ctx, session, name, sink, event.event_id, rows)
+    if not chosen:
+        return
+    if not may_send(sink, is_practice=event.is_practice):
+        _add_refusal(ctx, session, event, revision, name)
+        return
+    groups: list[tuple[str, Sequence[PlanRow]]] = (
+        [(row.object_id, [row]) for row in chosen]
+        if sink.granularity is Granularity.TARGET
+        else [("", chosen)]
+    )
+    for target, group in groups:
+        key = delivery_key("publish", name, event.event_id, revision.revision, target)
+        outgoing = outgoing_for(
+            ctx, session, event, revision.revision, group, kind=OutgoingKind.PUBLISH, key=key
+        )
+        _add(ctx, session, event, revision, name, sink, outgoing, target)
+
+
+def _chosen(
+    ctx: Context,
+    session: Session,
+    name: str,
+    sink: Sink,
+    event_id: str,
+    rows: Sequence[PlanRow],
+) -> list[PlanRow]:
+    """The best rows, and those posted before, whose rank there would otherwise grow stale."""
+    best = [row for row in rows[: ctx.settings.plan.post_top] if row.score > 0]
+    if sink.granularity is Granularity.PLAN:
+        return best
+    posted = set(
+        session.execute(
+            select(DeliveryRow.target).where(  # type: ignore[call-overload]
+                DeliveryRow.sink == name,
+                DeliveryRow.event_id == event_id,
+                DeliveryRow.kind == OutgoingKind.PUBLISH.value,
+                DeliveryRow.state == "sent",
+            )
+        ).scalars()
+    )
+    names = {row.object_id for row in best}
+    return best + [row for row in rows if row.object_id in posted - names]
+
+
+def _write_withdrawals(
+    ctx: Context,
+    session: Session,
+    event: EventRow,
+    revision: PlanRevisionRow,
+    name: str,
+    sink: Sink,
+) -> None:
+    """One withdrawal for each thing that this sink holds of the event.
+
+    Several revisions of a target may be one thing at the sink (same remote id); of several
+    messages about whole plans the last one is answered.
+    """
+    posted: dict[tuple[str, str], DeliveryRow] = {}
+    for row in session.execute(
+        select(DeliveryRow)
+        .where(
+            DeliveryRow.sink == name,  # type: ignore[arg-type]
+            DeliveryRow.event_id == event.event_id,  # type: ignore[arg-type]
+            DeliveryRow.kind == OutgoingKind.PUBLISH.value,  # type: ignore[arg-type]
+            DeliveryRow.state.in_(("sent", "sending", "unknown")),  # type: ignore[attr-defined]
+        )
+        .order_by(DeliveryRow.plan_revision)  # type: ignore[arg-type]
+    ).scalars():
+        held = row.remote_id or row.key if sink.granularity is Granularity.TARGET else ""
+        posted[(row.target, held)] = row
+    for (target, _), published in sorted(posted.items()):
+        outgoing = outgoing_for(
+            ctx,
+            session,
+            event,
+            revision.revision,
+            _published_rows(session, published),
+            kind=OutgoingKind.WITHDRAW,
+            key=published.key,
+        )
+        _add(ctx, session, event, revision, name, sink, outgoing, target, published)
+
+
+def _published_rows(session: Session, published: DeliveryRow) -> list[PlanRow]:
+    query = (
+        select(RequestRow)
+        .where(
+            RequestRow.event_id == published.event_id,  # type: ignore[arg-type]
+            RequestRow.revision == published.plan_revision,  # type: ignore[arg-type]
+        )
+        .order_by(RequestRow.rank)  # type: ignore[arg-type]
+    )
+    if published.target:
+        query = query.where(RequestRow.object_id == published.target)  # type: ignore[arg-type]
+    return [row_from_json(row.row) for row in session.execute(query).scalars()]
+
+
+def _add(
+    ctx: Context,
+    session: Session,
+    event: EventRow,
+    revision: PlanRevisionRow,
+    name: str,
+    sink: Sink,
+    outgoing: Outgoing,
+    target: str,
+    published: DeliveryRow | None = None,
+) -> None:
+    now = ctx.now()
+    state, detail = "pending", ""
+    payload: dict[str, Any] = {}
+    try:
+        payload = sink.payload(outgoing)
+    except (MmcoordError, ValueError) as error:
+        state, detail = "failed", f"no payload: {error}"
+    session.add(
+        DeliveryRow(
+            key=f"withdraw:{published.key}" if published else outgoing.key,
+            kind=outgoing.kind.value,
+            sink=name,
+            event_id=event.event_id,
+            plan_revision=revision.revision,
+            target=target,
+            is_practice=event.is_practice,
+            payload=payload,
+            state=state,
+            detail=detail,
+            remote_id=published.remote_id if published else None,
+            withdraws=published.key if published else None,
+            created_at=now,
+            next_attempt_at=now,
+            cause_id=revision.cause_id,
+        )
+    )
+
+
+def _add_refusal(
+    ctx: Context, session: Session, event: EventRow, revision: PlanRevisionRow, name: str
+) -> None:
+    now = ctx.now()
+    kind = "practice" if event.is_practice else "real"
+    session.add(
+        DeliveryRow(
+            key=delivery_key("publish", name, event.event_id, revision.revision, ""),
+            kind=OutgoingKind.PUBLISH.value,
+            sink=name,
+            event_id=event.event_id,
+            plan_revision=revision.revision,
+            target="",
+            is_practice=event.is_practice,
+            state="refused",
+            detail=f"{event.event_id} is a {kind} event and this sink takes none",
+            created_at=now,
+            next_attempt_at=now,
+            finished_at=now,
+            cause_id=revision.cause_id,
+        )
+    )
+
+
+def _supersede(session: Session, name: str, event_id: str, now: datetime) -> None:
+    """What an older revision has not sent yet is not worth sending any more."""
+    session.execute(
+        update(DeliveryRow)
+        .where(
+            DeliveryRow.sink == name,  # type: ignore[arg-type]
+            DeliveryRow.event_id == event_id,  # type: ignore[arg-type]
+            DeliveryRow.kind == OutgoingKind.PUBLISH.value,  # type: ignore[arg-type]
+            DeliveryRow.state == "pending",  # type: ignore[arg-type]
+        )
+        .values(state="superseded", finished_at=now)
+    )

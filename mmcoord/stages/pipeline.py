@@ -1,0 +1,81 @@
+"""The stages in the data's order, as one thing that can be stepped or drained."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import func, select
+
+from mmcoord.stages import deliver, intake, match, plan
+from mmcoord.stages.context import Context
+from mmcoord.stages.executor import Executor
+from mmcoord.stages.infer import InferStage
+from mmcoord.store import queue
+from mmcoord.store.tables import DeliveryRow
+
+__all__ = ["Pipeline"]
+
+_POLL_S = 0.05
+
+
+class Pipeline:
+    """Runs the stages. The caller holds ``Database.pipeline_lock``."""
+
+    def __init__(self, ctx: Context, executor: Executor) -> None:
+        self.ctx = ctx
+        self._infer = InferStage(executor)
+
+    def recover(self) -> None:
+        """Take up what a crash left half done. Call once, before the first step."""
+        self._infer.recover(self.ctx)
+        deliver.recover(self.ctx)
+
+    def step(self) -> int:
+        """One batch of every stage, so that none starves another; returns what moved.
+
+        Delivery is apart (:func:`mmcoord.stages.deliver.run`): a slow service outside must
+        not hold up the stages inside.
+        """
+        ctx = self.ctx
+        return intake.run(ctx) + match.run(ctx) + self._infer.run(ctx) + plan.run(ctx)
+
+    def drain(self, timeout_s: float = float("inf")) -> bool:
+        """Run until nothing is left to do; False when ``timeout_s`` ran out first.
+
+        The stage nearest the source goes first: later stages then see all the data at once,
+        and one data set gives one run. A delivery that waits for its next attempt longer
+        than a few seconds is left pending.
+        """
+        ctx = self.ctx
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            moved = (
+                intake.run(ctx)
+                or match.run(ctx)
+                or self._infer.run(ctx)
+                or plan.run(ctx)
+                or deliver.run(ctx)
+            )
+            if moved:
+                continue
+            if self._idle():
+                return True
+            time.sleep(_POLL_S)
+        return False
+
+    def close(self) -> None:
+        """Stop; what was running is recovered at the next start."""
+        self._infer.close()
+
+    def _idle(self) -> bool:
+        if self._infer.busy:
+            return False
+        with self.ctx.database.read() as session:
+            if any(queue.pending(session, stage) for stage in queue.STAGES):
+                return False
+            retry = session.execute(
+                select(func.min(DeliveryRow.next_attempt_at)).where(
+                    DeliveryRow.state.in_(("pending", "unknown"))  # type: ignore[attr-defined]
+                )
+            ).scalar_one()
+        return retry is None or (retry - self.ctx.now()).total_seconds() > 5.0

@@ -1,0 +1,268 @@
+"""Plan: everything known about an event's candidates becomes one ranked list.
+
+A new revision is written only when its content differs from the last, and the deliveries
+that it calls for are written in the same transaction (outbox). A retracted event gets an
+empty revision, and what was posted for it is withdrawn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from followup.evidence import Prediction, TargetEvidence, gather
+from followup.factors import RankSettings
+from followup.rank import explain, rank
+from mmcoord.records import EventState, PlanRow
+from mmcoord.stages import outbox
+from mmcoord.stages.context import Context
+from mmcoord.stages.planrows import row_to_json
+from mmcoord.store import journal, queue
+from mmcoord.store.queue import Work
+from mmcoord.store.reading import candidate_record, match_record, photometry_of
+from mmcoord.store.tables import (
+    CandidateRow,
+    EventRow,
+    MatchRow,
+    PlanRevisionRow,
+    RequestRow,
+    RunRow,
+    ScreeningRow,
+)
+from mmcoord.timescales import mjd_tai
+
+__all__ = ["Draft", "content_sha256", "run"]
+
+_STAGE = "plan"
+_BATCH = 10
+_GRID = timedelta(minutes=10)
+"""Plans are made for instants on this grid, so that a plan does not change by the second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A plan as it should now be."""
+
+    rows: tuple[PlanRow, ...]
+    planned_for: datetime
+    note: str
+
+    @property
+    def objective(self) -> float:
+        return sum(row.score for row in self.rows)
+
+
+def content_sha256(draft: Draft) -> str:
+    """Identity of a plan's content."""
+    text = json.dumps(
+        [[row_to_json(row) for row in draft.rows], draft.note], sort_keys=True, allow_nan=False
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def run(ctx: Context) -> int:
+    """Serve one batch of wishes; returns how many were served."""
+    now = ctx.now()
+    with ctx.database.read() as session:
+        works = queue.take(session, _STAGE, now, _BATCH)
+        drafts = [(work, _draft(ctx, session, work.key)) for work in works]
+    for work, draft in drafts:
+        with ctx.database.write() as session:
+            if draft is not None:
+                _commit(ctx, session, work, draft)
+            queue.finish(session, [work])
+    return len(works)
+
+
+def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
+    event = session.get(EventRow, event_id)
+    if event is None:
+        return None
+    planned_for = _instant(ctx, event)
+    if event.state == EventState.RETRACTED.value:
+        return Draft((), planned_for, "The event is retracted.")
+    if event.significant is False and not ctx.settings.infer.low_significance:
+        return Draft((), planned_for, "Below the significance threshold: no targets are sought.")
+    if event.localization_id is None:
+        return Draft((), planned_for, "No localization yet: candidates cannot be matched.")
+    targets = _targets(session, event, planned_for)
+    rows = rank(
+        targets,
+        event_time=event.event_time,
+        now=planned_for,
+        instruments=ctx.catalogue.select(ctx.settings.plan.instruments)
+        if ctx.settings.plan.instruments
+        else ctx.catalogue.instruments,
+        settings=RankSettings(),
+    )
+    return Draft(rows[: ctx.settings.plan.max_rows], planned_for, explain(rows))
+
+
+def _instant(ctx: Context, event: EventRow) -> datetime:
+    """The time to plan from: now, but not past the event's follow-up window."""
+    instant = ctx.data_now()
+    if event.event_time is not None:
+        window = timedelta(days=ctx.settings.match.window_after_day)
+        instant = min(instant, event.event_time + window)
+    midnight = instant.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight + (instant - midnight) // _GRID * _GRID
+
+
+def _targets(session: Session, event: EventRow, planned_for: datetime) -> list[TargetEvidence]:
+    pairs = session.execute(
+        select(MatchRow, CandidateRow)
+        .join(CandidateRow, CandidateRow.object_id == MatchRow.object_id)  # type: ignore[arg-type]
+        .where(
+            MatchRow.event_id == event.event_id,  # type: ignore[arg-type]
+            MatchRow.localization_id == event.localization_id,  # type: ignore[arg-type]
+        )
+        .order_by(MatchRow.object_id)
+    ).all()
+    photometry = photometry_of(session, [match.object_id for match, _ in pairs])
+    screenings = {
+        row.object_id: row
+        for row in session.execute(
+            select(ScreeningRow).where(ScreeningRow.event_id == event.event_id)  # type: ignore[arg-type]
+        ).scalars()
+    }
+    runs = _newest_runs(session, event.event_id, screenings)
+    until = mjd_tai(planned_for)
+    targets = []
+    for match, candidate in pairs:
+        screening, result = screenings.get(match.object_id), runs.get(match.object_id)
+        points = photometry.get(match.object_id, ())
+        targets.append(
+            gather(
+                candidate_record(candidate),
+                match_record(match),
+                [point for point in points if point.obs_mjd_tai <= until],
+                event_time=event.event_time,
+                p_kilonova=_p_kilonova(screening, result),
+                p_kilonova_origin=(
+                    "inference" if result is not None else "screen" if screening else None
+                ),
+                run_key=result.run_key if result is not None else None,
+                predicted=_predicted(result),
+            )
+        )
+    return targets
+
+
+def _newest_runs(
+    session: Session, event_id: str, screenings: Mapping[str, ScreeningRow]
+) -> dict[str, RunRow]:
+    """Per object the finished run for its newest data, else the last one that finished."""
+    done = session.execute(
+        select(RunRow)
+        .where(RunRow.event_id == event_id, RunRow.state == "done")  # type: ignore[arg-type]
+        .order_by(RunRow.created_at, RunRow.run_key)  # type: ignore[arg-type]
+    ).scalars()
+    newest: dict[str, RunRow] = {}
+    for row in done:
+        screening = screenings.get(row.object_id)
+        wanted = screening.run_key if screening else None
+        held = newest.get(row.object_id)
+        if held is None or held.run_key != wanted:
+            newest[row.object_id] = row
+    # Newer data may have ruled an object out without a run: then the screen speaks.
+    return {
+        object_id: row
+        for object_id, row in newest.items()
+        if (screening := screenings.get(object_id)) is None or screening.run_key is not None
+    }
+
+
+def _p_kilonova(screening: ScreeningRow | None, result: RunRow | None) -> float | None:
+    if result is not None:
+        value = result.summary.get("p_kilonova")
+        return float(value) if value is not None else None
+    return screening.p_kilonova if screening else None
+
+
+def _predicted(result: RunRow | None) -> dict[str, Prediction] | None:
+    if result is None:
+        return None
+    nan = float("nan")
+    return {
+        band: Prediction(
+            *(
+                [nan if value is None else value for value in curve[name]]
+                for name in ("mjd_tai", "q05", "q50", "q95")
+            )
+        )
+        for band, curve in result.light_curve.items()
+    }
+
+
+def _commit(ctx: Context, session: Session, work: Work, draft: Draft) -> None:
+    now = ctx.now()
+    event = session.get(EventRow, work.key)
+    assert event is not None
+    last = session.execute(
+        select(PlanRevisionRow)
+        .where(PlanRevisionRow.event_id == work.key)  # type: ignore[arg-type]
+        .order_by(PlanRevisionRow.revision.desc())  # type: ignore[attr-defined]
+        .limit(1)
+    ).scalar_one_or_none()
+    digest = content_sha256(draft)
+    if last is not None and last.content_sha256 == digest:
+        return
+    revision = PlanRevisionRow(
+        event_id=work.key,
+        revision=last.revision + 1 if last else 1,
+        content_sha256=digest,
+        planned_for=draft.planned_for,
+        n_targets=len(draft.rows),
+        objective=draft.objective,
+        note=draft.note,
+        created_at=now,
+        cause_id=work.cause_id,
+    )
+    session.add(revision)
+    _store_rows(session, revision, draft.rows)
+    outbox.write_deliveries(ctx, session, event, revision, draft.rows)
+    journal.write(
+        session,
+        [
+            journal.Entry(
+                _STAGE,
+                "planned",
+                _say(revision, draft.rows),
+                work.cause_id,
+                event_id=work.key,
+                object_id=draft.rows[0].object_id if draft.rows else None,
+                latency_s=(now - work.enqueued_at).total_seconds(),
+            )
+        ],
+        now,
+    )
+
+
+def _store_rows(session: Session, revision: PlanRevisionRow, rows: Sequence[PlanRow]) -> None:
+    if rows:
+        session.execute(
+            insert(RequestRow),
+            [
+                {
+                    "event_id": revision.event_id,
+                    "revision": revision.revision,
+                    "rank": row.rank,
+                    "object_id": row.object_id,
+                    "score": row.score,
+                    "row": row_to_json(row),
+                }
+                for row in rows
+            ],
+        )
+
+
+def _say(revision: PlanRevisionRow, rows: Sequence[PlanRow]) -> str:
+    if not rows:
+        return f"plan revision {revision.revision}: no targets. {revision.note}"
+    return f"plan revision {revision.revision}: {len(rows)} targets, first {rows[0].object_id}"

@@ -1,0 +1,74 @@
+"""Rows back into records."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mmcoord.records import Candidate, Match, Photometry
+from mmcoord.store.tables import CandidateRow, DetectionRow, MatchRow
+
+__all__ = ["candidate_record", "match_record", "photometry_of"]
+
+_CHUNK = 2000
+
+
+def photometry_of(
+    session: Session, object_ids: Collection[str]
+) -> dict[str, tuple[Photometry, ...]]:
+    """All points of the objects, in time order; an object without any is left out."""
+    found: dict[str, list[Photometry]] = defaultdict(list)
+    ordered = sorted(object_ids)
+    for start in range(0, len(ordered), _CHUNK):
+        rows = session.execute(
+            select(DetectionRow)
+            .where(DetectionRow.object_id.in_(ordered[start : start + _CHUNK]))  # type: ignore[attr-defined]
+            .order_by(DetectionRow.object_id, DetectionRow.obs_mjd_tai, DetectionRow.point_key)  # type: ignore[arg-type]
+        ).scalars()
+        for row in rows:
+            found[row.object_id].append(
+                Photometry(
+                    row.object_id,
+                    row.obs_mjd_tai,
+                    row.band,
+                    row.mag_ab,
+                    row.mag_err,
+                    row.is_limit,
+                )
+            )
+    return {object_id: tuple(points) for object_id, points in found.items()}
+
+
+def candidate_record(row: CandidateRow) -> Candidate:
+    """The candidate of a row."""
+    return Candidate(
+        object_id=row.object_id,
+        ra_deg=row.ra_deg,
+        dec_deg=row.dec_deg,
+        source=row.source,
+        position_error_arcsec=row.position_error_arcsec,
+        redshift=row.redshift,
+        redshift_err=row.redshift_err,
+        ebv_mw=row.ebv_mw,
+        is_practice=row.is_practice,
+        attributes=row.attributes,
+    )
+
+
+def match_record(row: MatchRow) -> Match:
+    """The match of a row."""
+    return Match(
+        event_id=row.event_id,
+        localization_id=row.localization_id,
+        object_id=row.object_id,
+        prob_density_sr=row.prob_density_sr,
+        credible_level_2d=row.credible_level_2d,
+        prob_density_mpc3=row.prob_density_mpc3,
+        credible_level_3d=row.credible_level_3d,
+        distance_mean_mpc=row.distance_mean_mpc,
+        distance_std_mpc=row.distance_std_mpc,
+        time_offset_day=row.time_offset_day,
+    )

@@ -1,0 +1,182 @@
+"""What the store holds, summed up: the JSON of ``replay``, of ``/healthz`` and of the page."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from mmcoord.store import queue
+from mmcoord.store.tables import (
+    AlertRow,
+    DeadLetterRow,
+    DeliveryRow,
+    EventRow,
+    JournalRow,
+    LocalizationRow,
+    MatchRow,
+    PlanRevisionRow,
+    RequestRow,
+    RunRow,
+)
+
+__all__ = ["deliveries", "event_summary", "events", "latencies", "ledger", "runs", "summary"]
+
+
+def summary(session: Session) -> dict[str, Any]:
+    """The whole store in one JSON document."""
+    balances = queue.balance(session)
+    return {
+        "events": events(session),
+        "runs": runs(session),
+        "deliveries": deliveries(session),
+        "dead_letters": _count(session, DeadLetterRow),
+        "ledger": ledger(session),
+        "ledger_balanced": all(balance.lost == 0 for balance in balances),
+        "latency_s": latencies(session),
+    }
+
+
+def ledger(session: Session) -> dict[str, dict[str, int]]:
+    """Counts per stage; ``lost`` is zero unless something is wrong."""
+    return {
+        b.stage: {
+            "received": b.received,
+            "processed": b.processed,
+            "dead": b.dead,
+            "pending": b.pending,
+            "lost": b.lost,
+        }
+        for b in queue.balance(session)
+    }
+
+
+def events(session: Session) -> list[dict[str, Any]]:
+    """All events, newest first."""
+    rows = session.execute(
+        select(EventRow).order_by(EventRow.event_time.desc(), EventRow.event_id)  # type: ignore[union-attr]
+    ).scalars()
+    return [event_summary(session, row) for row in rows]
+
+
+def event_summary(session: Session, event: EventRow) -> dict[str, Any]:
+    """One event with its newest plan."""
+    place = session.get(LocalizationRow, event.localization_id) if event.localization_id else None
+    plan = session.execute(
+        select(PlanRevisionRow)
+        .where(PlanRevisionRow.event_id == event.event_id)  # type: ignore[arg-type]
+        .order_by(PlanRevisionRow.revision.desc())  # type: ignore[attr-defined]
+        .limit(1)
+    ).scalar_one_or_none()
+    return {
+        "id": event.event_id,
+        "state": event.state,
+        "alert_type": event.alert_type,
+        "is_practice": event.is_practice,
+        "significant": event.significant,
+        "event_time": event.event_time.isoformat() if event.event_time else None,
+        "alerts": _count(session, AlertRow, AlertRow.event_id == event.event_id),
+        "localization_id": event.localization_id,
+        "is_3d": place.is_3d if place else None,
+        "area_90_deg2": place.area_90_deg2 if place else None,
+        "distance_mpc": place.distance_mpc if place else None,
+        "distance_std_mpc": place.distance_std_mpc if place else None,
+        "candidates_matched": _count(
+            session,
+            MatchRow,
+            MatchRow.event_id == event.event_id,
+            MatchRow.localization_id == event.localization_id,
+        ),
+        "plan_revision": plan.revision if plan else None,
+        "plan_note": plan.note if plan else None,
+        "planned_for": plan.planned_for.isoformat() if plan else None,
+        "plan": _plan(session, event.event_id, plan.revision) if plan else [],
+    }
+
+
+def _plan(session: Session, event_id: str, revision: int) -> list[dict[str, Any]]:
+    rows = session.execute(
+        select(RequestRow)
+        .where(RequestRow.event_id == event_id, RequestRow.revision == revision)  # type: ignore[arg-type]
+        .order_by(RequestRow.rank)  # type: ignore[arg-type]
+    ).scalars()
+    results = {
+        row.run_key: row
+        for row in session.execute(
+            select(RunRow).where(RunRow.event_id == event_id, RunRow.state == "done")  # type: ignore[arg-type]
+        ).scalars()
+    }
+    return [_plan_row(row, results.get(row.row.get("run_key") or "")) for row in rows]
+
+
+def _plan_row(row: RequestRow, result: RunRow | None) -> dict[str, Any]:
+    document = {"candidate": row.object_id, **row.row}
+    document.pop("object_id", None)
+    if result is not None:
+        document["ejecta_mass_total_msun"] = (
+            result.summary.get("derived", {}).get("ejecta_mass_total_msun", {}).get("median")
+        )
+        document["model"] = result.summary.get("model")
+    return document
+
+
+def runs(session: Session) -> dict[str, int]:
+    """Runs by what became of them; ``executed`` are those that were computed."""
+    states: dict[str, int] = dict(
+        session.execute(select(RunRow.state, func.count()).group_by(RunRow.state)).tuples().all()  # type: ignore[call-overload]
+    )
+    joined = session.execute(
+        select(
+            func.coalesce(func.sum(RunRow.coalesced), 0), func.coalesce(func.sum(RunRow.cached), 0)
+        )
+    ).one()
+    return {
+        "executed": states.get("done", 0) + states.get("failed", 0),
+        "coalesced": int(joined[0]),
+        "cached": int(joined[1]),
+        "failed": states.get("failed", 0),
+        "queued": states.get("queued", 0) + states.get("running", 0),
+        "superseded": states.get("superseded", 0),
+    }
+
+
+def deliveries(session: Session) -> dict[str, int]:
+    """Deliveries by state. ``withdrawn`` counts what was taken back at a sink."""
+    counts: dict[str, int] = defaultdict(int)
+    for state, kind, number in session.execute(
+        select(DeliveryRow.state, DeliveryRow.kind, func.count()).group_by(  # type: ignore[call-overload]
+            DeliveryRow.state, DeliveryRow.kind
+        )
+    ):
+        if kind == "withdraw" and state == "sent":
+            continue  # counted by what it took back
+        counts[state] += number
+    return {
+        "sent": counts["sent"],
+        "failed": counts["failed"],
+        "refused": counts["refused"],
+        "withdrawn": counts["withdrawn"],
+        "pending": counts["pending"] + counts["sending"] + counts["unknown"],
+        "superseded": counts["superseded"],
+    }
+
+
+def latencies(session: Session) -> dict[str, dict[str, float]]:
+    """Seconds from being asked to being done, per stage: median and maximum."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for stage, latency in session.execute(
+        select(JournalRow.stage, JournalRow.latency_s).where(JournalRow.latency_s.is_not(None))  # type: ignore[call-overload, union-attr]
+    ):
+        values[stage].append(latency)
+    return {
+        stage: {"median": round(statistics.median(found), 4), "max": round(max(found), 4)}
+        for stage, found in sorted(values.items())
+    }
+
+
+def _count(session: Session, table: Any, *where: Any) -> int:
+    query = select(func.count()).select_from(table)
+    return int(session.execute(query.where(*where) if where else query).scalar_one())
