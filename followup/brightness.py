@@ -1,0 +1,155 @@
+"""How bright the targets will be tonight, and whether that is within an instrument's reach."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtr
+
+from followup.bands import EFFECTIVE_WAVELENGTH_NM, extinction_mag, nearest_band
+from followup.evidence import Prediction, TargetEvidence
+from followup.factors import RankSettings
+from followup.sites import Band, Instrument
+
+__all__ = ["Magnitudes", "depth_mag", "expected_magnitudes", "exposure_for", "reach_probability"]
+
+Array = npt.NDArray[np.float64]
+
+_Z95 = 1.6448536269514722  # standard normal quantile of 0.95
+_FAINTEST = 99.0
+_SAME_COLOUR_DEX = 0.15
+"""Neighbouring optical bands (g to z is wider): a last-seen magnitude is carried this far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Magnitudes:
+    """Expected magnitudes of ``N`` targets in one canonical band at ``T`` times.
+
+    The distribution is a split normal: ``sigma_bright`` towards brighter than the median,
+    ``sigma_faint`` towards fainter. NaN where not known.
+    """
+
+    median: Array
+    """(N, T) AB."""
+    sigma_bright: Array
+    sigma_faint: Array
+    used: tuple[str | None, ...]
+    """(N,) the band each target's numbers come from."""
+    is_predicted: npt.NDArray[np.bool_]
+    """(N,) from a model prediction; otherwise "as last seen", or not known."""
+
+
+def expected_magnitudes(
+    targets: Sequence[TargetEvidence], band: str, mjd_tai: Array, settings: RankSettings
+) -> Magnitudes:
+    """Predicted magnitudes, else "about as bright as last seen", else NaN.
+
+    Predictions are interpolated linearly between their times and never extrapolated.
+
+    Raises
+    ------
+    ValueError
+        A prediction whose arrays differ in length or whose times do not increase.
+    """
+    n_targets, n_times = len(targets), len(mjd_tai)
+    median, bright, faint = (np.full((n_targets, n_times), np.nan) for _ in range(3))
+    used: list[str | None] = []
+    predicted = np.zeros(n_targets, bool)
+    for row, target in enumerate(targets):
+        if target.predicted:
+            name = nearest_band(band, target.predicted)
+            if name is not None:
+                low, mid, high = _interpolated(
+                    target.predicted[name], mjd_tai, f"{target.object_id}: prediction in {name}"
+                )
+                median[row], bright[row], faint[row] = mid, (mid - low) / _Z95, (high - mid) / _Z95
+                predicted[row] = True
+            used.append(name)
+        else:
+            used.append(_carry_last_seen(target, band, mjd_tai, settings, median[row], bright[row]))
+            faint[row] = bright[row]
+    return Magnitudes(median, bright, faint, tuple(used), predicted)
+
+
+def depth_mag(instrument: Instrument, band: Band, airmass: Array, exposure_s: float) -> Array:
+    """5-sigma depth at an airmass for a sky-limited exposure, AB.
+
+    Ivezic et al. (2019, ApJ 873, 111) equation 6 with seeing growing as airmass^0.6:
+    m5(X, t) = m5(1, t0) + 1.25 log10(t / t0) - 1.5 log10(X) - k (X - 1).
+    """
+    gain = 1.25 * math.log10(exposure_s / instrument.depth_exposure_s)
+    result: Array = band.limit_mag + gain - _airmass_loss(band, airmass)
+    return result
+
+
+def exposure_for(
+    instrument: Instrument, band: Band, airmass: float, mag: float, *, snr: float
+) -> float:
+    """Exposure in whole s that gives ``snr`` at ``mag``, within the instrument's limits.
+
+    Sky-limited, so S/N grows as the square root of the time.
+    """
+    depth = band.limit_mag - float(_airmass_loss(band, np.asarray(airmass)))
+    wanted = mag + 2.5 * math.log10(snr / 5.0)
+    power = min(max((wanted - depth) / 1.25, -9.0), 9.0)
+    seconds = math.ceil(instrument.depth_exposure_s * 10.0**power)
+    return float(min(max(seconds, instrument.min_exposure_s), instrument.max_exposure_s))
+
+
+def reach_probability(
+    magnitudes: Magnitudes, rows: npt.NDArray[np.int64], depth: Array, scatter_mag: float
+) -> Array:
+    """P(magnitude < depth) for ``rows`` of the targets; depth (n, T), NaN where not known.
+
+    The depth itself scatters by ``scatter_mag`` (1 sigma).
+    """
+    excess = depth - magnitudes.median[rows]
+    sigma = np.where(excess > 0, magnitudes.sigma_faint[rows], magnitudes.sigma_bright[rows])
+    probability: Array = ndtr(excess / np.hypot(sigma, scatter_mag))
+    return probability
+
+
+def _airmass_loss(band: Band, airmass: Array) -> Array:
+    loss: Array = 1.5 * np.log10(airmass) + extinction_mag(band.canonical) * (airmass - 1.0)
+    return loss
+
+
+def _interpolated(prediction: Prediction, mjd_tai: Array, where: str) -> tuple[Array, ...]:
+    times, *quantiles = (np.asarray(a, float) for a in prediction)
+    if times.ndim != 1 or any(q.shape != times.shape for q in quantiles) or not len(times):
+        raise ValueError(f"{where}: arrays must be 1-D, not empty and equally long")
+    if not np.all(np.diff(times) > 0):
+        raise ValueError(f"{where}: times must increase")
+    return tuple(
+        # A vanishing model has an infinite magnitude, which cannot be interpolated.
+        np.interp(mjd_tai, times, np.clip(q, -_FAINTEST, _FAINTEST), left=np.nan, right=np.nan)
+        for q in quantiles
+    )
+
+
+def _carry_last_seen(
+    target: TargetEvidence,
+    band: str,
+    mjd_tai: Array,
+    settings: RankSettings,
+    median: Array,
+    sigma: Array,
+) -> str | None:
+    """Fill one row with the last magnitude seen, with an error that grows; its band if used."""
+    last, when, seen_in = target.latest_mag, target.latest_mjd_tai, target.latest_band
+    if last is None or when is None or seen_in is None:
+        return None
+    if seen_in not in EFFECTIVE_WAVELENGTH_NM:
+        return None
+    ratio = EFFECTIVE_WAVELENGTH_NM[seen_in] / EFFECTIVE_WAVELENGTH_NM[band]
+    if abs(math.log10(ratio)) > _SAME_COLOUR_DEX:
+        return None
+    colour = 0.0 if nearest_band(band, [seen_in]) else settings.colour_mag
+    drift = settings.persistence_mag_per_day * np.abs(mjd_tai - when)
+    median[:] = last
+    sigma[:] = np.sqrt(settings.persistence_mag**2 + drift**2 + colour**2)
+    return seen_in

@@ -1,0 +1,155 @@
+"""What the planner knows about one target, and how to gather it from the records.
+
+Everything but the name and the position may be None: not known, which is never "no".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+import erfa
+import numpy as np
+import numpy.typing as npt
+
+from mmcoord.records import Candidate, Match, Photometry
+
+__all__ = ["Origin", "Prediction", "TargetEvidence", "gather", "mjd_tai", "mjd_utc"]
+
+Origin = Literal["inference", "screen"]
+"""Who says how likely a kilonova is: the full inference or the quick screen."""
+
+_MJD_EPOCH_JD = 2400000.5
+
+
+class Prediction(NamedTuple):
+    """Predicted apparent magnitudes in one band: times and quantiles, 1-D, equally long."""
+
+    mjd_tai: npt.ArrayLike
+    """Increasing."""
+    q05: npt.ArrayLike
+    """AB magnitude that the source is brighter than with probability 5 %."""
+    q50: npt.ArrayLike
+    q95: npt.ArrayLike
+
+
+@dataclass(frozen=True, slots=True)
+class TargetEvidence:
+    """One candidate as the ranking sees it."""
+
+    object_id: str
+    ra_deg: float
+    dec_deg: float
+    credible_level_2d: float | None = None
+    credible_level_3d: float | None = None
+    prob_density_sr: float | None = None
+    prob_density_mpc3: float | None = None
+    distance_mean_mpc: float | None = None
+    distance_std_mpc: float | None = None
+    first_detection_mjd_tai: float | None = None
+    last_nondetection_mjd_tai: float | None = None
+    """Last upper limit before the first detection (or last of all without one)."""
+    detected_before_event: bool | None = None
+    """None: nobody looked there before the event, or the event has no time."""
+    latest_mag: float | None = None
+    """Latest detection, AB, and its band and time."""
+    latest_band: str | None = None
+    latest_mjd_tai: float | None = None
+    p_kilonova: float | None = None
+    p_kilonova_origin: Origin | None = None
+    run_key: str | None = None
+    predicted: Mapping[str, Prediction] | None = None
+    """Canonical band -> prediction."""
+
+
+def gather(
+    candidate: Candidate,
+    match: Match | None,
+    photometry: Sequence[Photometry],
+    *,
+    event_time: datetime | None,
+    p_kilonova: float | None = None,
+    p_kilonova_origin: Origin | None = None,
+    run_key: str | None = None,
+    predicted: Mapping[str, Prediction] | None = None,
+) -> TargetEvidence:
+    """Put together what is known of one candidate. Pure; ``photometry`` in any order.
+
+    ``detected_before_event`` is True if any detection precedes the event, False if none does
+    and some upper limit does, None otherwise (nobody looked, or the event has no time).
+    """
+    detections = sorted((p for p in photometry if not p.is_limit), key=_time_then_band)
+    limits = [p.obs_mjd_tai for p in photometry if p.is_limit]
+    first = detections[0].obs_mjd_tai if detections else None
+    latest = detections[-1] if detections else None
+    quiet = [t for t in limits if first is None or t < first]
+    return TargetEvidence(
+        object_id=candidate.object_id,
+        ra_deg=candidate.ra_deg,
+        dec_deg=candidate.dec_deg,
+        credible_level_2d=match.credible_level_2d if match else None,
+        credible_level_3d=match.credible_level_3d if match else None,
+        prob_density_sr=match.prob_density_sr if match else None,
+        prob_density_mpc3=match.prob_density_mpc3 if match else None,
+        distance_mean_mpc=match.distance_mean_mpc if match else None,
+        distance_std_mpc=match.distance_std_mpc if match else None,
+        first_detection_mjd_tai=first,
+        last_nondetection_mjd_tai=max(quiet, default=None),
+        detected_before_event=_seen_before(first, limits, event_time),
+        latest_mag=latest.mag_ab if latest else None,
+        latest_band=latest.band if latest else None,
+        latest_mjd_tai=latest.obs_mjd_tai if latest else None,
+        p_kilonova=p_kilonova,
+        p_kilonova_origin=p_kilonova_origin,
+        run_key=run_key,
+        predicted=predicted,
+    )
+
+
+def mjd_utc(moment: datetime) -> float:
+    """MJD on the UTC scale of an aware datetime.
+
+    Raises
+    ------
+    ValueError
+        The datetime has no zone.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment!r} has no time zone")
+    return 40587.0 + moment.timestamp() / 86400.0
+
+
+def mjd_tai(moment: datetime) -> float:
+    """MJD on the TAI scale of an aware datetime; raises ValueError if it has no zone."""
+    utc = mjd_utc(moment)
+    return utc + float(tai_minus_utc_s(np.array([utc]))[0]) / 86400.0
+
+
+def tai_minus_utc_s(utc: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """TAI-UTC in s at MJD UTC; the last known leap second holds for ever after."""
+    edges = [
+        (erfa.cal2jd(int(row["year"]), int(row["month"]), 1)[1], float(row["tai_utc"]))
+        for row in erfa.leap_seconds.get()
+    ]
+    starts = np.array([start for start, _ in edges])
+    offsets = np.array([offset for _, offset in edges])
+    index = np.clip(np.searchsorted(starts, utc, side="right") - 1, 0, None)
+    result: npt.NDArray[np.float64] = offsets[index]
+    return result
+
+
+def _time_then_band(point: Photometry) -> tuple[float, str, float]:
+    return (point.obs_mjd_tai, point.band, point.mag_ab)
+
+
+def _seen_before(
+    first: float | None, limits: Sequence[float], event_time: datetime | None
+) -> bool | None:
+    if event_time is None:
+        return None
+    event = mjd_tai(event_time)
+    if first is not None and first < event:
+        return True
+    return False if any(limit < event for limit in limits) else None

@@ -1,0 +1,169 @@
+"""The factors of a target's score that do not depend on the telescope.
+
+Each is a number in [0, 1] with a sentence for people. A factor that is not known has the
+value None and is counted with a stated default that lies between "no" and "yes".
+``docs/planning.md`` has the equations.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+from followup.evidence import TargetEvidence, mjd_tai
+
+__all__ = ["Factor", "RankSettings", "kilonova", "membership", "timing"]
+
+
+@dataclass(frozen=True, slots=True)
+class RankSettings:
+    """Everything that can be tuned in the ranking.
+
+    Raises
+    ------
+    ValueError
+        A value out of range.
+    """
+
+    floor: float = 1e-3
+    """No factor but observability counts less: maps, models and clocks can be wrong."""
+    unknown_membership: float = 0.5
+    """Mean of 1 - credible level over true counterparts."""
+    unknown_time: float = 0.5
+    unknown_history: float = 0.5
+    """Weight of a timely first detection when nobody looked there before the event."""
+    seen_before_event: float = 0.01
+    """Time factor of a source that was there before the event."""
+    full_window_day: float = 3.0
+    """A first detection up to this long after the event is fully timely."""
+    late_decay_day: float = 3.0
+    """e-folding time of the time factor after that."""
+    prior_kilonova: float = 0.1
+    """Kilonova factor before inference and screen have looked."""
+    unknown_brightness: float = 0.5
+    depth_scatter_mag: float = 0.3
+    """1-sigma scatter of a night's real depth about the catalogue's (seeing, haze, Moon)."""
+    persistence_mag: float = 0.3
+    """1-sigma error of "as bright as last seen" at zero delay."""
+    persistence_mag_per_day: float = 0.5
+    """Its growth with the time since the last detection."""
+    colour_mag: float = 0.5
+    """Added to it (in quadrature) in another band than the one last seen."""
+    step_minutes: float = 15.0
+    horizon_hours: float = 24.0
+    wanted_snr: float = 10.0
+    """Exposures are for this S/N at the faint end (95 %) of what is expected."""
+    choice_tolerance: float = 0.05
+    """Among observations within this fraction of the best, the cheapest is proposed."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not math.isfinite(value) or value < 0:
+                raise ValueError(f"{field.name}: {value!r} is negative or not finite")
+        for name in _WEIGHTS:
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name}: {getattr(self, name)!r} is not in (0, 1]")
+        for name in _POSITIVE:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: {getattr(self, name)!r} is not positive")
+        if self.choice_tolerance >= 1:
+            raise ValueError(f"choice_tolerance: {self.choice_tolerance!r} is not below 1")
+
+
+_POSITIVE = (
+    "depth_scatter_mag",
+    "horizon_hours",
+    "late_decay_day",
+    "step_minutes",
+    "wanted_snr",
+)
+_WEIGHTS = (
+    "floor",
+    "prior_kilonova",
+    "seen_before_event",
+    "unknown_brightness",
+    "unknown_history",
+    "unknown_membership",
+    "unknown_time",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """One factor of one target."""
+
+    value: float | None
+    """In [0, 1]; None: not known."""
+    counted: float
+    """What enters the product: the value, or the stated default."""
+    reason: str
+
+
+def membership(target: TargetEvidence, settings: RankSettings) -> Factor:
+    """1 - credible level: the 3D level if known, else the 2D one.
+
+    Over true counterparts the credible level is uniform in [0, 1] (that is what makes it
+    credible), so this is the share of true counterparts that lie farther out in the map.
+    """
+    for level, name in ((target.credible_level_3d, "3D"), (target.credible_level_2d, "2D")):
+        if level is not None and math.isfinite(level):
+            farther = min(1.0, max(0.0, 1.0 - level))
+            reason = (
+                f"at the {100 * level:.1f} % credible level of the {name} map: "
+                f"{100 * farther:.1f} % of true counterparts lie farther out"
+            )
+            return _known(farther, reason, settings)
+    return _unknown(settings.unknown_membership, "no sky map gives its credible level")
+
+
+def timing(target: TargetEvidence, event_time: datetime | None, settings: RankSettings) -> Factor:
+    """Did it appear after the event, and soon?"""
+    first = target.first_detection_mjd_tai
+    if target.detected_before_event:
+        return _known(settings.seen_before_event, "was already there before the event", settings)
+    if first is None:
+        return _unknown(settings.unknown_time, "no detection yet, so no time of appearance")
+    if event_time is None:
+        return _unknown(settings.unknown_time, "the event has no time")
+    delay = first - mjd_tai(event_time)
+    if delay < 0:
+        reason = f"first detected {-delay:.2f} d before the event"
+        return _known(settings.seen_before_event, reason, settings)
+    late = max(0.0, delay - settings.full_window_day)
+    value = math.exp(-late / settings.late_decay_day)
+    reason = f"first detected {delay:.2f} d after the event"
+    if late > 0:
+        reason += f", past the {settings.full_window_day:g} d in which a kilonova shows"
+    if target.detected_before_event is None:
+        value *= settings.unknown_history
+        reason += f"; nobody is known to have looked there before (x {settings.unknown_history:g})"
+    else:
+        reason += "; nothing there before"
+    # A late riser is still likelier than a source that was there before the event.
+    return _known(max(value, settings.seen_before_event), reason, settings)
+
+
+def kilonova(target: TargetEvidence, settings: RankSettings) -> Factor:
+    """Probability of a kilonova from the inference, else from the screen, else the prior."""
+    p = target.p_kilonova
+    if p is None or not math.isfinite(p):
+        return _unknown(settings.prior_kilonova, "neither inference nor screen has looked")
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"{target.object_id}: p_kilonova {p!r} is not in [0, 1]")
+    origin = {
+        "inference": "by inference",
+        "screen": "by the quick screen, no inference yet",
+        None: "of unstated origin",
+    }[target.p_kilonova_origin]
+    return _known(p, f"kilonova with probability {p:.3g} {origin}", settings)
+
+
+def _known(value: float, reason: str, settings: RankSettings) -> Factor:
+    floored = max(settings.floor, value)
+    return Factor(floored, floored, reason)
+
+
+def _unknown(default: float, reason: str) -> Factor:
+    return Factor(None, default, f"not known ({reason}); counted as {default:g}")

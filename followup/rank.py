@@ -1,0 +1,223 @@
+"""The ranked plan of one event: which candidate first, where, when and in which band.
+
+``score = membership x time x kilonova x brightness x observability``, every factor in
+[0, 1] and kept with its sentence. Nothing reads the clock: ``now`` is data. There is no
+schedule yet: two targets may be sent to one telescope at one time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from followup.evidence import TargetEvidence
+from followup.factors import Factor, RankSettings, kilonova, membership, timing
+from followup.observability import Observability
+from followup.sites import Instrument
+from followup.tonight import Best, Choice, Night, Sight, night_from
+from mmcoord.records import PlanRow
+
+__all__ = ["explain", "rank"]
+
+_BLOCK = 500
+"""Targets worked on at once; bounds the memory."""
+
+
+def rank(
+    targets: Sequence[TargetEvidence],
+    *,
+    event_time: datetime | None,
+    now: datetime,
+    instruments: Sequence[Instrument],
+    settings: RankSettings | None = None,
+) -> tuple[PlanRow, ...]:
+    """Rank the targets of one event for the day that follows ``now``.
+
+    A target that no instrument can observe keeps its row, with the reason, after all others.
+    The same inputs in any order give the same rows; ties go by ``object_id``.
+
+    Raises
+    ------
+    ValueError
+        A time without a zone, two targets with one ``object_id``, a broken prediction or a
+        ``p_kilonova`` outside [0, 1].
+    """
+    settings = settings or RankSettings()
+    ordered = sorted(targets, key=lambda target: target.object_id)
+    for one, other in itertools.pairwise(ordered):
+        if one.object_id == other.object_id:
+            raise ValueError(f"two targets are called {one.object_id!r}")
+    night = night_from(now, settings)
+    drafts = [
+        draft
+        for start in range(0, len(ordered), _BLOCK)
+        for draft in _drafts(
+            ordered[start : start + _BLOCK], night, tuple(instruments), event_time, settings
+        )
+    ]
+    drafts.sort(key=lambda d: (d.choice is None, -d.score, -d.merit, d.target.object_id))
+    return tuple(_row(place, draft) for place, draft in enumerate(drafts, start=1))
+
+
+def explain(rows: Sequence[PlanRow], *, limit: int = 10) -> str:
+    """The plan in words: why each of the first ``limit`` targets stands where it does.
+
+    Says why a plan is empty, and why targets cannot be observed.
+    """
+    if not rows:
+        return "The plan is empty: no candidate of this event was given to the planner.\n"
+    observable = [row for row in rows if row.instrument is not None]
+    lines = [f"{len(observable)} of {len(rows)} targets can be observed in the coming day."]
+    if not observable:
+        lines.append("Nothing to observe. Why:")
+        counts = Counter(row.reasons["observability"] for row in rows)
+        lines += [f"  {count} x {reason}" for reason, count in sorted(counts.items())]
+    for row in rows[:limit]:
+        lines.append(f"{row.rank}. {row.object_id}  score {row.score:.3g}")
+        for name, reason in row.reasons.items():
+            value = row.factors.get(name)
+            shown = f"{value:.3f}" if value is not None else "  -  "
+            lines.append(f"     {name:<13} {shown}  {reason}")
+    if len(rows) > limit:
+        lines.append(f"... and {len(rows) - limit} more.")
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A row before its rank is known."""
+
+    target: TargetEvidence
+    factors: dict[str, Factor]
+    score: float
+    merit: float
+    """Score without brightness and observability: orders what cannot be observed."""
+    choice: Choice | None
+    why: str | None
+
+
+def _drafts(
+    targets: Sequence[TargetEvidence],
+    night: Night,
+    instruments: Sequence[Instrument],
+    event_time: datetime | None,
+    settings: RankSettings,
+) -> list[_Draft]:
+    sight = Sight(targets, instruments, night, settings)
+    bests = [sight.best(number) for number in range(len(instruments))]
+    values = np.array([best.value for best in bests]).reshape(len(instruments), len(targets))
+    winners = values.argmax(axis=0) if instruments else np.zeros(len(targets), np.int64)
+    choices = sight.choices(values)
+    drafts = []
+    for row, target in enumerate(targets):
+        factors = {
+            "membership": membership(target, settings),
+            "time": timing(target, event_time, settings),
+            "kilonova": kilonova(target, settings),
+        }
+        merit = math.prod(f.counted for f in factors.values())
+        choice = choices.get(row)
+        if choice is None:
+            factors |= _out_of_reach(row, sight.seen, instruments)
+            drafts.append(_Draft(target, factors, 0.0, merit, None, None))
+            continue
+        winner = int(winners[row])
+        best = bests[winner]
+        factors |= _in_reach(row, best, instruments[winner], choice, settings)
+        # Twelve digits: the last bits depend on where a row stands in an array.
+        score = float(f"{merit * float(values[winner, row]):.12g}")
+        drafts.append(
+            _Draft(target, factors, score, merit, choice, _why(choice, winner, instruments))
+        )
+    return drafts
+
+
+def _in_reach(
+    row: int, best: Best, instrument: Instrument, choice: Choice, settings: RankSettings
+) -> dict[str, Factor]:
+    airmass, reach = float(best.airmass[row]), float(best.brightness[row])
+    observable = Factor(
+        1.0 / airmass, 1.0 / airmass, f"best at airmass {airmass:.2f} with {instrument.id}"
+    )
+    if choice.magnitude is None:
+        default = f"counted as {settings.unknown_brightness:g}"
+        reason = f"not known (no prediction for the coming night, no usable detection); {default}"
+        return {"brightness": Factor(None, reach, reason), "observability": observable}
+    expected = f"{choice.magnitude:.1f} mag in {choice.magnitude_band}"
+    source = f"predicted {expected}" if choice.is_predicted else f"last seen at {expected}"
+    reason = (
+        f"{source}, 95 % brighter than {choice.faint:.1f}; reach {choice.depth:.1f} with "
+        f"{choice.instrument.id}; best chance to be within reach {100 * reach:.0f} %"
+    )
+    return {"brightness": Factor(reach, reach, reason), "observability": observable}
+
+
+def _out_of_reach(
+    row: int, seen: Observability, instruments: Sequence[Instrument]
+) -> dict[str, Factor]:
+    brightness = Factor(None, 1.0, "not judged: cannot be observed in the coming day")
+    causes: Counter[str] = Counter()
+    for number in range(len(instruments)):
+        if not seen.dark[number].any():
+            causes["has no darkness"] += 1
+        elif not seen.up_in_dark[number, row]:
+            causes["has it too low, or lost at the zenith, in the dark"] += 1
+        elif not seen.allowed[number, row].any():
+            causes["has it too near the Moon"] += 1
+        else:
+            causes["has it up for less than an exposure"] += 1
+    told = "; ".join(f"{count} of {len(instruments)} {cause}" for cause, count in causes.items())
+    reason = f"cannot be observed in the coming day: {told or 'no instrument is configured'}"
+    return {"brightness": brightness, "observability": Factor(0.0, 0.0, reason)}
+
+
+def _why(choice: Choice, winner: int, instruments: Sequence[Instrument]) -> str:
+    here, best = choice.instrument, instruments[winner]
+    told = f"{here.id} at airmass {choice.airmass:.2f} from {choice.start:%Y-%m-%d %H:%M} UTC"
+    if here.id == best.id:
+        return f"{told}: the best instrument, at its first good time"
+    return f"{told}: the smallest telescope about as good as the best ({best.id})"
+
+
+def _row(place: int, draft: _Draft) -> PlanRow:
+    target, choice = draft.target, draft.choice
+    reasons = {name: factor.reason for name, factor in draft.factors.items()}
+    if draft.why is not None:
+        reasons["choice"] = draft.why
+    row = PlanRow(
+        rank=place,
+        object_id=target.object_id,
+        ra_deg=target.ra_deg,
+        dec_deg=target.dec_deg,
+        score=draft.score,
+        factors={name: factor.value for name, factor in draft.factors.items()},
+        reasons=reasons,
+        credible_level_2d=target.credible_level_2d,
+        credible_level_3d=target.credible_level_3d,
+        p_kilonova=target.p_kilonova,
+        run_key=target.run_key if target.p_kilonova_origin == "inference" else None,
+        instrument=None,
+        band=None,
+        start=None,
+        exposure_s=None,
+        predicted_mag=None,
+        distance_mpc=target.distance_mean_mpc,
+        distance_err_mpc=target.distance_std_mpc,
+    )
+    if choice is None:
+        return row
+    return dataclasses.replace(
+        row,
+        instrument=choice.instrument.id,
+        band=choice.instrument.bands[choice.band].name,
+        start=choice.start,
+        exposure_s=choice.exposure_s,
+        predicted_mag=choice.magnitude if choice.is_predicted else None,
+    )

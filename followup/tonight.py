@@ -1,0 +1,211 @@
+"""The best observation of each target in the coming day, and the one that is proposed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from followup.brightness import (
+    Magnitudes,
+    depth_mag,
+    expected_magnitudes,
+    exposure_for,
+    reach_probability,
+)
+from followup.evidence import TargetEvidence, mjd_utc, tai_minus_utc_s
+from followup.factors import RankSettings
+from followup.observability import Observability, observability
+from followup.sites import Instrument
+
+__all__ = ["Best", "Choice", "Night", "Sight", "night_from"]
+
+Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """The time grid: a day from ``now``, rounded up to the minute."""
+
+    begin: datetime
+    step: timedelta
+    utc: Array
+    tai: Array
+
+    def at(self, index: int) -> datetime:
+        return self.begin + index * self.step
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best observation of each of ``n`` targets with one instrument."""
+
+    value: Array
+    """Brightness x observability; 0 where the target cannot be observed."""
+    brightness: Array
+    """At that best observation."""
+    airmass: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The observation proposed for one target."""
+
+    instrument: Instrument
+    band: int
+    start: datetime
+    airmass: float
+    depth: float
+    exposure_s: float
+    magnitude: float | None
+    """Expected median magnitude; None when not known."""
+    faint: float | None
+    """Magnitude that it is brighter than with probability 95 %."""
+    is_predicted: bool
+    magnitude_band: str | None
+
+
+def night_from(now: datetime, settings: RankSettings) -> Night:
+    """The grid of the day that follows ``now``; raises ValueError if ``now`` has no zone."""
+    if now.tzinfo is None:
+        raise ValueError(f"now: {now!r} has no time zone")
+    begin = now.astimezone(UTC)
+    if begin.second or begin.microsecond:
+        begin = begin.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    step = timedelta(minutes=settings.step_minutes)
+    count = max(1, math.floor(timedelta(hours=settings.horizon_hours) / step)) + 1
+    utc = mjd_utc(begin) + np.arange(count, dtype=np.float64) * (step / timedelta(days=1))
+    return Night(begin, step, utc, utc + tai_minus_utc_s(utc) / 86400.0)
+
+
+class Sight:
+    """One block of ``N`` targets seen by all instruments; keeps what the passes share."""
+
+    def __init__(
+        self,
+        targets: Sequence[TargetEvidence],
+        instruments: Sequence[Instrument],
+        night: Night,
+        settings: RankSettings,
+    ) -> None:
+        seen = observability(
+            [t.ra_deg for t in targets], [t.dec_deg for t in targets], instruments, night.utc
+        )
+        self.seen = seen
+        self.instruments = instruments
+        self.night = night
+        self.settings = settings
+        self.airmass = [self._lasting(n, i, seen) for n, i in enumerate(instruments)]
+        bands = sorted({band.canonical for i in instruments for band in i.bands})
+        self.magnitudes: dict[str, Magnitudes] = {
+            band: expected_magnitudes(targets, band, night.tai, settings) for band in bands
+        }
+        self.known = self._known_anywhere(len(targets))
+
+    def best(self, number: int) -> Best:
+        """The best observation of every target with one instrument."""
+        rows = np.arange(len(self.known))
+        reach, value = self.values(number, rows)
+        flat = value.reshape(len(rows), -1)
+        index = flat.argmax(axis=1)
+        time = index // len(self.instruments[number].bands)
+        return Best(
+            value=flat[rows, index],
+            brightness=reach.reshape(len(rows), -1)[rows, index],
+            airmass=self.airmass[number][rows, time],
+        )
+
+    def values(self, number: int, rows: Index) -> tuple[Array, Array]:
+        """Brightness, and brightness x observability, each (n, T, bands), of some targets."""
+        instrument, settings = self.instruments[number], self.settings
+        airmass = self.airmass[number][rows]
+        allowed = np.isfinite(airmass)
+        safe = np.where(allowed, airmass, 1.0)
+        reach = np.empty((*airmass.shape, len(instrument.bands)))
+        # A band that nobody predicts must not beat one that is predicted to be too faint.
+        unknown = np.where(self.known[rows], settings.floor, settings.unknown_brightness)
+        for place, band in enumerate(instrument.bands):
+            depth = depth_mag(instrument, band, safe, instrument.max_exposure_s)
+            probability = reach_probability(
+                self.magnitudes[band.canonical], rows, depth, settings.depth_scatter_mag
+            )
+            floored = np.maximum(settings.floor, probability)
+            reach[..., place] = np.where(np.isnan(probability), unknown[:, None], floored)
+        weight = np.where(allowed, 1.0 / safe, 0.0)
+        return reach, reach * weight[..., None]
+
+    def choices(self, values: Array) -> dict[int, Choice]:
+        """For each target the cheapest instrument within the tolerance of the best.
+
+        ``values`` (I, N). Cost is aperture squared; then the catalogue's order decides.
+        """
+        if not len(self.instruments):
+            return {}
+        enough = values.max(axis=0) * (1.0 - self.settings.choice_tolerance)
+        good_enough = (values >= enough) & (values > 0)
+        order = sorted(
+            range(len(self.instruments)), key=lambda n: (self.instruments[n].aperture_m, n)
+        )
+        chosen: dict[int, Choice] = {}
+        for number in order:
+            rows = np.flatnonzero(good_enough[number])
+            rows = np.array([row for row in rows if int(row) not in chosen], np.int64)
+            if len(rows):
+                _, value = self.values(number, rows)
+                for place, row in enumerate(rows):
+                    chosen[int(row)] = self._choice(number, int(row), value[place], enough[row])
+        return chosen
+
+    def _choice(self, number: int, row: int, value: Array, enough: float) -> Choice:
+        """The earliest start that is good enough, in the instrument's preferred band."""
+        instrument = self.instruments[number]
+        good = value >= min(enough, float(value.max()))  # the last bit may differ by position
+        time = int(np.flatnonzero(good.any(axis=1))[0])
+        place = int(np.flatnonzero(good[time])[0])
+        band = instrument.bands[place]
+        airmass = float(self.airmass[number][row, time])
+        magnitudes = self.magnitudes[band.canonical]
+        median = float(magnitudes.median[row, time])
+        is_known = math.isfinite(median)
+        faint = median + 1.6449 * float(magnitudes.sigma_faint[row, time]) if is_known else None
+        longest = instrument.max_exposure_s
+        exposure = min(instrument.depth_exposure_s, longest)
+        if faint is not None:
+            exposure = exposure_for(instrument, band, airmass, faint, snr=self.settings.wanted_snr)
+        return Choice(
+            instrument=instrument,
+            band=place,
+            start=self.night.at(time),
+            airmass=airmass,
+            depth=float(depth_mag(instrument, band, np.asarray(airmass), longest)),
+            exposure_s=exposure,
+            magnitude=median if is_known else None,
+            faint=faint,
+            is_predicted=is_known and bool(magnitudes.is_predicted[row]),
+            magnitude_band=magnitudes.used[row],
+        )
+
+    def _lasting(self, number: int, instrument: Instrument, seen: Observability) -> Array:
+        """Airmass (N, T) at starts from which the longest exposure fits, else infinite."""
+        allowed = seen.allowed[number]
+        needed = timedelta(seconds=instrument.max_exposure_s)
+        for later in range(1, math.ceil(needed / self.night.step) + 1):
+            shifted = np.zeros_like(allowed)
+            shifted[:, :-later] = seen.allowed[number][:, later:]
+            allowed = allowed & shifted
+        return np.where(allowed, seen.airmass[number], np.inf).astype(float)
+
+    def _known_anywhere(self, n_targets: int) -> npt.NDArray[np.bool_]:
+        """(N,) is any magnitude known at any time and band in which one could observe?"""
+        known = np.zeros(n_targets, bool)
+        for number, instrument in enumerate(self.instruments):
+            allowed = np.isfinite(self.airmass[number])
+            for band in instrument.bands:
+                median = self.magnitudes[band.canonical].median
+                known |= (allowed & np.isfinite(median)).any(axis=1)
+        return known
