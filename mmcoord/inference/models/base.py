@@ -93,10 +93,10 @@ class Model:
     parameters: tuple[Parameter, ...]
     magnitudes: Magnitudes
     is_kilonova: bool = False
-    at_event: bool = False
-    """Lies at the event's distance; else it is an unrelated source with a distance of its own
-    (flat in log distance, as a survey limited in magnitude finds it), unless a redshift is
-    known."""
+    distance: Literal["event", "none", "own"] = "own"
+    """``event``: lies at the event's distance. ``own``: an unrelated source, flat in log distance
+    as a survey limited in magnitude finds them, unless the host's redshift is known. ``none``:
+    the model speaks of apparent magnitudes."""
     derived: Mapping[str, tuple[str, Callable[[Array], Array]]] = field(default_factory=dict)
     """Name -> (unit, function of theta (n, n_parameters) giving (n,))."""
 

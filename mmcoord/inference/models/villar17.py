@@ -309,7 +309,7 @@ ONE_COMPONENT = Model(
     parameters=(*_component(""), Parameter("opacity", "cm2/g", 0.3, 20.0, "log_uniform")),
     magnitudes=_one,
     is_kilonova=True,
-    at_event=True,
+    distance="event",
     derived={"ejecta_mass_total_msun": ("Msun", lambda theta: theta[:, 0])},
 )
 
@@ -324,7 +324,7 @@ TWO_COMPONENTS = Model(
     ),
     magnitudes=_two,
     is_kilonova=True,
-    at_event=True,
+    distance="event",
     derived={"ejecta_mass_total_msun": ("Msun", lambda theta: theta[:, 0] + theta[:, 3])},
 )
 
@@ -335,7 +335,7 @@ THREE_COMPONENTS = Model(
     parameters=(*_component("_blue"), *_component("_purple"), *_component("_red")),
     magnitudes=_three,
     is_kilonova=True,
-    at_event=True,
+    distance="event",
     derived={
         "ejecta_mass_total_msun": ("Msun", lambda theta: theta[:, 0] + theta[:, 3] + theta[:, 6])
     },

@@ -1,0 +1,142 @@
+"""Mixtures of multivariate Student-t: the shape that importance sampling draws from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import solve_triangular
+from scipy.special import logsumexp
+
+__all__ = ["Mixture", "fit"]
+
+Array = npt.NDArray[np.float64]
+
+_DOF = 5.0
+_WIDE_SHARE, _WIDE_SCALE = 0.05, 3.0
+_PRIOR_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Student-t components in logit space with a wide copy of each, and the prior.
+
+    The prior is the defensive component: wherever the posterior has mass the density is at
+    least a twentieth of the prior's, so no importance weight is unbounded by more than that.
+    """
+
+    log_weight: Array
+    """(k,)"""
+    mean: Array
+    """(k, d)"""
+    cholesky: Array
+    """(k, d, d) lower."""
+
+    def draw(self, n: int, rng: np.random.Generator) -> Array:
+        """(n, d) draws."""
+        k, d = self.mean.shape
+        share = np.exp(self.log_weight)
+        which = rng.choice(k, size=n, p=share / share.sum())
+        kind = rng.random(n)
+        z = rng.standard_normal((n, d))
+        chi2 = rng.chisquare(_DOF, size=n)
+        logistic = _logit(rng.random((n, d)))
+        radius = np.sqrt(_DOF / chi2) * np.where(kind < _WIDE_SHARE, _WIDE_SCALE, 1.0)
+        x = self.mean[which] + radius[:, None] * np.einsum("nij,nj->ni", self.cholesky[which], z)
+        from_prior = kind > 1.0 - _PRIOR_SHARE
+        return np.where(from_prior[:, None], logistic, np.clip(x, -36.0, 36.0))
+
+    def log_density(self, x: Array) -> Array:
+        """(n, d) -> (n,)."""
+        core = _log_t(x, self.mean, self.cholesky) + self.log_weight
+        wide = _log_t(x, self.mean, _WIDE_SCALE * self.cholesky) + self.log_weight
+        shares = np.log([1.0 - _WIDE_SHARE - _PRIOR_SHARE, _WIDE_SHARE, _PRIOR_SHARE])
+        parts = np.stack([logsumexp(core, axis=1), logsumexp(wide, axis=1), log_prior(x)])
+        return np.asarray(logsumexp(parts + shares[:, None], axis=0))
+
+
+def log_prior(x: Array) -> Array:
+    """Log density of x = logit(u) for u uniform in the unit cube."""
+    size = np.abs(x)
+    return np.asarray(-(size + 2.0 * np.log1p(np.exp(-size))).sum(axis=1))
+
+
+def fit(x: Array, n_components: int, rng: np.random.Generator, n_rounds: int = 20) -> Mixture:
+    """Expectation-maximisation from (n, d) equally weighted points (Peel & McLachlan 2000)."""
+    n, d = x.shape
+    k = max(1, min(n_components, n // (4 * d)))
+    pooled = np.cov(x, rowvar=False).reshape(d, d) + 1e-8 * np.eye(d)
+    label = _k_means(x @ np.linalg.inv(np.linalg.cholesky(pooled)).T, k, rng)
+    responsibility = np.zeros((n, k))
+    responsibility[np.arange(n), label] = 1.0
+    scale = np.ones((n, k))
+    for _ in range(n_rounds):
+        weight = responsibility.sum(axis=0)
+        keep = weight > 2.0 * d
+        if not keep.any():
+            keep = weight == weight.max()
+        responsibility, scale, weight = responsibility[:, keep], scale[:, keep], weight[keep]
+        mean, cholesky = _moments(x, responsibility * scale, weight, pooled)
+        log_weight = np.log(weight / weight.sum())
+        distance2 = _mahalanobis2(x, mean, cholesky)
+        log_density = _log_t_from(distance2, cholesky, d) + log_weight
+        total = logsumexp(log_density, axis=1, keepdims=True)
+        responsibility = np.exp(log_density - total)
+        scale = (_DOF + d) / (_DOF + distance2)
+    return Mixture(log_weight, mean, cholesky)
+
+
+def _moments(x: Array, ru: Array, weight: Array, pooled: Array) -> tuple[Array, Array]:
+    d = x.shape[1]
+    mean = (ru.T @ x) / ru.sum(axis=0)[:, None]
+    cholesky = np.empty((len(mean), d, d))
+    for j in range(len(mean)):
+        centred = x - mean[j]
+        covariance = (centred * ru[:, j : j + 1]).T @ centred / weight[j]
+        shrink = d / (d + weight[j])
+        covariance = (1.0 - shrink) * covariance + shrink * 0.1 * pooled
+        cholesky[j] = np.linalg.cholesky(covariance + 1e-9 * np.eye(d))
+    return mean, cholesky
+
+
+def _k_means(x: Array, k: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Labels after k-means++ seeding and a few Lloyd rounds."""
+    centres = x[rng.integers(len(x))][None, :]
+    for _ in range(k - 1):
+        nearest = ((x[:, None, :] - centres[None]) ** 2).sum(axis=2).min(axis=1)
+        pick = int(np.searchsorted(np.cumsum(nearest), rng.random() * nearest.sum()))
+        centres = np.vstack([centres, x[min(pick, len(x) - 1)]])
+    label = np.zeros(len(x), dtype=np.int64)
+    for _ in range(5):
+        label = ((x[:, None, :] - centres[None]) ** 2).sum(axis=2).argmin(axis=1)
+        for j in range(k):
+            if np.any(label == j):
+                centres[j] = x[label == j].mean(axis=0)
+    return label
+
+
+def _mahalanobis2(x: Array, mean: Array, cholesky: Array) -> Array:
+    out = np.empty((len(x), len(mean)))
+    for j in range(len(mean)):
+        z = solve_triangular(cholesky[j], (x - mean[j]).T, lower=True, check_finite=False)
+        out[:, j] = (z * z).sum(axis=0)
+    return out
+
+
+def _log_t(x: Array, mean: Array, cholesky: Array) -> Array:
+    return _log_t_from(_mahalanobis2(x, mean, cholesky), cholesky, x.shape[1])
+
+
+def _log_t_from(distance2: Array, cholesky: Array, d: int) -> Array:
+    log_det = np.log(np.diagonal(cholesky, axis1=1, axis2=2)).sum(axis=1)
+    constant = (
+        math.lgamma(0.5 * (_DOF + d)) - math.lgamma(0.5 * _DOF) - 0.5 * d * math.log(_DOF * math.pi)
+    )
+    return np.asarray(constant - log_det - 0.5 * (_DOF + d) * np.log1p(distance2 / _DOF))
+
+
+def _logit(u: Array) -> Array:
+    u = np.clip(u, 1e-16, 1.0 - 1e-16)
+    return np.asarray(np.log(u) - np.log1p(-u))

@@ -1,0 +1,157 @@
+"""Dispersed pilots: independent waste-free SMC samplers that find where the posterior lies.
+
+Tempering from the prior to the posterior with random-walk and differential-evolution moves;
+every state of the short chains is kept (Dau & Chopin 2022, "waste-free SMC"). The pilots' own
+evidences scatter by units of ln Z, so they only tell importance sampling where to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit, logsumexp
+
+from mmcoord.inference.mixture import log_prior
+
+__all__ = ["LogLikelihood", "Pilot", "run_pilots"]
+
+Array = npt.NDArray[np.float64]
+
+LogLikelihood = Callable[[Array], Array]
+"""(n, d) points in the unit cube -> (n,) log likelihoods, finite or -inf."""
+
+_LOWEST = -1e280
+_MAX_STAGES = 80
+_KEEP = 0.5
+"""Fraction of effective samples that sets the next temperature."""
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """What one pilot found."""
+
+    x: Array
+    """(n, d) final population in logit space."""
+    log_likelihood: Array
+    log_evidence: float
+    """Rough."""
+
+
+def run_pilots(
+    log_likelihood: LogLikelihood,
+    n_dim: int,
+    rng: np.random.Generator,
+    *,
+    n_pilots: int = 4,
+    n_chains: int,
+    n_steps: int,
+) -> tuple[list[Pilot], int]:
+    """Run the pilots side by side; returns them and the number of likelihood calls."""
+    size = n_chains * n_steps
+    x = rng.logistic(size=(n_pilots, size, n_dim)).clip(-36.0, 36.0)
+    ll = evaluate(log_likelihood, x.reshape(-1, n_dim)).reshape(n_pilots, size)
+    calls = n_pilots * size
+    beta = np.zeros(n_pilots)
+    log_z = np.zeros(n_pilots)
+    scale = np.full(n_pilots, 2.38 / np.sqrt(n_dim))
+    for _ in range(_MAX_STAGES):
+        active = np.flatnonzero(beta < 1.0)
+        if len(active) == 0:
+            break
+        weights = np.empty((len(active), size))
+        for a, p in enumerate(active):
+            step = _next_step(ll[p], beta[p])
+            increment = step * ll[p]
+            log_z[p] += float(logsumexp(increment)) - np.log(size)
+            weights[a] = np.exp(increment - logsumexp(increment))
+            beta[p] = min(beta[p] + step, 1.0)
+        x[active], ll[active] = _move(
+            log_likelihood, x[active], ll[active], weights, beta[active], scale, active, rng,
+            n_chains, n_steps,
+        )  # fmt: skip
+        calls += len(active) * size
+    return [Pilot(x[p], ll[p], float(log_z[p])) for p in range(n_pilots)], calls
+
+
+def evaluate(log_likelihood: LogLikelihood, x: Array) -> Array:
+    """Log likelihood at (n, d) points in logit space; what is not finite counts as nothing."""
+    return np.nan_to_num(log_likelihood(expit(x)), nan=_LOWEST, posinf=_LOWEST, neginf=_LOWEST)
+
+
+def systematic(weights: Array, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Indices of n systematic draws from normalised weights."""
+    positions = (rng.random() + np.arange(n)) / n
+    edges = np.cumsum(weights)
+    return np.minimum(np.searchsorted(edges / edges[-1], positions), len(weights) - 1)
+
+
+def _next_step(ll: Array, beta: float) -> float:
+    """Largest temperature step that keeps half of the effective samples."""
+
+    def effective(step: float) -> float:
+        log_w = step * (ll - ll.max())
+        return float(np.exp(2.0 * logsumexp(log_w) - logsumexp(2.0 * log_w)))
+
+    low, high = 0.0, 1.0 - beta
+    if effective(high) >= _KEEP * len(ll):
+        return high
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if effective(middle) > _KEEP * len(ll) else (low, middle)
+    return max(low, 1e-12)
+
+
+def _move(
+    log_likelihood: LogLikelihood,
+    x: Array,
+    ll: Array,
+    weights: Array,
+    beta: Array,
+    scale: Array,
+    active: npt.NDArray[np.int64],
+    rng: np.random.Generator,
+    n_chains: int,
+    n_steps: int,
+) -> tuple[Array, Array]:
+    """Resample n_chains per pilot, run n_steps, keep every state: (pilots, size, d)."""
+    n_active, size, d = x.shape
+    cholesky = np.empty((n_active, d, d))
+    chain = np.empty((n_active, n_chains, d))
+    chain_ll = np.empty((n_active, n_chains))
+    donors = np.empty((n_active, size, d))
+    for a in range(n_active):
+        mean = weights[a] @ x[a]
+        centred = x[a] - mean
+        covariance = (centred * weights[a][:, None]).T @ centred
+        cholesky[a] = np.linalg.cholesky(covariance + 1e-9 * np.eye(d))
+        start = rng.permutation(systematic(weights[a], n_chains, rng))
+        chain[a], chain_ll[a] = x[a][start], ll[a][start]
+        donors[a] = x[a][systematic(weights[a], size, rng)]
+    states = np.empty((n_active, n_steps, n_chains, d))
+    states_ll = np.empty((n_active, n_steps, n_chains))
+    prior = log_prior(chain.reshape(-1, d)).reshape(n_active, n_chains)
+    rows = np.arange(n_active)[:, None]
+    for step in range(n_steps):
+        z = rng.standard_normal((n_active, n_chains, d))
+        random_walk = scale[active][:, None, None] * np.einsum("aij,anj->ani", cholesky, z)
+        pair = rng.integers(size, size=(2, n_active, n_chains))
+        gamma = 1.0 if step % 10 == 9 else 2.38 / np.sqrt(2 * d)
+        jump = gamma * (donors[rows, pair[0]] - donors[rows, pair[1]]) + 1e-4 * z
+        use_jump = rng.random((n_active, n_chains)) < 0.5
+        proposal = chain + np.where(use_jump[..., None], jump, random_walk)
+        proposal = proposal.clip(-36.0, 36.0)
+        new_ll = evaluate(log_likelihood, proposal.reshape(-1, d)).reshape(n_active, n_chains)
+        new_prior = log_prior(proposal.reshape(-1, d)).reshape(n_active, n_chains)
+        gain = beta[:, None] * (new_ll - chain_ll) + new_prior - prior
+        accept = np.log(rng.random((n_active, n_chains))) < gain
+        chain = np.where(accept[..., None], proposal, chain)
+        chain_ll = np.where(accept, new_ll, chain_ll)
+        prior = np.where(accept, new_prior, prior)
+        states[:, step], states_ll[:, step] = chain, chain_ll
+        walked = np.maximum((~use_jump).sum(axis=1), 1)
+        rate = (accept & ~use_jump).sum(axis=1) / walked
+        scale[active] *= np.exp((rate - 0.25) / np.sqrt(step + 1.0))
+    return states.reshape(n_active, size, d), states_ll.reshape(n_active, size)
