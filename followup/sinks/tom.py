@@ -1,0 +1,301 @@
+"""TOM Toolkit as a sink: a target per candidate, ranked, grouped by event.
+
+Works against any unmodified TOM (3.x) through its REST interface, as one user of it.
+
+Identity: the candidate's identifier is the target's name or one of its aliases; failing
+that, the nearest sidereal target within ``cone_arcsec`` is taken for it and gets the
+identifier as an alias. Only when both searches find nothing is a target created, so a
+delivery can be repeated at any time (idempotent by search; photometry by comparison).
+
+What mmcoord says is in extras named ``mmcoord_*``, rewritten by each plan revision; an
+older revision that arrives late changes nothing. The target joins the target list named
+after the event and is shared with ``groups``.
+
+Withdrawing sets ``mmcoord_state`` (and rank and score) to ``retracted`` or ``withdrawn``
+and, when the event is retracted, adds the target to the list ``EVENT retracted``. The
+TOM's REST interface can neither take a target out of a list nor rename the list, and
+the target itself is never deleted: others may have observed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx
+
+from followup.sinks._http import MENDED_BY_A_PERSON_S
+from followup.sinks._settings import Settings, web_address
+from followup.sinks._tom_payload import (
+    ACTIVE,
+    SOURCE,
+    Json,
+    Wanted,
+    datum_key,
+    extras_of,
+    has_extras,
+    revision_of,
+    target_payload,
+)
+from followup.sinks._tom_rest import Failed, Login, Tom
+from followup.sinks.base import Answer, Granularity, Outcome, Payload
+from mmcoord.records import Outgoing
+
+__all__ = ["TomSink", "build"]
+
+_MAX_REMEMBERED = 5000
+
+
+@dataclass(slots=True)
+class TomSink:
+    """One TOM. Not for use from several threads at once."""
+
+    name: str
+    is_practice: bool
+    tom: Tom
+    groups: tuple[str, ...]
+    cone_arcsec: float
+    with_photometry: bool
+    granularity: Granularity = Granularity.TARGET
+    _seen: dict[str, Json] = field(default_factory=dict, repr=False)
+    """Targets by object id as the TOM last showed them: spares a re-ranking its searches."""
+
+    def payload(self, outgoing: Outgoing) -> Payload:
+        """The body that creates the target, and its photometry.
+
+        Raises
+        ------
+        ValueError
+            ``outgoing`` has not exactly one row.
+        """
+        return target_payload(outgoing, self.groups, with_photometry=self.with_photometry)
+
+    def send(self, payload: Payload, *, key: str) -> Answer:
+        """Create or update the target, then add the photometry that it lacks."""
+        wanted = Wanted.of(payload, key)
+        try:
+            return wanted.problem() or self._send(wanted)
+        except Failed as failed:
+            return failed.answer
+
+    def lookup(self, payload: Payload, *, key: str) -> Answer | None:
+        """Whether the target carries this revision (or a newer one) and the photometry."""
+        wanted = Wanted.of(payload, key)
+        try:
+            self.tom.groups()
+            target = self._search(wanted)
+            if target is None or not _carries(target, wanted):
+                return Answer(Outcome.RETRY, detail="looked: not in the TOM")
+            if self._missing_photometry(target, payload):
+                return Answer(Outcome.RETRY, str(target["id"]), "looked: photometry missing")
+            return Answer(Outcome.SENT, str(target["id"]), "looked: there")
+        except Failed as failed:
+            return replace(failed.answer, outcome=Outcome.UNKNOWN)
+
+    def withdraw(self, payload: Payload, *, key: str, remote_id: str | None) -> Answer:
+        """Mark the target; see the module's head for what a TOM allows."""
+        try:
+            return self._withdraw(Wanted.of(payload, key), remote_id)
+        except Failed as failed:
+            return failed.answer
+
+    def _send(self, wanted: Wanted) -> Answer:
+        self.tom.groups()
+        target = self._seen.pop(wanted.object_id, None)
+        if target is not None and has_extras(target, wanted.extras):
+            target = self.tom.target(target["id"])  # a repeat: is it really there?
+        if target is not None:
+            try:
+                return self._publish(target, wanted)
+            except Failed as failed:
+                if failed.status not in (400, 404, 500):
+                    raise  # else changed or deleted behind our back: look properly
+        target = self._search(wanted)
+        if target is None:
+            target = self._create(wanted)
+        return self._publish(target, wanted)
+
+    def _publish(self, target: Json, wanted: Wanted) -> Answer:
+        stale = _stale(target, wanted)
+        if stale is not None:
+            return stale
+        more: Json = {}
+        aliases = {alias["name"] for alias in target.get("aliases", [])}
+        if wanted.object_id not in {target["name"], *aliases}:
+            more["aliases"] = [{"name": wanted.object_id}]
+        if unshared := self._unshared(target, wanted.object_id):
+            more["groups"] = unshared
+        if more or not has_extras(target, wanted.extras):
+            target = self._changed(target, wanted.extras, wanted.lists, more)
+        for datum in self._missing_photometry(target, wanted.payload):
+            self.tom.add_datum({**datum, "target": target["id"]})
+        self._remember(wanted.object_id, target)
+        return Answer(Outcome.SENT, str(target["id"]), f"target {target['name']}")
+
+    def _create(self, wanted: Wanted) -> Json:
+        body = {**wanted.payload["target"], "targetextra_set": wanted.extra_set()}
+        try:
+            return self.tom.create(body)
+        except Failed as failed:
+            if failed.status != 400 or "already exists" not in failed.answer.detail:
+                raise
+        target = self._search(wanted)  # somebody was quicker
+        if target is None:
+            detail = (
+                f"a target named {wanted.object_id!r} exists but this user may not see it: "
+                "share it with the group in the TOM"
+            )
+            raise Failed(Answer(Outcome.RETRY, detail=detail, retry_after_s=MENDED_BY_A_PERSON_S))
+        return target
+
+    def _search(self, wanted: Wanted) -> Json | None:
+        """By name and alias, then by place."""
+        target = self.tom.named(wanted.object_id)
+        if target is not None or self.cone_arcsec == 0.0:
+            return target
+        for near in self.tom.within(wanted.ra_deg, wanted.dec_deg, self.cone_arcsec):
+            extras = extras_of(near)
+            other = extras.get("mmcoord_object", wanted.object_id) != wanted.object_id
+            if other and extras.get("mmcoord_event") == wanted.event_id:
+                continue  # two candidates of one plan stay two targets
+            return near
+        return None
+
+    def _unshared(self, target: Json, object_id: str) -> list[Json]:
+        """Groups to share a target of ours with whose creation broke off half-way.
+
+        A target without any group is seen by its creator alone, so it is ours. One that is
+        shared, or has another name, may be anybody's: its visibility is not ours to widen.
+        """
+        if target.get("groups") or target["name"] != object_id:
+            return []
+        ours = self.tom.groups()
+        return [{"id": ours[name], "name": name} for name in self.groups if name in ours]
+
+    def _changed(
+        self, target: Json, extras: Mapping[str, str], lists: list[str], more: Json | None = None
+    ) -> Json:
+        change: Json = {
+            "targetextra_set": [{"key": k, "value": v} for k, v in extras.items()],
+            "target_lists": [{"name": name} for name in lists],
+            **(more or {}),
+        }
+        changed = self.tom.change(target, change)
+        if not has_extras(changed, extras):  # the TOM drops what it finds invalid, silently
+            detail = f"the TOM did not take all extras of {target['name']}"
+            raise Failed(Answer(Outcome.RETRY, str(target["id"]), detail))
+        return changed
+
+    def _missing_photometry(self, target: Json, payload: Payload) -> list[Json]:
+        data: list[Json] = payload["photometry"]
+        if not data:
+            return []
+        there = {datum_key(datum) for datum in self.tom.photometry(target["id"], SOURCE)}
+        return [datum for datum in data if datum_key(datum) not in there]
+
+    def _withdraw(self, wanted: Wanted, remote_id: str | None) -> Answer:
+        self.tom.groups()
+        target = None
+        if remote_id is not None and remote_id.isdecimal():
+            target = self.tom.target(int(remote_id))
+        if target is None:
+            target = self.tom.named(wanted.object_id)
+        if target is None or "mmcoord_event" not in extras_of(target):
+            return Answer(Outcome.SENT, remote_id, "no such target of ours: nothing to withdraw")
+        state = wanted.extras["mmcoord_state"]
+        if state == ACTIVE:  # the published payload itself: it does not say why
+            state = "withdrawn"
+        lists = wanted.lists if state == "retracted" else []
+        extras = {}
+        if extras_of(target)["mmcoord_event"] == wanted.event_id:
+            revision = max(wanted.revision, revision_of(target))
+            extras = {
+                "mmcoord_state": state,
+                "mmcoord_rank": state,
+                "mmcoord_score": state,
+                "mmcoord_plan_revision": str(revision),
+            }
+        target = self._changed(target, extras, lists)
+        self._remember(wanted.object_id, target)
+        where = f", listed under {lists[0]!r}" if lists else ""
+        what = state if extras else f"kept, another event's by now ({state} for this one)"
+        return Answer(Outcome.SENT, str(target["id"]), f"{target['name']}: {what}{where}")
+
+    def _remember(self, object_id: str, target: Json) -> None:
+        if len(self._seen) >= _MAX_REMEMBERED:
+            self._seen.clear()
+        self._seen[object_id] = target
+
+
+def _carries(target: Json, wanted: Wanted) -> bool:
+    extras = extras_of(target)
+    if extras.get("mmcoord_key") == wanted.extras["mmcoord_key"]:
+        return True
+    same_event = extras.get("mmcoord_event") == wanted.event_id
+    return same_event and revision_of(target) > wanted.revision
+
+
+def _stale(target: Json, wanted: Wanted) -> Answer | None:
+    """The answer to a publication that the TOM has moved past already."""
+    extras = extras_of(target)
+    if extras.get("mmcoord_event") != wanted.event_id:
+        return None
+    there = revision_of(target)
+    remote_id = str(target["id"])
+    if extras.get("mmcoord_state", ACTIVE) != ACTIVE and there >= wanted.revision:
+        return Answer(Outcome.REJECTED, remote_id, f"withdrawn at plan revision {there}; left so")
+    if there > wanted.revision:
+        return Answer(Outcome.SENT, remote_id, f"plan revision {there} is there already")
+    return None
+
+
+def build(name: str, table: Mapping[str, Any], client: httpx.Client) -> TomSink:
+    """Entry point ``tom``; touches no network.
+
+    Settings: ``url``; ``token`` or ``username`` and ``password``; ``groups`` (default
+    ``["mmcoord"]``; the user must be a member of the first); ``cone_arcsec`` (1; 0 switches
+    the search by place off); ``photometry`` (true); ``timeout_s`` (20); ``allow_http``
+    (false); ``practice`` (false).
+
+    Raises
+    ------
+    ConfigError
+        A key is wrong; it is named.
+    """
+    settings = Settings(name, table)
+    url = web_address(settings, "url", settings.text("url"))
+    login = _login(settings)
+    groups = settings.texts("groups", ["mmcoord"])
+    if not groups:
+        raise settings.error("groups", "needs at least one group that the user is a member of")
+    tom = Tom(
+        url,
+        login,
+        client,
+        member_of=groups[0],
+        timeout_s=settings.number("timeout_s", 20.0, low=1.0, high=300.0),
+    )
+    sink = TomSink(
+        name,
+        settings.flag("practice", False),
+        tom,
+        groups,
+        cone_arcsec=settings.number("cone_arcsec", 1.0, low=0.0, high=60.0),
+        with_photometry=settings.flag("photometry", True),
+    )
+    settings.finish()
+    return sink
+
+
+def _login(settings: Settings) -> Login:
+    token = settings.secret("token")
+    password = settings.secret("password")
+    username = settings.text("username") if settings.has("username") else ""
+    if token is not None:
+        if password is not None or username:
+            raise settings.error("token", "give a token or a username and password, not both")
+        return Login(token=token)
+    if password is None or not username:
+        raise settings.error("token", "is missing (or give username and password)")
+    return Login(username=username, password=password)
