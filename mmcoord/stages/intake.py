@@ -126,7 +126,7 @@ def read(row: NoticeRow, sources: Mapping[str, Source]) -> Readout:
         except BadInput as error:
             maps.append(None)
             errors.append(str(error))
-    return _with(
+    return replace(
         base,
         records=records,
         localization=maps[0],

@@ -95,7 +95,13 @@ class Database:
         else:
             with self._writer.connect() as connection:
                 _advisory_lock(connection)
-                yield
+                try:
+                    yield
+                finally:
+                    connection.execute(
+                        text("SELECT pg_advisory_unlock(:id)"), {"id": _PIPELINE_LOCK}
+                    )
+                    connection.commit()
 
 
 def _sqlite_engine(url: str, begin: str) -> Engine:

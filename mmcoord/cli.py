@@ -1,0 +1,383 @@
+"""The ``mmcoord`` command: parse, call one function, print.
+
+Exit codes: 0 good, 1 failed, 2 usage or configuration.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import logging
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import httpx
+import typer
+
+from mmcoord.config import Settings, load_settings
+from mmcoord.errors import ConfigError, MmcoordError
+
+app = typer.Typer(
+    name="mmcoord",
+    help="Coordination of multimessenger follow-up: listen, match, infer once, plan, post.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+event_app = typer.Typer(help="What is known about events.", no_args_is_help=True)
+app.add_typer(event_app, name="event")
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="TOML settings file.", dir_okay=False)
+]
+DbOption = Annotated[
+    str | None, typer.Option("--db", help="Store: a file, or a database URL.", metavar="URL")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> NoReturn:
+    """Entry point of the ``mmcoord`` command."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        code = app(standalone_mode=False)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except typer.Abort:
+        sys.exit(1)
+    except ConfigError as error:
+        _die(f"mmcoord: {error}", 2)
+    except (MmcoordError, ValueError, OSError) as error:
+        _die(f"mmcoord: {error}", 1)
+    except Exception as error:
+        # click's own usage errors, which carry their exit code and message.
+        if hasattr(error, "exit_code") and hasattr(error, "format_message"):
+            _die(f"mmcoord: {error.format_message()}", error.exit_code)
+        raise
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _die(message: str, code: int) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(code)
+
+
+def _settings(config: Path | None, db: str | None, **changes: Any) -> Settings:
+    settings = load_settings(config)
+    if db is not None:
+        url = db if "://" in db else f"sqlite:///{Path(db).absolute()}"
+        changes["database_url"] = url
+    return dataclasses.replace(settings, **changes)
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2, sort_keys=False, allow_nan=False))
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    host: Annotated[str | None, typer.Option(help="Address of the page.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the page.")] = None,
+    practice: Annotated[
+        bool, typer.Option("--practice", help="Play a practice night in compressed time.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the practice night.")] = 1,
+) -> None:
+    """Run the daemon with its API and web page."""
+    from mmcoord.daemon import serve as run_daemon
+    from mmcoord.practice import live_feeder, practice_settings
+
+    settings = load_settings(config)
+    web = dataclasses.replace(
+        settings.web, host=host or settings.web.host, port=port or settings.web.port
+    )
+    settings = dataclasses.replace(settings, web=web)
+    if practice:
+        settings = practice_settings(settings)
+    run_daemon(settings, feeder=live_feeder(seed) if practice else None)
+
+
+@app.command()
+def replay(
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders of notices and tables.")],
+    config: ConfigOption = None,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Feed stored notices and candidates through the whole way and print a summary.
+
+    Without --db the store is a temporary one and is gone afterwards.
+    """
+    from mmcoord.replay import feed, messages
+    from mmcoord.store.summary import summary
+
+    with _pipeline(config, db) as (ctx, pipeline):
+        stored = messages(paths, ctx.sources)
+        _note(f"replay: {len(stored)} messages")
+        new = feed(ctx, stored)
+        _note(f"replay: {new} of them new to the store; working")
+        pipeline.drain()
+        with ctx.database.read() as session:
+            document = summary(session)
+    if as_json:
+        _print_json(document)
+    else:
+        _print_summary(document)
+
+
+@app.command()
+def practice(
+    seconds: Annotated[float, typer.Option(help="Length of the stream.")] = 60.0,
+    rate: Annotated[float, typer.Option(help="Messages per second.", metavar="HZ")] = 200.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same night.")] = 1,
+    config: ConfigOption = None,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Simulate a stream, send it through the whole way, and say how it went."""
+    from mmcoord.practice import score, stream
+
+    with _pipeline(config, db) as (ctx, pipeline):
+        nights = stream(ctx, pipeline, seconds=seconds, rate_hz=rate, seed=seed, say=_note)
+        document = score(ctx, nights)
+    if as_json:
+        _print_json(document)
+    else:
+        for key, value in document.items():
+            print(f"{key:>18}: {json.dumps(value)}")
+
+
+@app.command()
+def match(
+    skymap: Annotated[Path, typer.Argument(help="Sky map (FITS) or notice holding one.")],
+    candidates: Annotated[Path, typer.Argument(help="CSV: id, ra, dec [, distance or z].")],
+    out: Annotated[Path | None, typer.Option(help="CSV or Parquet, by its ending.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Cross-match a table of candidates with a sky map."""
+    from skymaps.table import match_table
+
+    result = match_table(skymap, candidates, out)
+    for problem in result.problems:
+        print(f"mmcoord: {candidates}: {problem}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(result.summary, allow_nan=False))
+
+
+@app.command()
+def fit(
+    photometry: Annotated[Path, typer.Argument(help="Photometry of one object.")],
+    t0: Annotated[float, typer.Option(help="Time of the event.", metavar="MJD")],
+    distance_mpc: Annotated[float | None, typer.Option(help="Luminosity distance.")] = None,
+    distance_err: Annotated[float | None, typer.Option(help="Its error, Mpc.")] = None,
+    z: Annotated[float | None, typer.Option(help="Redshift instead of a distance.")] = None,
+    model: Annotated[str, typer.Option(help="Model name, or all.")] = "all",
+    seed: Annotated[int, typer.Option(help="Same seed, same answer.")] = 1,
+    ebv_mw: Annotated[
+        float | None, typer.Option(help="Milky Way E(B-V) still in the data.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Posterior samples (.npz).")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Infer the parameters of one light curve."""
+    from mmcoord.inference.engine import run
+    from mmcoord.inference.files import read_photometry, utc_mjd_to_tai
+    from mmcoord.inference.job import DistancePrior, Job
+
+    data = read_photometry(photometry)
+    for line in data.skipped:
+        print(f"mmcoord: {photometry}: {line}", file=sys.stderr)
+    if distance_mpc is not None:
+        error = distance_err if distance_err is not None else 0.05 * distance_mpc
+        prior = DistancePrior("gaussian", distance_mpc, error)
+    elif z is not None:
+        prior = DistancePrior.from_redshift(z)
+    else:
+        prior = DistancePrior.unknown()
+    result = run(
+        Job(
+            photometry=data.photometry,
+            t0_mjd_tai=utc_mjd_to_tai(t0),
+            distance=prior,
+            redshift=z,
+            ebv_mw=ebv_mw,
+            models=tuple(model.split(",")),
+            seed=seed,
+        )
+    )
+    if out is not None:
+        out.write_bytes(result.samples)
+    if as_json:
+        _print_json(result.summary)
+        return
+    print(f"model {result.summary['model']}, converged: {result.summary['converged']}")
+    if result.summary.get("p_kilonova") is not None:
+        print(f"P(kilonova) = {result.summary['p_kilonova']:.4g}")
+    for name, value in {**result.summary["parameters"], **result.summary["derived"]}.items():
+        unit = value.get("unit") or ""
+        print(
+            f"{name:>28}: {value['median']:.4g}  [{value['lo90']:.4g}, {value['hi90']:.4g}] {unit}"
+        )
+
+
+@app.command()
+def plan(
+    event: Annotated[str, typer.Argument(help="Event identifier.")],
+    show: Annotated[
+        str | None, typer.Option(help="Print the payload that this sink would get.")
+    ] = None,
+    config: ConfigOption = None,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The ranked plan of an event."""
+    from mmcoord.preview import payloads
+    from mmcoord.store.summary import plan_document
+
+    settings = _settings(config, db)
+    with _context(settings) as ctx:
+        if show is not None:
+            _print_json(payloads(ctx, event, show))
+            return
+        with ctx.database.read() as session:
+            document = plan_document(session, event)
+    if as_json:
+        _print_json(document)
+        return
+    print(f"{document['event']}, plan revision {document['revision']}")
+    for row in document["plan"]:
+        factors = ", ".join(
+            f"{name} {'?' if value is None else format(value, '.2g')}"
+            for name, value in row["factors"].items()
+        )
+        where = f"{row['instrument']} {row['band']} {row['start']}" if row["instrument"] else "-"
+        print(f"{row['rank']:>4}  {row['candidate']:<24} {row['score']:.3g}  {where}  ({factors})")
+
+
+@event_app.command("list")
+def event_list(config: ConfigOption = None, db: DbOption = None, as_json: JsonOption = False) -> None:
+    """All events, newest first."""
+    from mmcoord.store.summary import events
+
+    with _context(_settings(config, db)) as ctx, ctx.database.read() as session:
+        found = events(session)
+    if as_json:
+        _print_json(found)
+        return
+    for event in found:
+        first = event["plan"][0]["candidate"] if event["plan"] else "-"
+        print(
+            f"{event['id']:<14} {event['state']:<10} {event['alert_type']:<12} "
+            f"{'practice ' if event['is_practice'] else ''}first target: {first}"
+        )
+
+
+@event_app.command("show")
+def event_show(
+    event: str, config: ConfigOption = None, db: DbOption = None, as_json: JsonOption = False
+) -> None:
+    """One event: what is known, and the story of how it came to be known."""
+    from mmcoord.store.summary import event_summary
+    from mmcoord.store.tables import EventRow
+    from mmcoord.store.story import story
+
+    with _context(_settings(config, db)) as ctx, ctx.database.read() as session:
+        row = session.get(EventRow, event)
+        if row is None:
+            raise MmcoordError(f"no event {event!r}")
+        document = {**event_summary(session, row), "story": story(session, event)}
+    if as_json:
+        _print_json(document)
+        return
+    for entry in document["story"]:
+        latency = f" ({entry['latency_s']:.2f} s)" if entry["latency_s"] is not None else ""
+        print(f"{entry['at']}  {entry['what']:<12} {entry['text']}{latency}")
+
+
+@app.command()
+def doctor(config: ConfigOption = None, db: DbOption = None, as_json: JsonOption = False) -> None:
+    """Check configuration, store, sources and sinks; say what is wrong and how to mend it."""
+    from mmcoord.doctor import examine
+
+    findings = examine(config, db)
+    if as_json:
+        _print_json([dataclasses.asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            print(f"{'ok  ' if finding.good else 'BAD '} {finding.what}: {finding.text}")
+    if not all(finding.good for finding in findings):
+        raise typer.Exit(1)
+
+
+# -- helpers -----------------------------------------------------------------------------
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _context(settings: Settings) -> Iterator[Any]:
+    from mmcoord.wiring import build_context, open_database, with_default_sink
+
+    settings = with_default_sink(settings, Path(settings.data_dir) / "outbox")
+    database = open_database(settings)
+    try:
+        with httpx.Client() as client:
+            yield build_context(settings, database, client)
+    finally:
+        database.close()
+
+
+@contextmanager
+def _pipeline(config: Path | None, db: str | None) -> Iterator[Any]:
+    """A context and pipeline for a replay: data clock, no debounce, own store by default."""
+    from mmcoord.practice import practice_settings
+    from mmcoord.stages.executor import PoolExecutor
+    from mmcoord.stages.pipeline import Pipeline
+    from mmcoord.wiring import with_default_sink
+
+    temporary = None
+    if db is None:
+        temporary = tempfile.mkdtemp(prefix="mmcoord-")
+        db = f"sqlite:///{temporary}/mmcoord.db"
+    settings = practice_settings(_settings(config, db), debounce_s=0.0)
+    path = settings.url.removeprefix("sqlite:///")
+    outbox = Path(f"{path}.outbox") if path != settings.url else Path(settings.data_dir) / "outbox"
+    try:
+        with _context(with_default_sink(settings, outbox)) as ctx:
+            with ctx.database.pipeline_lock():
+                pipeline = Pipeline(ctx, PoolExecutor(settings.infer.workers))
+                pipeline.recover()
+                try:
+                    yield ctx, pipeline
+                finally:
+                    pipeline.close()
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _print_summary(document: dict[str, Any]) -> None:
+    writer = csv.writer(sys.stdout, delimiter="\t")
+    for event in document["events"]:
+        print(
+            f"{event['id']}: {event['state']}, {event['alerts']} alerts, "
+            f"{event['candidates_matched']} candidates matched"
+        )
+        for row in event["plan"][:10]:
+            writer.writerow([row["rank"], row["candidate"], f"{row['score']:.3g}", row["p_kilonova"]])
+    print(f"runs {document['runs']}")
+    print(f"deliveries {document['deliveries']}")
+    print(f"dead letters {document['dead_letters']}, balanced: {document['ledger_balanced']}")
+
+
+if __name__ == "__main__":
+    main()

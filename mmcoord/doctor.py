@@ -1,0 +1,124 @@
+"""``mmcoord doctor``: is this installation fit for the night, and if not, what to do."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+from confluent_kafka import KafkaException
+
+from mmcoord.config import Settings, load_settings
+from mmcoord.errors import MmcoordError
+from mmcoord.store import queue
+from mmcoord.wiring import build_context, build_listener, open_database, with_default_sink
+
+__all__ = ["Finding", "examine"]
+
+_MIN_FREE_BYTES = 2 * 2**30
+_BROKER_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    good: bool
+    text: str
+
+
+def examine(config: Path | None, db: str | None) -> list[Finding]:
+    """Look at settings, disk, store, sinks and brokers. Never raises for a bad finding."""
+    try:
+        settings = load_settings(config)
+    except MmcoordError as error:
+        return [Finding("configuration", False, str(error))]
+    if db is not None:
+        url = db if "://" in db else f"sqlite:///{Path(db).absolute()}"
+        settings = replace(settings, database_url=url)
+    findings = [Finding("configuration", True, str(config) if config else "built-in defaults")]
+    findings += _disk(settings)
+    findings += _parts(with_default_sink(settings, Path(settings.data_dir) / "outbox"))
+    return findings
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    folder = Path(settings.data_dir).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    yield Finding(
+        "disk",
+        free > _MIN_FREE_BYTES,
+        f"{free / 2**30:.1f} GiB free for {settings.data_dir}"
+        + ("" if free > _MIN_FREE_BYTES else "; make room: a full disk stops the intake"),
+    )
+
+
+def _parts(settings: Settings) -> Iterator[Finding]:
+    try:
+        database = open_database(settings)
+    except (MmcoordError, OSError, Exception) as error:
+        # A driver has its own errors; whatever it is belongs into the report.
+        yield Finding("store", False, f"{type(error).__name__}: {error}")
+        return
+    with _closing(database), httpx.Client() as client:
+        with database.read() as session:
+            lost = {b.stage: b.lost for b in queue.balance(session) if b.lost}
+        yield Finding(
+            "store",
+            not lost,
+            f"{database}" + (f"; counts do not balance: {lost}" if lost else "; counts balance"),
+        )
+        try:
+            ctx = build_context(settings, database, client)
+        except MmcoordError as error:
+            yield Finding("parts", False, str(error))
+            return
+        for name, sink in sorted(ctx.sinks.items()):
+            kind = "practice" if sink.is_practice else "PRODUCTION"
+            yield Finding(f"sink {name}", True, f"{settings.sinks[name].kind}, {kind}")
+        if not settings.listeners:
+            yield Finding("listeners", True, "none configured: nothing is heard from outside")
+        for name, wanted in sorted(settings.listeners.items()):
+            try:
+                listener = build_listener(ctx, name, wanted, lambda status: None)
+            except MmcoordError as error:
+                yield Finding(f"listener {name}", False, str(error))
+                continue
+            yield _broker(name, listener, wanted.topics)
+
+
+def _broker(name: str, listener: object, topics: tuple[str, ...]) -> Finding:
+    connection = listener.connection  # type: ignore[attr-defined]
+    settings = {**connection.config, "group.id": listener.settings.group_id}  # type: ignore[attr-defined]
+    try:
+        consumer = connection.make(settings)
+        try:
+            present = consumer.list_topics(timeout=_BROKER_TIMEOUT_S).topics
+        finally:
+            consumer.close()
+    except KafkaException as error:
+        return Finding(
+            f"listener {name}",
+            False,
+            f"{connection.broker}: {error}; check network, user name and password",
+        )
+    missing = [topic for topic in topics if topic not in present]
+    if missing:
+        return Finding(
+            f"listener {name}", False, f"{connection.broker} has no topic {', '.join(missing)}"
+        )
+    return Finding(f"listener {name}", True, f"{connection.broker}: {', '.join(topics)}")
+
+
+@contextmanager
+def _closing(database: object) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        database.close()  # type: ignore[attr-defined]

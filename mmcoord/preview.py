@@ -1,0 +1,75 @@
+"""What a sink would be sent for an event, without sending it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+
+from followup.sinks.base import Granularity
+from mmcoord.errors import ConfigError, UnknownRecord
+from mmcoord.records import OutgoingKind
+from mmcoord.stages.context import Context
+from mmcoord.stages.outbox import delivery_key, outgoing_for
+from mmcoord.stages.planrows import row_from_json
+from mmcoord.store.tables import EventRow, PlanRevisionRow, RequestRow
+
+__all__ = ["payloads"]
+
+
+def payloads(ctx: Context, event_id: str, sink_name: str) -> list[dict[str, Any]]:
+    """The payloads of the newest plan revision at one sink, best target first.
+
+    Raises
+    ------
+    ConfigError
+        No such sink in the configuration.
+    UnknownRecord
+        No such event, or no plan of it yet.
+    """
+    sink = ctx.sinks.get(sink_name)
+    if sink is None:
+        raise ConfigError(
+            f"no sink {sink_name!r} is configured; there is {', '.join(sorted(ctx.sinks))}"
+        )
+    with ctx.database.read() as session:
+        event = session.get(EventRow, event_id)
+        if event is None:
+            raise UnknownRecord(f"no event {event_id!r}")
+        revision = session.execute(
+            select(PlanRevisionRow.revision)  # type: ignore[call-overload]
+            .where(PlanRevisionRow.event_id == event_id)
+            .order_by(PlanRevisionRow.revision.desc())  # type: ignore[attr-defined]
+            .limit(1)
+        ).scalar_one_or_none()
+        if revision is None:
+            raise UnknownRecord(f"event {event_id} has no plan yet")
+        rows = [
+            row_from_json(row.row)
+            for row in session.execute(
+                select(RequestRow)
+                .where(RequestRow.event_id == event_id, RequestRow.revision == revision)  # type: ignore[arg-type]
+                .order_by(RequestRow.rank)  # type: ignore[arg-type]
+                .limit(ctx.settings.plan.post_top)
+            ).scalars()
+            if row.score > 0
+        ]
+        groups = (
+            [(row.object_id, [row]) for row in rows]
+            if sink.granularity is Granularity.TARGET
+            else [("", rows)]
+        )
+        return [
+            sink.payload(
+                outgoing_for(
+                    ctx,
+                    session,
+                    event,
+                    revision,
+                    group,
+                    kind=OutgoingKind.PUBLISH,
+                    key=delivery_key("publish", sink_name, event_id, revision, target),
+                )
+            )
+            for target, group in groups
+        ]

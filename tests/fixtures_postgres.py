@@ -1,0 +1,105 @@
+"""A real PostgreSQL on loopback, started once per test session."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system import missing
+
+
+def _find(program: str) -> str | None:
+    versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"), reverse=True)
+    return str(versions[0]) if versions else shutil.which(program)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _as_server(command: list[str]) -> list[str]:
+    """PostgreSQL refuses to run as root: Debian's package brings a user for it."""
+    if os.geteuid() != 0:
+        return command
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *command]
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of a server with an empty cluster: ``postgresql://.../``, without a database."""
+    initdb, postgres = _find("initdb"), _find("postgres")
+    if initdb is None or postgres is None:
+        missing("PostgreSQL's server programs (Debian: postgresql)")
+    if os.geteuid() == 0:
+        try:
+            pwd.getpwnam("postgres")
+        except KeyError:
+            missing("a system user 'postgres' to run the server as")
+    folder = Path(tempfile.mkdtemp(prefix="mmcoord-pg-"))
+    try:
+        if os.geteuid() == 0:
+            shutil.chown(folder, "postgres", "postgres")
+        data, port = folder / "data", _free_port()
+        subprocess.run(
+            _as_server([initdb, "-D", str(data), "-U", "mmcoord", "-A", "trust", "-E", "UTF8"]),
+            check=True,
+            capture_output=True,
+            cwd=folder,
+        )
+        server = subprocess.Popen(
+            _as_server(
+                [postgres, "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(folder)]
+            ),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+        )
+        try:
+            url = f"postgresql+psycopg://mmcoord@127.0.0.1:{port}"
+            _wait(url)
+            yield url
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait(url: str) -> None:
+    import time
+
+    import psycopg
+
+    for _ in range(200):
+        try:
+            psycopg.connect(f"{url.replace('+psycopg', '')}/postgres").close()
+            return
+        except psycopg.OperationalError:
+            time.sleep(0.1)
+    raise RuntimeError("PostgreSQL did not come up within 20 s")
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """URL of a fresh database, dropped after the test."""
+    import uuid
+
+    import psycopg
+
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    admin = f"{postgres_server.replace('+psycopg', '')}/postgres"
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
+    yield f"{postgres_server}/{name}"
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]

@@ -1,0 +1,202 @@
+"""The store means the same on SQLite and PostgreSQL, and its queue loses nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import inspect, select
+from sqlmodel import SQLModel
+
+from mmcoord.errors import ConfigError
+from mmcoord.store import queue
+from mmcoord.store.database import Database
+from mmcoord.store.migrate import upgrade
+from mmcoord.store.queue import Wish
+from mmcoord.store.tables import CandidateRow, NoticeRow, WorkRow
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_migrations_build_exactly_the_tables_of_the_models(database: Database) -> None:
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        differences = compare_metadata(context, SQLModel.metadata)
+    assert differences == []
+
+
+def test_upgrading_twice_changes_nothing(database: Database) -> None:
+    before = sorted(inspect(database.engine).get_table_names())
+    upgrade(database)
+    assert sorted(inspect(database.engine).get_table_names()) == before
+
+
+def test_64_bit_integers_survive(database: Database) -> None:
+    last_pixel_29 = 12 * 4**29 - 1
+    row = CandidateRow(
+        object_id="x",
+        source="lsst",
+        ra_deg=1.0,
+        dec_deg=2.0,
+        hpx29=last_pixel_29,
+        notice_id=2**62,
+        received_at=NOW,
+    )
+    with database.write() as session:
+        session.add(row)
+    with database.read() as session:
+        back = session.get(CandidateRow, "x")
+    assert back is not None
+    assert (back.hpx29, back.notice_id) == (last_pixel_29, 2**62)
+
+
+def test_times_come_back_in_utc_whatever_zone_they_had(database: Database) -> None:
+    paranal = timezone(timedelta(hours=-4))
+    local = datetime(2026, 1, 1, 20, 30, tzinfo=paranal)
+    with database.write() as session:
+        session.add(_notice(0, received_at=local))
+    with database.read() as session:
+        back = session.execute(select(NoticeRow)).scalar_one()
+    assert back.received_at == local
+    assert back.received_at.utcoffset() == timedelta(0)
+
+
+def test_a_time_without_a_zone_is_refused(database: Database) -> None:
+    naive = datetime(2026, 1, 1)  # noqa: DTZ001
+    with pytest.raises(Exception, match="time without a zone"), database.write() as session:
+        session.add(_notice(0, received_at=naive))
+        session.flush()
+
+
+def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
+    with pytest.raises(RuntimeError, match="power cut"), database.write() as session:
+        session.add(_notice(0))
+        session.flush()
+        queue.count(session, "intake", received=1)
+        raise RuntimeError("power cut")
+    with database.read() as session:
+        assert session.execute(select(NoticeRow)).first() is None
+        assert queue.balance(session)[0].received == 0
+
+
+def test_only_one_pipeline_per_store(database: Database, database_url: str) -> None:
+    other = Database(database_url)
+    with database.pipeline_lock():
+        with pytest.raises(ConfigError, match="another mmcoord"), other.pipeline_lock():
+            pass
+    with other.pipeline_lock():
+        pass
+    other.close()
+
+
+def test_an_unsupported_database_is_named() -> None:
+    with pytest.raises(ConfigError, match="mysql"):
+        Database("mysql://u@h/d")
+
+
+def test_a_wish_that_arrives_while_its_key_is_served_is_not_lost(database: Database) -> None:
+    with database.write() as session:
+        queue.enqueue(session, [Wish("match", "k", "c1")], NOW)
+    with database.read() as session:
+        taken = queue.take(session, "match", NOW, 10)
+    with database.write() as session:  # new data for the same key, before we are done
+        queue.enqueue(session, [Wish("match", "k", "c2")], NOW)
+    with database.write() as session:
+        queue.finish(session, taken)
+    with database.read() as session:
+        again = queue.take(session, "match", NOW, 10)
+        assert [(w.key, w.cause_id) for w in again] == [("k", "c2")]
+        match = {b.stage: b for b in queue.balance(session)}["match"]
+    assert (match.received, match.processed, match.pending, match.lost) == (2, 1, 1, 0)
+
+
+def test_a_debounced_wish_waits_and_each_new_one_restarts_the_wait(database: Database) -> None:
+    second = timedelta(seconds=1)
+    with database.write() as session:
+        queue.enqueue(session, [Wish("infer", "k", "c", delay_s=20)], NOW)
+    with database.write() as session:
+        queue.enqueue(session, [Wish("infer", "k", "c", delay_s=20)], NOW + 10 * second)
+    with database.read() as session:
+        assert queue.take(session, "infer", NOW + 25 * second, 10) == []
+        (work,) = queue.take(session, "infer", NOW + 30 * second, 10)
+        assert work.enqueued_at == NOW  # latency counts from the first wish
+        assert queue.next_due(session) == NOW + 30 * second
+
+
+def test_urgent_wishes_go_first(database: Database) -> None:
+    with database.write() as session:
+        queue.enqueue(session, [Wish("match", f"object:{i}", "c") for i in range(5)], NOW)
+        queue.enqueue(session, [Wish("match", "event:S1", "c", priority=0)], NOW)
+    with database.read() as session:
+        assert [w.key for w in queue.take(session, "match", NOW, 1)] == ["event:S1"]
+
+
+def test_the_ledger_shows_a_loss(database: Database) -> None:
+    """The negative control: work that vanishes without being counted is seen."""
+    with database.write() as session:
+        queue.enqueue(session, [Wish("plan", "a", "c"), Wish("plan", "b", "c")], NOW)
+    with database.write() as session:
+        row = session.get(WorkRow, ("plan", "a"))
+        assert row is not None
+        session.delete(row)
+    with database.read() as session:
+        assert {b.stage: b.lost for b in queue.balance(session)}["plan"] == 1
+
+
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("wish"), st.sampled_from("abc")),
+            st.tuples(st.just("take"), st.just("")),
+            st.tuples(st.just("finish"), st.just("")),
+            st.tuples(st.just("crash"), st.just("")),
+        ),
+        max_size=30,
+    )
+)
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_the_ledger_balances_through_any_sequence_with_crashes(
+    steps: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('q') / 'q.db'}")
+    upgrade(database)
+    held: list[queue.Work] = []
+    for step, key in steps:
+        if step == "wish":
+            with database.write() as session:
+                queue.enqueue(session, [Wish("match", key, "c")], NOW)
+        elif step == "take":
+            with database.read() as session:
+                held = queue.take(session, "match", NOW, 10)
+        elif step == "finish":
+            with database.write() as session:
+                queue.finish(session, held)
+            held = []
+        else:
+            held = []  # what was in memory is gone
+        with database.read() as session:
+            assert all(b.lost == 0 for b in queue.balance(session))
+    wanted = {key for step, key in steps if step == "wish"}
+    with database.read() as session:
+        pending = {w.key for w in queue.take(session, "match", NOW, 10)}
+    assert pending <= wanted
+    database.close()
+
+
+def _notice(offset: int, received_at: datetime = NOW) -> NoticeRow:
+    return NoticeRow(
+        source="igwn",
+        broker="b",
+        topic="t",
+        partition=0,
+        offset=offset,
+        payload=b"{}",
+        sha256="0",
+        received_at=received_at,
+    )
