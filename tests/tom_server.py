@@ -13,9 +13,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import html
 import json
 import os
 import queue
+import re
 import secrets
 import shutil
 import subprocess
@@ -26,10 +28,11 @@ import venv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
-__all__ = ["TomServer", "TomUnavailable", "TomUser", "prepare", "running_tom"]
+__all__ = ["TomServer", "TomUnavailable", "TomUser", "extras", "prepare", "running_tom"]
 
 REQUIREMENT = "tomtoolkit>=3.1"
 GROUP = "mmcoord"
@@ -74,6 +77,31 @@ class TomServer:
         """GET below the TOM's address, as ``user`` (default: the bot)."""
         headers = (user or self.bot).headers
         return httpx.get(f"{self.url}{path}", headers=headers, params=params, timeout=60)
+
+    def targets(self, user: TomUser | None = None, **filters: str | int) -> list[dict[str, Any]]:
+        """The targets that ``user`` sees through the REST interface."""
+        answer = self.get("/api/targets/", user, limit=5000, **filters)
+        answer.raise_for_status()
+        results: list[dict[str, Any]] = answer.json()["results"]
+        return results
+
+    def members(self, target_list: str) -> set[str]:
+        """Names of the targets in a target list, through the REST interface.
+
+        Lists are filtered by number; the numbers are in the interface's browsable form.
+        """
+        headers = {**self.bot.headers, "Accept": "text/html"}
+        page = httpx.get(f"{self.url}/api/targets/?limit=1", headers=headers, timeout=60).text
+        _, _, form = page.partition('name="targetlist__name"')
+        for number, name in re.findall(r'<option value="(\d+)"[^>]*>([^<]*)<', form):
+            if html.unescape(name) == target_list:
+                return {t["name"] for t in self.targets(targetlist__name=int(number))}
+        return set()
+
+
+def extras(target: dict[str, Any]) -> dict[str, str]:
+    """The extras of a target as the TOM shows them."""
+    return {extra["key"]: extra["value"] for extra in target["targetextra_set"]}
 
 
 def cache_folder() -> Path:
