@@ -1,0 +1,247 @@
+"""A job's way through the engine: data -> one posterior per model -> comparison -> result.
+
+Pure: no store, no network, no clock but the one that fills ``wall_s``. The same job gives the
+same bytes on one machine, whatever the number of threads.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mmcoord.bands import MODELLED
+from mmcoord.inference.job import (
+    DistancePrior,
+    Job,
+    Result,
+    Row,
+    SamplerSettings,
+    detected_before,
+    rows,
+    run_key,
+)
+from mmcoord.inference.likelihood import Data, Likelihood
+from mmcoord.inference.models import registry
+from mmcoord.inference.models.base import FAINTEST_MAG, Array, Model
+from mmcoord.inference.passbands import passbands
+from mmcoord.inference.sampler import Posterior, sample
+
+__all__ = ["light_curve", "run", "warm_up"]
+
+_RULED_OUT_LNZ = 30.0
+"""A model whose highest likelihood lies this far below the best evidence is sampled no more."""
+_STANDARD_BANDS = tuple(b for b in MODELLED if b.split(":")[0] in ("2mass", "lsst"))
+_GRID_DAY = np.geomspace(0.1, 20.0, 40)
+_N_CURVES = 1000
+_TOO_FAINT_MAG = 40.0
+
+
+@dataclass(frozen=True)
+class _Fit:
+    model: Model
+    likelihood: Likelihood
+    posterior: Posterior
+
+
+def run(job: Job) -> Result:
+    """Answer a job.
+
+    Raises
+    ------
+    BadPhotometry
+        No usable point.
+    ConfigError
+        Unknown model.
+    """
+    start = time.perf_counter()
+    key = run_key(job)
+    data = Data.of(job)
+    fits = _fit_all(job, data)
+    log_z = np.array([f.posterior.log_evidence for f in fits])
+    probability = model_probabilities([f.model for f in fits], log_z, dict(job.class_priors))
+    p_kilonova, reason = _p_kilonova(job, fits, probability)
+    best = _reported(fits)
+    summary = {
+        "model": best.model.name,
+        "converged": bool(all(f.posterior.converged or f.posterior.ruled_out for f in fits)),
+        "ess": round(best.posterior.ess, 1),
+        "log_evidence": best.posterior.log_evidence,
+        "log_evidence_err": best.posterior.log_evidence_err,
+        "parameters": _parameters(best),
+        "derived": _derived(best),
+        "comparison": _comparison(fits, probability),
+        "p_kilonova": p_kilonova,
+        "reason": reason,
+        "n_points": len(data.t_day),
+        "n_detections": int((data.err > 0).sum()),
+        "seed": job.seed,
+        "run_key": key,
+        "wall_s": 0.0,
+    }
+    curve = light_curve(best.likelihood, best.posterior.u, job)
+    samples = _npz(best)
+    summary["wall_s"] = round(time.perf_counter() - start, 3)
+    return Result(key, summary, samples, curve)
+
+
+def warm_up() -> float:
+    """Compile, or load from the cache, every kernel; returns the seconds it took."""
+    start = time.perf_counter()
+    prior = DistancePrior("gaussian", 40.0, 8.0)
+    job = Job((), 60000.0, prior, models=("all",), sampler=SamplerSettings())
+    points = (Row(60001.0, "lsst:g", 20.0, 0.1), Row(60002.0, "lsst:r", 21.0, None))
+    data = Data.of_rows(points, job.t0_mjd_tai, 0.0)
+    for name in job.model_names():
+        likelihood = Likelihood(registry.load(name), data, job)
+        likelihood(np.full((2, likelihood.n_dim), 0.5))
+    return time.perf_counter() - start
+
+
+def model_probabilities(
+    models: list[Model], log_evidence: Array, class_priors: dict[str, float]
+) -> Array:
+    """P(model | data) from evidences and class priors; kilonova models share their class's."""
+    smallest = min(class_priors.values(), default=1.0)
+    n_kilonova = max(sum(m.is_kilonova for m in models), 1)
+    prior = np.array(
+        [
+            class_priors.get("kilonova", smallest) / n_kilonova
+            if m.is_kilonova
+            else class_priors.get(m.name, smallest)
+            for m in models
+        ]
+    )
+    log_p = log_evidence + np.log(prior)
+    weights = np.exp(log_p - log_p.max())
+    return np.asarray(weights / weights.sum())
+
+
+def _fit_all(job: Job, data: Data) -> list[_Fit]:
+    """Kilonova models first: what they reach decides how long the others are worth sampling."""
+    models = [registry.load(name) for name in job.model_names()]
+    models.sort(key=lambda m: (not m.is_kilonova, m.name))
+    fits: list[_Fit] = []
+    for model in models:
+        likelihood = Likelihood(model, data, job)
+        reached = max((f.posterior.log_evidence for f in fits), default=-math.inf)
+        floor = -math.inf if model.is_kilonova else reached - _RULED_OUT_LNZ
+        seed = zlib.crc32(model.name.encode()) + (job.seed << 32)
+        posterior = sample(likelihood, likelihood.n_dim, seed, job.sampler, must_reach=floor)
+        fits.append(_Fit(model, likelihood, posterior))
+    return fits
+
+
+def _reported(fits: list[_Fit]) -> _Fit:
+    """The best kilonova model if any was asked for: people want its ejecta; else the best."""
+    kilonovae = [f for f in fits if f.model.is_kilonova]
+    return max(kilonovae or fits, key=lambda f: f.posterior.log_evidence)
+
+
+def _p_kilonova(job: Job, fits: list[_Fit], probability: Array) -> tuple[float | None, str]:
+    early = detected_before(job.photometry, job.t0_mjd_tai)
+    if early is not None:
+        days = job.t0_mjd_tai - early.obs_mjd_tai
+        return 0.0, (
+            f"detected {days:.2f} d before the event ({early.band} {early.mag_ab:.2f}): "
+            "not its kilonova"
+        )
+    is_kilonova = np.array([f.model.is_kilonova for f in fits])
+    if is_kilonova.all() or not is_kilonova.any():
+        return None, "no comparison: only one class of model was asked for"
+    p = float(probability[is_kilonova].sum())
+    rivals = [(float(q), f.model.name) for q, f in zip(probability, fits, strict=True)]
+    best = max(rivals)
+    return p, f"best model {best[1]} with probability {best[0]:.3g}"
+
+
+def _comparison(fits: list[_Fit], probability: Array) -> list[dict[str, Any]]:
+    lines = []
+    for fit, p in zip(fits, probability, strict=True):
+        post = fit.posterior
+        lines.append(
+            {
+                "model": fit.model.name,
+                "version": fit.model.version,
+                "is_kilonova": fit.model.is_kilonova,
+                "log_evidence": post.log_evidence,
+                "log_evidence_err": post.log_evidence_err,
+                "probability": float(p),
+                "converged": post.converged,
+                "ess": round(post.ess, 1),
+                "khat": round(post.khat, 3) if math.isfinite(post.khat) else None,
+                "ruled_out": post.ruled_out,
+                "n_calls": post.n_calls,
+                "reason": post.reason,
+            }
+        )
+    return sorted(lines, key=lambda line: (-float(str(line["log_evidence"])), line["model"]))
+
+
+def _columns(fit: _Fit) -> dict[str, tuple[str, Array]]:
+    theta, distance_mpc, sigma_sys = fit.likelihood.values(fit.posterior.u)
+    columns = {p.name: (p.unit, theta[:, k]) for k, p in enumerate(fit.model.parameters)}
+    if fit.likelihood.has_distance:
+        columns["distance"] = ("Mpc", distance_mpc)
+    columns["sigma_sys"] = ("mag", sigma_sys)
+    return columns
+
+
+def _parameters(fit: _Fit) -> dict[str, dict[str, Any]]:
+    return {name: _interval(unit, value) for name, (unit, value) in _columns(fit).items()}
+
+
+def _derived(fit: _Fit) -> dict[str, dict[str, Any]]:
+    theta = fit.likelihood.values(fit.posterior.u)[0]
+    return {
+        name: _interval(unit, function(theta))
+        for name, (unit, function) in fit.model.derived.items()
+    }
+
+
+def _interval(unit: str, values: Array) -> dict[str, Any]:
+    low, median, high = np.quantile(values, [0.05, 0.5, 0.95])
+    return {"median": float(median), "lo90": float(low), "hi90": float(high), "unit": unit}
+
+
+def _npz(fit: _Fit) -> bytes:
+    buffer = io.BytesIO()
+    columns = {name: value for name, (_, value) in _columns(fit).items()}
+    # Not compressed, and zip entries carry a fixed date: same draws, same bytes.
+    np.savez(buffer, allow_pickle=False, **columns)
+    return buffer.getvalue()
+
+
+def light_curve(
+    likelihood: Likelihood, u: Array, job: Job
+) -> dict[str, dict[str, list[float | None]]]:
+    """Quantiles of the predicted magnitude per band and time, over posterior draws ``u``.
+
+    Bands are those observed and LSST's and 2MASS's; times run from 0.1 to 20 d after the event.
+    None where the quantile is fainter than 40 mag. Photometric noise is not included.
+    """
+    observed = {row.band for row in rows(job)}
+    names = tuple(sorted(observed | set(_STANDARD_BANDS)))
+    theta, distance_mpc, _ = likelihood.values(u[:_N_CURVES])
+    t_day = np.repeat(_GRID_DAY, len(names))
+    band = np.tile(np.arange(len(names)), len(_GRID_DAY))
+    mags = likelihood.magnitudes(
+        theta, distance_mpc, t_day, band, passbands(names, job.ebv_mw or 0.0)
+    ).reshape(len(theta), len(_GRID_DAY), len(names))
+    quantiles = np.quantile(np.minimum(mags, FAINTEST_MAG), [0.05, 0.5, 0.95], axis=0)
+    times: list[float | None] = [round(job.t0_mjd_tai + float(t), 6) for t in _GRID_DAY]
+    return {
+        name: {
+            "mjd_tai": times,
+            **{
+                label: [round(float(v), 4) if v < _TOO_FAINT_MAG else None for v in q[:, k]]
+                for label, q in zip(("q05", "q50", "q95"), quantiles, strict=True)
+            },
+        }
+        for k, name in enumerate(names)
+    }
