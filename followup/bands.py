@@ -18,18 +18,36 @@ EFFECTIVE_WAVELENGTH_NM = MappingProxyType(
         "2mass:h": 1651.0,
         "2mass:j": 1241.0,
         "2mass:ks": 2166.0,
+        "bessell:b": 444.0,
+        "bessell:i": 809.0,
+        "bessell:r": 665.0,
+        "bessell:u": 362.0,
+        "bessell:v": 554.0,
         "decam:g": 489.0,
         "decam:i": 785.0,
         "decam:r": 647.0,
         "decam:u": 397.0,
         "decam:y": 989.0,
         "decam:z": 920.0,
+        "euclid:h": 1786.0,
+        "euclid:j": 1379.0,
+        "euclid:y": 1089.0,
+        "hsc:g": 484.0,
+        "hsc:i": 777.0,
+        "hsc:r": 626.0,
+        "hsc:y": 979.0,
+        "hsc:z": 891.0,
         "lsst:g": 485.0,
         "lsst:i": 758.0,
         "lsst:r": 625.0,
         "lsst:u": 375.0,
         "lsst:y": 977.0,
         "lsst:z": 869.0,
+        "megacam:g": 482.0,
+        "megacam:i": 772.0,
+        "megacam:r": 643.0,
+        "megacam:u": 369.0,
+        "megacam:z": 901.0,
         "ps1:g": 490.0,
         "ps1:i": 756.0,
         "ps1:r": 624.0,
@@ -40,17 +58,22 @@ EFFECTIVE_WAVELENGTH_NM = MappingProxyType(
         "sdss:r": 621.0,
         "sdss:u": 361.0,
         "sdss:z": 895.0,
+        "wise:w1": 3400.0,
+        "wise:w2": 4652.0,
         "ztf:g": 475.0,
         "ztf:i": 783.0,
         "ztf:r": 637.0,
     }
 )
-"""Effective wavelength of every canonical band, nm."""
+"""Effective wavelength, nm, of the canonical bands narrow enough to stand in for each other.
 
-MAX_BAND_OFFSET_DEX = 0.04
+The very broad ones (``gaia:*``, ``ps1:w``, ``euclid:vis``) are left out on purpose.
+"""
+
+MAX_BAND_OFFSET_DEX = 0.03
 """Bands farther apart than this in log10(wavelength) never stand in for each other.
 
-LSST z to DECam z is 0.025 dex, LSST g to r is 0.110 dex and z to y 0.051 dex.
+LSST z to DECam z is 0.025 dex; DECam z to y, the closest neighbours of one survey, 0.031.
 """
 
 _EXTINCTION = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,8 @@ __all__ = ["Magnitudes", "depth_mag", "expected_magnitudes", "exposure_for", "re
 Array = npt.NDArray[np.float64]
 
 _Z95 = 1.6448536269514722  # standard normal quantile of 0.95
-_FAINTEST = 99.0
+_FAINTEST = 40.0
+"""Stands for "too faint to state": 40 mag is out of reach of anything."""
 _SAME_COLOUR_DEX = 0.15
 """Neighbouring optical bands (g to z is wider): a last-seen magnitude is carried this far."""
 
@@ -119,16 +121,22 @@ def _airmass_loss(band: Band, airmass: Array) -> Array:
 
 
 def _interpolated(prediction: Prediction, mjd_tai: Array, where: str) -> tuple[Array, ...]:
-    times, *quantiles = (np.asarray(a, float) for a in prediction)
+    times = np.asarray(prediction[0], float)
+    quantiles = [_stated(q) for q in prediction[1:]]
     if times.ndim != 1 or any(q.shape != times.shape for q in quantiles) or not len(times):
         raise ValueError(f"{where}: arrays must be 1-D, not empty and equally long")
     if not np.all(np.diff(times) > 0):
         raise ValueError(f"{where}: times must increase")
-    return tuple(
-        # A vanishing model has an infinite magnitude, which cannot be interpolated.
-        np.interp(mjd_tai, times, np.clip(q, -_FAINTEST, _FAINTEST), left=np.nan, right=np.nan)
-        for q in quantiles
-    )
+    return tuple(np.interp(mjd_tai, times, q, left=np.nan, right=np.nan) for q in quantiles)
+
+
+def _stated(magnitudes: npt.ArrayLike) -> Array:
+    """Numbers that can be interpolated: a vanishing model (None, infinity) becomes very faint."""
+    if not isinstance(magnitudes, np.ndarray) or magnitudes.dtype == object:
+        given: Sequence[Any] = list(magnitudes)  # type: ignore[arg-type]
+        magnitudes = [_FAINTEST if value is None else value for value in given]
+    stated: Array = np.clip(np.asarray(magnitudes, float), -_FAINTEST, _FAINTEST)
+    return stated
 
 
 def _carry_last_seen(

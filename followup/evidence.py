@@ -25,7 +25,10 @@ _MJD_EPOCH_JD = 2400000.5
 
 
 class Prediction(NamedTuple):
-    """Predicted apparent magnitudes in one band: times and quantiles, 1-D, equally long."""
+    """Predicted apparent magnitudes in one band: times and quantiles, 1-D, equally long.
+
+    A magnitude of None or infinity is "too faint to state", which is known; NaN is not known.
+    """
 
     mjd_tai: npt.ArrayLike
     """Increasing."""
@@ -109,7 +112,7 @@ def gather(
 
 
 def mjd_utc(moment: datetime) -> float:
-    """MJD on the UTC scale of an aware datetime.
+    """MJD on the UTC scale of an aware datetime (to 1 s on the day of a leap second).
 
     Raises
     ------
