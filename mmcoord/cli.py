@@ -262,7 +262,9 @@ def plan(
 
 
 @event_app.command("list")
-def event_list(config: ConfigOption = None, db: DbOption = None, as_json: JsonOption = False) -> None:
+def event_list(
+    config: ConfigOption = None, db: DbOption = None, as_json: JsonOption = False
+) -> None:
     """All events, newest first."""
     from mmcoord.store.summary import events
 
@@ -284,9 +286,9 @@ def event_show(
     event: str, config: ConfigOption = None, db: DbOption = None, as_json: JsonOption = False
 ) -> None:
     """One event: what is known, and the story of how it came to be known."""
+    from mmcoord.store.story import story
     from mmcoord.store.summary import event_summary
     from mmcoord.store.tables import EventRow
-    from mmcoord.store.story import story
 
     with _context(_settings(config, db)) as ctx, ctx.database.read() as session:
         row = session.get(EventRow, event)
@@ -373,7 +375,9 @@ def _print_summary(document: dict[str, Any]) -> None:
             f"{event['candidates_matched']} candidates matched"
         )
         for row in event["plan"][:10]:
-            writer.writerow([row["rank"], row["candidate"], f"{row['score']:.3g}", row["p_kilonova"]])
+            writer.writerow(
+                [row["rank"], row["candidate"], f"{row['score']:.3g}", row["p_kilonova"]]
+            )
     print(f"runs {document['runs']}")
     print(f"deliveries {document['deliveries']}")
     print(f"dead letters {document['dead_letters']}, balanced: {document['ledger_balanced']}")

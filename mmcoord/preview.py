@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import select
+from sqlmodel import col
 
 from followup.sinks.base import Granularity
 from mmcoord.errors import ConfigError, UnknownRecord
@@ -37,9 +38,9 @@ def payloads(ctx: Context, event_id: str, sink_name: str) -> list[dict[str, Any]
         if event is None:
             raise UnknownRecord(f"no event {event_id!r}")
         revision = session.execute(
-            select(PlanRevisionRow.revision)  # type: ignore[call-overload]
-            .where(PlanRevisionRow.event_id == event_id)
-            .order_by(PlanRevisionRow.revision.desc())  # type: ignore[attr-defined]
+            select(col(PlanRevisionRow.revision))
+            .where(col(PlanRevisionRow.event_id) == event_id)
+            .order_by(col(PlanRevisionRow.revision).desc())
             .limit(1)
         ).scalar_one_or_none()
         if revision is None:
@@ -48,8 +49,8 @@ def payloads(ctx: Context, event_id: str, sink_name: str) -> list[dict[str, Any]
             row_from_json(row.row)
             for row in session.execute(
                 select(RequestRow)
-                .where(RequestRow.event_id == event_id, RequestRow.revision == revision)  # type: ignore[arg-type]
-                .order_by(RequestRow.rank)  # type: ignore[arg-type]
+                .where(col(RequestRow.event_id) == event_id, col(RequestRow.revision) == revision)
+                .order_by(col(RequestRow.rank))
                 .limit(ctx.settings.plan.post_top)
             ).scalars()
             if row.score > 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 from sqlalchemy import func, select
+from sqlmodel import col
 
 from followup.sites import load_catalogue
 from listeners.connections import Connection, gcn, kafka, scimma
@@ -134,11 +135,9 @@ def _next_offsets(database: Database, broker: str) -> dict[tuple[str, int], int]
     """Our own record of the place in each partition; it survives the broker's forgetting."""
     with database.read() as session:
         rows = session.execute(
-            select(  # type: ignore[call-overload]
-                NoticeRow.topic, NoticeRow.partition, func.max(NoticeRow.offset)
-            )
-            .where(NoticeRow.broker == broker)
-            .group_by(NoticeRow.topic, NoticeRow.partition)
+            select(col(NoticeRow.topic), col(NoticeRow.partition), func.max(col(NoticeRow.offset)))
+            .where(col(NoticeRow.broker) == broker)
+            .group_by(col(NoticeRow.topic), col(NoticeRow.partition))
         )
         return {(topic, partition): offset + 1 for topic, partition, offset in rows}
 

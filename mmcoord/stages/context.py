@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import httpx
 from sqlalchemy import func, select
+from sqlmodel import col
 
 from followup.sinks.base import Build, Sink
 from followup.sites import Catalogue, load_catalogue
@@ -47,7 +48,7 @@ class Context:
         """
         if self.settings.clock == "data":
             with self.database.read() as session:
-                newest = session.execute(select(func.max(NoticeRow.sent_at))).scalar_one()
+                newest = session.execute(select(func.max(col(NoticeRow.sent_at)))).scalar_one()
             if newest is not None:
                 return cast(datetime, newest)
         return self.now()

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
+from sqlmodel import col
 
 from followup.sinks.base import Answer, Outcome, Sink
 from mmcoord.records import OutgoingKind
@@ -38,7 +39,7 @@ def recover(ctx: Context) -> None:
     with ctx.database.write() as session:
         session.execute(
             update(DeliveryRow)
-            .where(DeliveryRow.state == "sending")  # type: ignore[arg-type]
+            .where(col(DeliveryRow.state) == "sending")
             .values(state="unknown", next_attempt_at=ctx.now())
         )
 
@@ -49,12 +50,12 @@ def run(ctx: Context) -> int:
     with ctx.database.read() as session:
         due = list(
             session.execute(
-                select(DeliveryRow.id)  # type: ignore[call-overload]
+                select(col(DeliveryRow.id))
                 .where(
-                    DeliveryRow.state.in_(("pending", "unknown")),  # type: ignore[attr-defined]
-                    DeliveryRow.next_attempt_at <= now,
+                    col(DeliveryRow.state).in_(("pending", "unknown")),
+                    col(DeliveryRow.next_attempt_at) <= now,
                 )
-                .order_by(DeliveryRow.id)
+                .order_by(col(DeliveryRow.id))
                 .limit(_BATCH)
             ).scalars()
         )
@@ -154,14 +155,14 @@ def _mark_withdrawn(session: Session, row: DeliveryRow, now: datetime) -> None:
     query = (
         update(DeliveryRow)
         .where(
-            DeliveryRow.sink == row.sink,  # type: ignore[arg-type]
-            DeliveryRow.event_id == row.event_id,  # type: ignore[arg-type]
-            DeliveryRow.target == row.target,  # type: ignore[arg-type]
-            DeliveryRow.kind == OutgoingKind.PUBLISH.value,  # type: ignore[arg-type]
-            DeliveryRow.state.in_(("sent", "sending", "unknown")),  # type: ignore[attr-defined]
+            col(DeliveryRow.sink) == row.sink,
+            col(DeliveryRow.event_id) == row.event_id,
+            col(DeliveryRow.target) == row.target,
+            col(DeliveryRow.kind) == OutgoingKind.PUBLISH.value,
+            col(DeliveryRow.state).in_(("sent", "sending", "unknown")),
         )
         .values(state="withdrawn", finished_at=now)
     )
     if row.target and row.remote_id is not None:
-        query = query.where(DeliveryRow.remote_id == row.remote_id)  # type: ignore[arg-type]
+        query = query.where(col(DeliveryRow.remote_id) == row.remote_id)
     session.execute(query)

@@ -19,6 +19,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
+from sqlmodel import col
 
 from mmcoord.errors import BadInput, ConfigError
 from mmcoord.inference.job import (
@@ -48,6 +49,7 @@ from mmcoord.store.tables import (
     RunRow,
     ScreeningRow,
 )
+from mmcoord.store.types import table
 from mmcoord.timescales import mjd_tai
 
 __all__ = ["InferStage", "Pair", "Verdict", "decide"]
@@ -55,8 +57,8 @@ __all__ = ["InferStage", "Pair", "Verdict", "decide"]
 _log = logging.getLogger(__name__)
 _STAGE = "infer"
 _BATCH = 200
-_run: Any = RunRow.__table__  # type: ignore[attr-defined]
-_screening: Any = ScreeningRow.__table__  # type: ignore[attr-defined]
+_run: Any = table(RunRow)
+_screening: Any = table(ScreeningRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +161,8 @@ class InferStage:
             rows = list(
                 session.execute(
                     select(RunRow)
-                    .where(RunRow.state == "queued")  # type: ignore[arg-type]
-                    .order_by(RunRow.priority.desc(), RunRow.run_key)  # type: ignore[attr-defined]
+                    .where(col(RunRow.state) == "queued")
+                    .order_by(col(RunRow.priority).desc(), col(RunRow.run_key))
                     .limit(free)
                 ).scalars()
             )
@@ -324,9 +326,9 @@ def _pairs(session: Session, works: Sequence[Work]) -> dict[str, Pair]:
         event.event_id: event
         for event in session.execute(
             select(EventRow).where(
-                EventRow.event_id.in_({event_id for event_id, _ in wanted.values()}),  # type: ignore[attr-defined]
-                EventRow.state == EventState.ACTIVE.value,  # type: ignore[arg-type]
-                EventRow.event_time.is_not(None),  # type: ignore[union-attr]
+                col(EventRow.event_id).in_({event_id for event_id, _ in wanted.values()}),
+                col(EventRow.state) == EventState.ACTIVE.value,
+                col(EventRow.event_time).is_not(None),
             )
         ).scalars()
     }
@@ -334,13 +336,13 @@ def _pairs(session: Session, works: Sequence[Work]) -> dict[str, Pair]:
     candidates = {
         row.object_id: row
         for row in session.execute(
-            select(CandidateRow).where(CandidateRow.object_id.in_(objects))  # type: ignore[attr-defined]
+            select(CandidateRow).where(col(CandidateRow.object_id).in_(objects))
         ).scalars()
     }
     matches = {
         (row.event_id, row.localization_id, row.object_id): row
         for row in session.execute(
-            select(MatchRow).where(MatchRow.object_id.in_(objects))  # type: ignore[attr-defined]
+            select(MatchRow).where(col(MatchRow.object_id).in_(objects))
         ).scalars()
     }
     photometry = photometry_of(session, objects)

@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
+from sqlmodel import col
 
 from listeners.base import Source
 from mmcoord.errors import BadInput
@@ -33,6 +34,7 @@ from mmcoord.store.tables import (
     LocalizationRow,
     NoticeRow,
 )
+from mmcoord.store.types import table
 
 __all__ = ["Folded", "Readout", "fold", "read", "receive", "run"]
 
@@ -54,10 +56,10 @@ def receive(ctx: Context, notices: Sequence[Notice]) -> int:
         return 0
     with ctx.database.write() as session:
         statement = (
-            queue.insert_for(session, NoticeRow.__table__)  # type: ignore[attr-defined]
+            queue.insert_for(session, table(NoticeRow))
             .values(rows)
             .on_conflict_do_nothing()
-            .returning(NoticeRow.__table__.c.id)  # type: ignore[attr-defined]
+            .returning(table(NoticeRow).c.id)
         )
         new = len(session.execute(statement).all())
         queue.count(session, INTAKE, received=new)
@@ -171,8 +173,8 @@ def run(ctx: Context) -> int:
         rows = list(
             session.execute(
                 select(NoticeRow)
-                .where(NoticeRow.state == "pending")  # type: ignore[arg-type]
-                .order_by(NoticeRow.priority, NoticeRow.id)  # type: ignore[arg-type]
+                .where(col(NoticeRow.state) == "pending")
+                .order_by(col(NoticeRow.priority), col(NoticeRow.id))
                 .limit(_BATCH)
             ).scalars()
         )
@@ -274,9 +276,9 @@ def _write_alert(
 ) -> str:
     known = session.execute(
         select(AlertRow).where(
-            AlertRow.event_id == alert.event_id,  # type: ignore[arg-type]
-            AlertRow.alert_type == alert.alert_type.value,  # type: ignore[arg-type]
-            AlertRow.time_created == alert.time_created,  # type: ignore[arg-type]
+            col(AlertRow.event_id) == alert.event_id,
+            col(AlertRow.alert_type) == alert.alert_type.value,
+            col(AlertRow.time_created) == alert.time_created,
         )
     ).scalar_one_or_none()
     for localization in (readout.localization, readout.combined):
@@ -343,9 +345,7 @@ def _external(alert: Alert, readout: Readout) -> dict[str, Any]:
 
 def _refresh_event(session: Session, alert: Alert, readout: Readout, now: datetime) -> None:
     alerts = list(
-        session.execute(
-            select(AlertRow).where(AlertRow.event_id == alert.event_id)  # type: ignore[arg-type]
-        ).scalars()
+        session.execute(select(AlertRow).where(col(AlertRow.event_id) == alert.event_id)).scalars()
     )
     folded = fold(alerts)
     event = session.get(EventRow, alert.event_id)
@@ -405,7 +405,7 @@ def _alert_row(alert: Alert, readout: Readout, localization_id: str | None) -> A
 def _store_localization(
     session: Session, localization: localize.Localization, now: datetime
 ) -> None:
-    statement = queue.insert_for(session, LocalizationRow.__table__).values(  # type: ignore[attr-defined]
+    statement = queue.insert_for(session, table(LocalizationRow)).values(
         id=localization.id,
         fits=localization.fits,
         is_3d=localization.is_3d,

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
+from sqlmodel import col
 
 from mmcoord.config import MatchSettings
 from mmcoord.records import EventState, Match
@@ -28,13 +29,14 @@ from mmcoord.stages.keys import pair_key, split_match_key
 from mmcoord.store import journal, queue
 from mmcoord.store.queue import Wish, Work
 from mmcoord.store.tables import CandidateRow, DetectionRow, EventRow, LocalizationRow, MatchRow
+from mmcoord.store.types import table
 from mmcoord.timescales import mjd_tai
 
 __all__ = ["CandidateTable", "Seen", "decide", "run"]
 
 _BATCH = 2000
 _STAGE = "match"
-_match: Any = MatchRow.__table__  # type: ignore[attr-defined]
+_match: Any = table(MatchRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +148,8 @@ def _search(
         event.event_id: event
         for event in session.execute(
             select(EventRow).where(
-                EventRow.state == EventState.ACTIVE.value,  # type: ignore[arg-type]
-                EventRow.localization_id.is_not(None),  # type: ignore[union-attr]
+                col(EventRow.state) == EventState.ACTIVE.value,
+                col(EventRow.localization_id).is_not(None),
             )
         ).scalars()
     }
@@ -177,16 +179,16 @@ def _fits(session: Session, localization_id: str) -> bytes:
 
 def _candidates(session: Session, object_ids: Sequence[str] | None) -> CandidateTable:
     query = select(
-        CandidateRow.object_id,  # type: ignore[call-overload]
-        CandidateRow.ra_deg,
-        CandidateRow.dec_deg,
-        CandidateRow.is_practice,
-        CandidateRow.redshift,
-        CandidateRow.redshift_err,
-        CandidateRow.attributes,
-    ).order_by(CandidateRow.object_id)
+        col(CandidateRow.object_id),
+        col(CandidateRow.ra_deg),
+        col(CandidateRow.dec_deg),
+        col(CandidateRow.is_practice),
+        col(CandidateRow.redshift),
+        col(CandidateRow.redshift_err),
+        col(CandidateRow.attributes),
+    ).order_by(col(CandidateRow.object_id))
     if object_ids is not None:
-        query = query.where(CandidateRow.object_id.in_(object_ids))  # type: ignore[attr-defined]
+        query = query.where(col(CandidateRow.object_id).in_(object_ids))
     rows = session.execute(query).all()
     distance = [_distance(row[4], row[5], row[6]) for row in rows]
     return CandidateTable(
@@ -212,9 +214,7 @@ def _distance(
 def _seen(
     session: Session, event: EventRow, object_ids: Sequence[str], settings: MatchSettings
 ) -> dict[str, Seen]:
-    first: dict[str, float] = dict(
-        session.execute(_first_detections(object_ids)).tuples().all()  # type: ignore[arg-type]
-    )
+    first: dict[str, float] = dict(session.execute(_first_detections(object_ids)).tuples().all())
     if event.event_time is None:
         return {object_id: Seen(mjd, True) for object_id, mjd in first.items()}
     t0 = mjd_tai(event.event_time)
@@ -225,14 +225,14 @@ def _seen(
 
 def _first_detections(object_ids: Sequence[str], window: tuple[float, float] | None = None) -> Any:
     query = (
-        select(DetectionRow.object_id, func.min(DetectionRow.obs_mjd_tai))  # type: ignore[call-overload]
-        .where(DetectionRow.is_limit.is_(False))  # type: ignore[attr-defined]
-        .group_by(DetectionRow.object_id)
+        select(col(DetectionRow.object_id), func.min(col(DetectionRow.obs_mjd_tai)))
+        .where(col(DetectionRow.is_limit).is_(False))
+        .group_by(col(DetectionRow.object_id))
     )
     if len(object_ids) <= _BATCH:
-        query = query.where(DetectionRow.object_id.in_(object_ids))  # type: ignore[attr-defined]
+        query = query.where(col(DetectionRow.object_id).in_(object_ids))
     if window is not None:
-        query = query.where(DetectionRow.obs_mjd_tai.between(*window))  # type: ignore[attr-defined]
+        query = query.where(col(DetectionRow.obs_mjd_tai).between(*window))
     return query
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
+from sqlmodel import col
 
 from followup.sinks.base import Granularity, Sink
 from mmcoord.errors import MmcoordError
@@ -142,11 +143,11 @@ def _chosen(
         return best
     posted = set(
         session.execute(
-            select(DeliveryRow.target).where(  # type: ignore[call-overload]
-                DeliveryRow.sink == name,
-                DeliveryRow.event_id == event_id,
-                DeliveryRow.kind == OutgoingKind.PUBLISH.value,
-                DeliveryRow.state == "sent",
+            select(col(DeliveryRow.target)).where(
+                col(DeliveryRow.sink) == name,
+                col(DeliveryRow.event_id) == event_id,
+                col(DeliveryRow.kind) == OutgoingKind.PUBLISH.value,
+                col(DeliveryRow.state) == "sent",
             )
         ).scalars()
     )
@@ -171,12 +172,12 @@ def _write_withdrawals(
     for row in session.execute(
         select(DeliveryRow)
         .where(
-            DeliveryRow.sink == name,  # type: ignore[arg-type]
-            DeliveryRow.event_id == event.event_id,  # type: ignore[arg-type]
-            DeliveryRow.kind == OutgoingKind.PUBLISH.value,  # type: ignore[arg-type]
-            DeliveryRow.state.in_(("sent", "sending", "unknown")),  # type: ignore[attr-defined]
+            col(DeliveryRow.sink) == name,
+            col(DeliveryRow.event_id) == event.event_id,
+            col(DeliveryRow.kind) == OutgoingKind.PUBLISH.value,
+            col(DeliveryRow.state).in_(("sent", "sending", "unknown")),
         )
-        .order_by(DeliveryRow.plan_revision)  # type: ignore[arg-type]
+        .order_by(col(DeliveryRow.plan_revision))
     ).scalars():
         held = row.remote_id or row.key if sink.granularity is Granularity.TARGET else ""
         posted[(row.target, held)] = row
@@ -197,13 +198,13 @@ def _published_rows(session: Session, published: DeliveryRow) -> list[PlanRow]:
     query = (
         select(RequestRow)
         .where(
-            RequestRow.event_id == published.event_id,  # type: ignore[arg-type]
-            RequestRow.revision == published.plan_revision,  # type: ignore[arg-type]
+            col(RequestRow.event_id) == published.event_id,
+            col(RequestRow.revision) == published.plan_revision,
         )
-        .order_by(RequestRow.rank)  # type: ignore[arg-type]
+        .order_by(col(RequestRow.rank))
     )
     if published.target:
-        query = query.where(RequestRow.object_id == published.target)  # type: ignore[arg-type]
+        query = query.where(col(RequestRow.object_id) == published.target)
     return [row_from_json(row.row) for row in session.execute(query).scalars()]
 
 
@@ -275,10 +276,10 @@ def _supersede(session: Session, name: str, event_id: str, now: datetime) -> Non
     session.execute(
         update(DeliveryRow)
         .where(
-            DeliveryRow.sink == name,  # type: ignore[arg-type]
-            DeliveryRow.event_id == event_id,  # type: ignore[arg-type]
-            DeliveryRow.kind == OutgoingKind.PUBLISH.value,  # type: ignore[arg-type]
-            DeliveryRow.state == "pending",  # type: ignore[arg-type]
+            col(DeliveryRow.sink) == name,
+            col(DeliveryRow.event_id) == event_id,
+            col(DeliveryRow.kind) == OutgoingKind.PUBLISH.value,
+            col(DeliveryRow.state) == "pending",
         )
         .values(state="superseded", finished_at=now)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from sqlalchemy import func, select
+from sqlmodel import col
 
 from mmcoord.stages import deliver, intake, match, plan
 from mmcoord.stages.context import Context
@@ -74,8 +75,8 @@ class Pipeline:
             if any(queue.pending(session, stage) for stage in queue.STAGES):
                 return False
             retry = session.execute(
-                select(func.min(DeliveryRow.next_attempt_at)).where(
-                    DeliveryRow.state.in_(("pending", "unknown"))  # type: ignore[attr-defined]
+                select(func.min(col(DeliveryRow.next_attempt_at))).where(
+                    col(DeliveryRow.state).in_(("pending", "unknown"))
                 )
             ).scalar_one()
         return retry is None or (retry - self.ctx.now()).total_seconds() > 5.0

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
+from sqlmodel import col
 
 from followup.evidence import Prediction, TargetEvidence, gather
 from followup.factors import RankSettings
@@ -117,18 +118,18 @@ def _instant(ctx: Context, event: EventRow) -> datetime:
 def _targets(session: Session, event: EventRow, planned_for: datetime) -> list[TargetEvidence]:
     pairs = session.execute(
         select(MatchRow, CandidateRow)
-        .join(CandidateRow, CandidateRow.object_id == MatchRow.object_id)  # type: ignore[arg-type]
+        .join(CandidateRow, col(CandidateRow.object_id) == col(MatchRow.object_id))
         .where(
-            MatchRow.event_id == event.event_id,  # type: ignore[arg-type]
-            MatchRow.localization_id == event.localization_id,  # type: ignore[arg-type]
+            col(MatchRow.event_id) == event.event_id,
+            col(MatchRow.localization_id) == event.localization_id,
         )
-        .order_by(MatchRow.object_id)
+        .order_by(col(MatchRow.object_id))
     ).all()
     photometry = photometry_of(session, [match.object_id for match, _ in pairs])
     screenings = {
         row.object_id: row
         for row in session.execute(
-            select(ScreeningRow).where(ScreeningRow.event_id == event.event_id)  # type: ignore[arg-type]
+            select(ScreeningRow).where(col(ScreeningRow.event_id) == event.event_id)
         ).scalars()
     }
     runs = _newest_runs(session, event.event_id, screenings)
@@ -160,8 +161,8 @@ def _newest_runs(
     """Per object the finished run for its newest data, else the last one that finished."""
     done = session.execute(
         select(RunRow)
-        .where(RunRow.event_id == event_id, RunRow.state == "done")  # type: ignore[arg-type]
-        .order_by(RunRow.created_at, RunRow.run_key)  # type: ignore[arg-type]
+        .where(col(RunRow.event_id) == event_id, col(RunRow.state) == "done")
+        .order_by(col(RunRow.created_at), col(RunRow.run_key))
     ).scalars()
     newest: dict[str, RunRow] = {}
     for row in done:
@@ -206,8 +207,8 @@ def _commit(ctx: Context, session: Session, work: Work, draft: Draft) -> None:
     assert event is not None
     last = session.execute(
         select(PlanRevisionRow)
-        .where(PlanRevisionRow.event_id == work.key)  # type: ignore[arg-type]
-        .order_by(PlanRevisionRow.revision.desc())  # type: ignore[attr-defined]
+        .where(col(PlanRevisionRow.event_id) == work.key)
+        .order_by(col(PlanRevisionRow.revision).desc())
         .limit(1)
     ).scalar_one_or_none()
     digest = content_sha256(draft)

@@ -13,11 +13,12 @@ from sqlalchemy.orm import Session
 from mmcoord.records import Candidate, ParsedRecord, Photometry
 from mmcoord.store.queue import insert_for
 from mmcoord.store.tables import CandidateRow, DetectionRow
+from mmcoord.store.types import table
 
 __all__ = ["point_key", "store_candidates", "store_photometry"]
 
-_candidate: Any = CandidateRow.__table__  # type: ignore[attr-defined]
-_detection: Any = DetectionRow.__table__  # type: ignore[attr-defined]
+_candidate: Any = table(CandidateRow)
+_detection: Any = table(DetectionRow)
 _NSIDE_29 = 2**29
 
 

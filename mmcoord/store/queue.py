@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from mmcoord.store.tables import LedgerRow, NoticeRow, WorkRow
+from mmcoord.store.types import table
 
 __all__ = [
     "INTAKE",
@@ -38,9 +39,9 @@ __all__ = [
 INTAKE = "intake"
 STAGES = (INTAKE, "match", "infer", "plan")
 
-_work: Any = WorkRow.__table__  # type: ignore[attr-defined]
-_ledger: Any = LedgerRow.__table__  # type: ignore[attr-defined]
-_notice: Any = NoticeRow.__table__  # type: ignore[attr-defined]
+_work: Any = table(WorkRow)
+_ledger: Any = table(LedgerRow)
+_notice: Any = table(NoticeRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +205,6 @@ def balance(session: Session) -> list[Balance]:
     result = []
     for stage in STAGES:
         row = rows.get(stage)
-        counts = (row.received, row.processed, row.dead) if row else (0, 0, 0)
-        result.append(Balance(stage, *counts, pending=pending(session, stage)))
+        received, processed, dead = (row.received, row.processed, row.dead) if row else (0, 0, 0)
+        result.append(Balance(stage, received, processed, dead, pending(session, stage)))
     return result

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from sqlmodel import col
 
 from mmcoord.records import Candidate, Match, Photometry
 from mmcoord.store.tables import CandidateRow, DetectionRow, MatchRow
@@ -25,8 +26,12 @@ def photometry_of(
     for start in range(0, len(ordered), _CHUNK):
         rows = session.execute(
             select(DetectionRow)
-            .where(DetectionRow.object_id.in_(ordered[start : start + _CHUNK]))  # type: ignore[attr-defined]
-            .order_by(DetectionRow.object_id, DetectionRow.obs_mjd_tai, DetectionRow.point_key)  # type: ignore[arg-type]
+            .where(col(DetectionRow.object_id).in_(ordered[start : start + _CHUNK]))
+            .order_by(
+                col(DetectionRow.object_id),
+                col(DetectionRow.obs_mjd_tai),
+                col(DetectionRow.point_key),
+            )
         ).scalars()
         for row in rows:
             found[row.object_id].append(

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from sqlmodel import col
 
 from mmcoord.store.tables import JournalRow
 
@@ -16,8 +17,8 @@ def story(session: Session, event_id: str, limit: int = 1000) -> list[dict[str, 
     """The journal of an event, oldest first; each entry names its cause (a notice)."""
     rows = session.execute(
         select(JournalRow)
-        .where(JournalRow.event_id == event_id)  # type: ignore[arg-type]
-        .order_by(JournalRow.id)  # type: ignore[arg-type]
+        .where(col(JournalRow.event_id) == event_id)
+        .order_by(col(JournalRow.id))
         .limit(limit)
     ).scalars()
     return [

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
+from sqlmodel import col
 
 from mmcoord.errors import UnknownRecord
 from mmcoord.store import queue
@@ -24,7 +25,16 @@ from mmcoord.store.tables import (
     RunRow,
 )
 
-__all__ = ["deliveries", "event_summary", "events", "latencies", "ledger", "plan_document", "runs", "summary"]
+__all__ = [
+    "deliveries",
+    "event_summary",
+    "events",
+    "latencies",
+    "ledger",
+    "plan_document",
+    "runs",
+    "summary",
+]
 
 
 def summary(session: Session) -> dict[str, Any]:
@@ -58,7 +68,7 @@ def ledger(session: Session) -> dict[str, dict[str, int]]:
 def events(session: Session) -> list[dict[str, Any]]:
     """All events, newest first."""
     rows = session.execute(
-        select(EventRow).order_by(EventRow.event_time.desc(), EventRow.event_id)  # type: ignore[union-attr]
+        select(EventRow).order_by(col(EventRow.event_time).desc(), col(EventRow.event_id))
     ).scalars()
     return [event_summary(session, row) for row in rows]
 
@@ -68,8 +78,8 @@ def event_summary(session: Session, event: EventRow) -> dict[str, Any]:
     place = session.get(LocalizationRow, event.localization_id) if event.localization_id else None
     plan = session.execute(
         select(PlanRevisionRow)
-        .where(PlanRevisionRow.event_id == event.event_id)  # type: ignore[arg-type]
-        .order_by(PlanRevisionRow.revision.desc())  # type: ignore[attr-defined]
+        .where(col(PlanRevisionRow.event_id) == event.event_id)
+        .order_by(col(PlanRevisionRow.revision).desc())
         .limit(1)
     ).scalar_one_or_none()
     return {
@@ -79,7 +89,7 @@ def event_summary(session: Session, event: EventRow) -> dict[str, Any]:
         "is_practice": event.is_practice,
         "significant": event.significant,
         "event_time": event.event_time.isoformat() if event.event_time else None,
-        "alerts": _count(session, AlertRow, AlertRow.event_id == event.event_id),
+        "alerts": _count(session, AlertRow, col(AlertRow.event_id) == event.event_id),
         "localization_id": event.localization_id,
         "is_3d": place.is_3d if place else None,
         "area_90_deg2": place.area_90_deg2 if place else None,
@@ -88,8 +98,8 @@ def event_summary(session: Session, event: EventRow) -> dict[str, Any]:
         "candidates_matched": _count(
             session,
             MatchRow,
-            MatchRow.event_id == event.event_id,
-            MatchRow.localization_id == event.localization_id,
+            col(MatchRow.event_id) == event.event_id,
+            col(MatchRow.localization_id) == event.localization_id,
         ),
         "plan_revision": plan.revision if plan else None,
         "plan_note": plan.note if plan else None,
@@ -133,13 +143,13 @@ def plan_document(session: Session, event_id: str) -> dict[str, Any]:
 def _plan(session: Session, event_id: str, revision: int) -> list[dict[str, Any]]:
     rows = session.execute(
         select(RequestRow)
-        .where(RequestRow.event_id == event_id, RequestRow.revision == revision)  # type: ignore[arg-type]
-        .order_by(RequestRow.rank)  # type: ignore[arg-type]
+        .where(col(RequestRow.event_id) == event_id, col(RequestRow.revision) == revision)
+        .order_by(col(RequestRow.rank))
     ).scalars()
     results = {
         row.run_key: row
         for row in session.execute(
-            select(RunRow).where(RunRow.event_id == event_id, RunRow.state == "done")  # type: ignore[arg-type]
+            select(RunRow).where(col(RunRow.event_id) == event_id, col(RunRow.state) == "done")
         ).scalars()
     }
     return [_plan_row(row, results.get(row.row.get("run_key") or "")) for row in rows]
@@ -159,11 +169,14 @@ def _plan_row(row: RequestRow, result: RunRow | None) -> dict[str, Any]:
 def runs(session: Session) -> dict[str, int]:
     """Runs by what became of them; ``executed`` are those that were computed."""
     states: dict[str, int] = dict(
-        session.execute(select(RunRow.state, func.count()).group_by(RunRow.state)).tuples().all()  # type: ignore[call-overload]
+        session.execute(select(col(RunRow.state), func.count()).group_by(col(RunRow.state)))
+        .tuples()
+        .all()
     )
     joined = session.execute(
         select(
-            func.coalesce(func.sum(RunRow.coalesced), 0), func.coalesce(func.sum(RunRow.cached), 0)
+            func.coalesce(func.sum(col(RunRow.coalesced)), 0),
+            func.coalesce(func.sum(col(RunRow.cached)), 0),
         )
     ).one()
     return {
@@ -180,8 +193,8 @@ def deliveries(session: Session) -> dict[str, int]:
     """Deliveries by state. ``withdrawn`` counts what was taken back at a sink."""
     counts: dict[str, int] = defaultdict(int)
     for state, kind, number in session.execute(
-        select(DeliveryRow.state, DeliveryRow.kind, func.count()).group_by(  # type: ignore[call-overload]
-            DeliveryRow.state, DeliveryRow.kind
+        select(col(DeliveryRow.state), col(DeliveryRow.kind), func.count()).group_by(
+            col(DeliveryRow.state), col(DeliveryRow.kind)
         )
     ):
         if kind == "withdraw" and state == "sent":
@@ -201,9 +214,11 @@ def latencies(session: Session) -> dict[str, dict[str, float]]:
     """Seconds from being asked to being done, per stage: median and maximum."""
     values: dict[str, list[float]] = defaultdict(list)
     for stage, latency in session.execute(
-        select(JournalRow.stage, JournalRow.latency_s).where(JournalRow.latency_s.is_not(None))  # type: ignore[call-overload, union-attr]
+        select(col(JournalRow.stage), col(JournalRow.latency_s)).where(
+            col(JournalRow.latency_s).is_not(None)
+        )
     ):
-        values[stage].append(latency)
+        values[stage].append(float(latency or 0.0))
     return {
         stage: {"median": round(statistics.median(found), 4), "max": round(max(found), 4)}
         for stage, found in sorted(values.items())

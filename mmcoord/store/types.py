@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Integer
+from sqlalchemy import JSON, BigInteger, DateTime, Integer, Table
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
+from sqlmodel import SQLModel
 
-__all__ = ["BIG_ID", "JSON_DOC", "UtcDateTime"]
+__all__ = ["BIG_ID", "JSON_DOC", "UtcDateTime", "table"]
 
 BIG_ID = BigInteger().with_variant(Integer, "sqlite")
 """64-bit primary key; SQLite gives row ids to INTEGER only (which is 64-bit there)."""
@@ -36,3 +37,9 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def table(model: type[SQLModel]) -> Table:
+    """The Core table under a model, for statements over many rows."""
+    found: Table = model.__table__  # type: ignore[attr-defined]
+    return found

@@ -1,0 +1,51 @@
+# Two commands do everything on a fresh machine:
+#   make run    the daemon on embedded defaults, with a practice night and its page
+#   make test   lint, types, import contracts and all tests
+# The rest is for people who work on mmcoord.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: run test check lint types contracts pytest kill-test format clean
+
+run: $(STAMP)
+	$(BIN)/mmcoord serve --practice
+
+test: $(STAMP)
+	sh tests/system_parts.sh
+	$(MAKE) --no-print-directory check pytest
+
+check: lint types contracts
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+contracts: $(STAMP)
+	$(BIN)/lint-imports
+
+pytest: $(STAMP)
+	$(BIN)/python -m pytest -q --durations=15
+
+# Longer than a test should be: kill -9 a replay at random instants, compare the ends.
+kill-test: $(STAMP)
+	$(BIN)/python -m benchmarks.kill_replay --kills 10
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# The environment is made once and again only when pyproject.toml changes.
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("mmcoord needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
