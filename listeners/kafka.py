@@ -9,8 +9,8 @@ What it does about the traps of the clients in use:
 
 * a random group id forgets its place on restart: the group id is demanded;
 * a poisonous message stops a client that parses: nothing is parsed here;
-* an error arrives as a message: every message's ``error()`` is looked at; an unknown topic
-  is named in the status, a fatal error or a silent connection rebuilds the client;
+* an error arrives as a message: every message's ``error()`` is looked at, and a fatal one or
+  a silent connection rebuilds the client; topics unknown to the broker are named;
 * a long pause between polls loses the membership of the group: while the store is down the
   partitions are paused and polling goes on.
 """
@@ -18,13 +18,13 @@ What it does about the traps of the clients in use:
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
 from confluent_kafka import (
@@ -38,6 +38,7 @@ from confluent_kafka import (
 )
 
 from listeners.connections import Connection
+from listeners.settings import KafkaSettings, ListenerState, ListenerStatus
 from mmcoord.errors import ConfigError
 from mmcoord.records import Notice
 
@@ -48,87 +49,9 @@ logger = logging.getLogger(__name__)
 Offsets = Mapping[tuple[str, int], int]
 """(topic, partition) -> offset of the next message wanted."""
 
-_UNKNOWN_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
 _LOOKUP_S = 10.0
+_METADATA_S = 5.0
 _STATUS_S = 5.0
-
-
-class ListenerState(StrEnum):
-    """What a listener is doing."""
-
-    CONNECTING = "connecting"
-    RUNNING = "running"
-    PAUSED = "paused"
-    STORE_DOWN = "store_down"
-    """Messages are held back because they cannot be stored."""
-    WAITING = "waiting"
-    """The client failed and is rebuilt after a delay."""
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class ListenerStatus:
-    """What the operator may know of one connection; for ``/healthz``."""
-
-    name: str
-    source: str
-    state: ListenerState = ListenerState.CONNECTING
-    received: int = 0
-    """Messages stored since the start, redeliveries included."""
-    skipped_tests: int = 0
-    """Messages that their sender marked as a test of the transport (``_test``)."""
-    last_received_at: datetime | None = None
-    """When the last message of any kind came, heartbeats included."""
-    last_sent_at: datetime | None = None
-    """Broker's time stamp of the last stored message."""
-    lag: int | None = None
-    """Messages waiting at the broker; None while not known."""
-    missing_topics: tuple[str, ...] = ()
-    """Subscribed, but unknown to the broker (or not permitted)."""
-    rebuilds: int = 0
-    last_error: str = ""
-    last_error_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class KafkaSettings:
-    """One connection.
-
-    Raises
-    ------
-    ConfigError
-        No topic or no group id.
-    """
-
-    name: str
-    """Name of the connection in the configuration."""
-    source: str
-    """Name of the source (entry point) that reads the payloads."""
-    topics: tuple[str, ...]
-    group_id: str
-    """Fixed for ever: the broker remembers our place under it."""
-    batch_size: int = 200
-    batch_bytes: int = 32 * 2**20
-    poll_s: float = 0.5
-    backoff_s: float = 1.0
-    backoff_max_s: float = 60.0
-    backfill_from: datetime | None = None
-    """Go back to this time once, at the first assignment, whatever was committed."""
-    heartbeat_topic: str = ""
-    """Watched for liveness, from its end, and never stored (``gcn.heartbeat``)."""
-    silence_s: float | None = None
-    """Rebuild the client when no message of any kind comes for so long."""
-    keep_tests: bool = False
-    """Store messages with hop's ``_test`` header, which hop's own client leaves out."""
-
-    def __post_init__(self) -> None:
-        where = f"listeners.{self.name}"
-        if not self.topics or not all(self.topics):
-            raise ConfigError(f"{where}.topics: at least one topic is needed")
-        if not self.group_id:
-            raise ConfigError(f"{where}.group_id: needed; without it a restart loses its place")
-        if self.backfill_from is not None and self.backfill_from.tzinfo is None:
-            raise ConfigError(f"{where}.backfill_from: a time without a zone")
 
 
 class KafkaListener:
@@ -174,7 +97,8 @@ class KafkaListener:
         self._commits_in_flight = 0
         self._failures = 0
         self._heard_at = time.monotonic()
-        self._reported_at = 0.0
+        self._reported_at = -math.inf
+        self._topics_checked_at = -math.inf
         self._random = random.SystemRandom()
 
     # -- for other threads -----------------------------------------------------------------
@@ -218,11 +142,9 @@ class KafkaListener:
         self._commits_in_flight = 0
         consumer = self.connection.make(self._client_config())
         try:
-            topics = [*self.settings.topics]
-            if self.settings.heartbeat_topic:
-                topics.append(self.settings.heartbeat_topic)
-            consumer.subscribe(topics, on_assign=self._assigned)
+            consumer.subscribe(self._topics(), on_assign=self._assigned)
             self._heard_at = time.monotonic()
+            self._topics_checked_at = -math.inf
             while not stop.is_set():
                 if self._paused.is_set():
                     self._hold(consumer, self.settings.poll_s, stop, ListenerState.PAUSED)
@@ -231,6 +153,7 @@ class KafkaListener:
                 if batch:
                     self._store(consumer, batch, stop)
                 self._report(consumer)
+                self._check_topics(consumer)
                 self._check_silence()
             self._finish_commits(consumer)
         finally:
@@ -266,9 +189,6 @@ class KafkaListener:
                 continue
             self._heard_at = time.monotonic()
             self._failures = 0
-            if message.topic() in self.status.missing_topics:
-                rest = (t for t in self.status.missing_topics if t != message.topic())
-                self._update(missing_topics=tuple(rest))
             batch.append(message)
             size += len(message.value() or b"")
         return batch
@@ -279,13 +199,7 @@ class KafkaListener:
             return
         if error.fatal():
             raise _RebuildError(f"fatal: {error.str()}")
-        if error.code() in _UNKNOWN_TOPIC:
-            topic = message.topic() or "?"
-            if topic not in self.status.missing_topics:
-                self._update(missing_topics=(*self.status.missing_topics, topic))
-                self._fault(f"topic {topic}: {error.str()}")
-        else:
-            self._fault(error.str())
+        self._fault(f"{message.topic() or ''}: {error.str()}")
 
     def _client_error(self, error: KafkaError) -> None:
         """librdkafka's own errors; it retries by itself, so they are only told."""
@@ -439,6 +353,25 @@ class KafkaListener:
             return
         self._reported_at = time.monotonic()
         self._update(lag=self._lag(consumer))
+
+    def _check_topics(self, consumer: Consumer) -> None:
+        """Ask for the topics: not every group protocol complains of one that is unknown."""
+        if time.monotonic() - self._topics_checked_at < self.settings.topics_check_s:
+            return
+        self._topics_checked_at = time.monotonic()
+        try:
+            known = consumer.list_topics(timeout=_METADATA_S).topics
+        except KafkaException as error:
+            self._fault(f"list of topics: {_words(error)}")
+            return
+        missing = tuple(t for t in self._topics() if t not in known or known[t].error is not None)
+        if missing and missing != self.status.missing_topics:
+            self._fault(f"unknown to the broker, or not permitted: {', '.join(missing)}")
+        self._update(missing_topics=missing)
+
+    def _topics(self) -> list[str]:
+        beat = self.settings.heartbeat_topic
+        return [*self.settings.topics, *([beat] if beat else [])]
 
     def _lag(self, consumer: Consumer) -> int | None:
         total = 0

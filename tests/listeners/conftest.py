@@ -12,7 +12,8 @@ import pytest
 from confluent_kafka import Producer
 
 from listeners.connections import Connection, kafka
-from listeners.kafka import KafkaListener, KafkaSettings, ListenerStatus
+from listeners.kafka import KafkaListener
+from listeners.settings import KafkaSettings, ListenerStatus
 from mmcoord.records import Notice
 
 FAST = {"group.protocol": "consumer"}

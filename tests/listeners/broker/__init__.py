@@ -1,0 +1,200 @@
+"""A real Apache Kafka for the tests: one node (KRaft), with the logins of SCiMMA and GCN.
+
+``python -m tests.listeners.broker`` fetches the jars once, by Maven; needs Java 17 and
+``mvn``. Where they are absent, the tests that need them are skipped and say so.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import urllib.parse
+import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+USER, PASSWORD = "mmcoord-test", "correct horse"
+_JARS = Path(
+    os.environ.get("MMCOORD_KAFKA_JARS", Path.home() / ".cache" / "mmcoord-tests" / "kafka-4.1.1")
+)
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+listeners=SCRAM://127.0.0.1:{scram},PLAIN://127.0.0.1:{plain},OAUTH://127.0.0.1:{oauth},\
+CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=SCRAM://127.0.0.1:{scram},PLAIN://127.0.0.1:{plain},OAUTH://127.0.0.1:{oauth}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAIN:PLAINTEXT,SCRAM:SASL_PLAINTEXT,\
+OAUTH:SASL_PLAINTEXT
+inter.broker.listener.name=PLAIN
+sasl.enabled.mechanisms=SCRAM-SHA-512,OAUTHBEARER
+listener.name.scram.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.scram.scram-sha-512.sasl.jaas.config=\
+org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.oauth.sasl.enabled.mechanisms=OAUTHBEARER
+listener.name.oauth.oauthbearer.sasl.jaas.config=\
+org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
+unsecuredLoginStringClaim_sub="broker";
+listener.name.oauth.oauthbearer.connections.max.reauth.ms=3000
+log.dir={log_dir}
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+message.max.bytes=8388608
+group.initial.rebalance.delay.ms=0
+group.consumer.min.session.timeout.ms=1000
+group.consumer.session.timeout.ms=2000
+group.consumer.min.heartbeat.interval.ms=200
+group.consumer.heartbeat.interval.ms=500
+auto.create.topics.enable=false
+num.partitions=1
+"""
+
+
+def why_not() -> str:
+    """Why no broker can be started here; empty if one can."""
+    if shutil.which("java") is None:
+        return "no Java"
+    if not list(_JARS.glob("kafka_2.13-*.jar")):
+        return f"no Kafka in {_JARS}; fetch it with: python -m tests.listeners.broker"
+    return ""
+
+
+def fetch() -> None:
+    """Copy Kafka and what it needs into the cache, by Maven."""
+    _JARS.mkdir(parents=True, exist_ok=True)
+    subprocess.run(
+        [
+            *("mvn", "-q", "-B", "-f", str(Path(__file__).with_name("pom.xml"))),
+            *("dependency:copy-dependencies", f"-DoutputDirectory={_JARS}"),
+        ],
+        check=True,
+        timeout=900,
+    )
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+class Broker:
+    """A broker that can be killed and started again on the same ports with the same data."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        names = ("scram", "plain", "oauth", "controller")
+        self.ports = dict(zip(names, _free_ports(4), strict=True))
+        self.process: subprocess.Popen[bytes] | None = None
+        self._properties = folder / "server.properties"
+        self._properties.write_text(_PROPERTIES.format(**self.ports, log_dir=folder / "log"))
+        identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        subprocess.run(
+            [
+                *(*self._java(), "kafka.tools.StorageTool", "format", "--standalone"),
+                *("-t", identity, "-c", str(self._properties)),
+                *("-S", f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"),
+            ],
+            check=True,
+            timeout=60,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.start()
+
+    @staticmethod
+    def _java() -> list[str]:
+        return ["java", "-Xms256m", "-Xmx512m", "-cp", f"{_JARS}/*"]
+
+    def address(self, listener: str) -> str:
+        return f"127.0.0.1:{self.ports[listener]}"
+
+    def start(self) -> None:
+        log = (self.folder / "server.log").open("ab")
+        self.process = subprocess.Popen(
+            [*self._java(), "kafka.Kafka", str(self._properties)], stdout=log, stderr=log
+        )
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.admin().list_topics(timeout=2)
+                return
+            except KafkaException:
+                assert self.process.poll() is None, (self.folder / "server.log").read_text()[-2000:]
+                assert time.monotonic() < deadline, "Kafka did not start"
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(30)
+
+    def admin(self) -> AdminClient:
+        quiet = {"log_level": 0, "error_cb": lambda error: None}
+        return AdminClient({"bootstrap.servers": self.address("plain"), **quiet})
+
+    def create(self, topic: str, partitions: int = 1) -> None:
+        admin = self.admin()  # lives until the answer is there
+        for made in admin.create_topics([NewTopic(topic, partitions, 1)]).values():
+            made.result(20)
+
+
+class TokenServer:
+    """An OpenID Connect token endpoint that gives unsigned tokens of a short life.
+
+    Stands for the one of GCN; the broker above takes unsigned tokens.
+    """
+
+    def __init__(self, lifetime_s: float) -> None:
+        self.requests: list[dict[str, list[str]]] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                server.requests.append(urllib.parse.parse_qs(body))
+                token = _unsigned_token(lifetime_s)
+                answer = json.dumps(
+                    {"access_token": token, "token_type": "Bearer", "expires_in": lifetime_s}
+                ).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *words: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/oauth2/token"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _unsigned_token(lifetime_s: float) -> str:
+    now = time.time()
+    claims = {"sub": "client", "iat": now, "exp": now + lifetime_s, "scope": "test"}
+    parts = ({"alg": "none"}, claims)
+    encoded = (
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts
+    )
+    return ".".join(encoded) + "."

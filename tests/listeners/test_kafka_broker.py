@@ -1,0 +1,245 @@
+"""The consumer loop on a real Apache Kafka: logins, restarts, crashes, times."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from listeners.connections import Connection, gcn, kafka, scimma
+from listeners.kafka import KafkaListener
+from tests.listeners.broker import PASSWORD, USER, Broker, TokenServer, why_not
+from tests.listeners.conftest import Inbox, running, settings, until
+
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(why_not()), reason=f"real Kafka: {why_not()}"),
+]
+ROOT = Path(__file__).parents[2]
+FAST = {"group.protocol": "consumer", "topic.metadata.refresh.interval.ms": 1000}
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    made = Broker(tmp_path_factory.mktemp("kafka"))
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def made_topic(broker: Broker, topic: str) -> str:
+    broker.create(topic)
+    return topic
+
+
+def send(broker: Broker, topic: str, *payloads: bytes, **more: object) -> None:
+    producer = Producer({"bootstrap.servers": broker.address("plain"), "linger.ms": 0})
+    failures: list[object] = []
+    for payload in payloads:
+        producer.produce(
+            topic,
+            payload,
+            on_delivery=lambda error, _: failures.append(error) if error else None,
+            **more,
+        )
+    assert producer.flush(30) == 0
+    assert not failures
+
+
+def numbered(first: int, last: int) -> list[bytes]:
+    return [b"%d" % i for i in range(first, last)]
+
+
+def plain(broker: Broker) -> Connection:
+    return kafka(broker.address("plain"), broker="real", config=FAST)
+
+
+def at_scimma(broker: Broker, password: str) -> Connection:
+    """The login of SCiMMA; only the encryption is missing."""
+    return scimma(
+        USER,
+        password,
+        bootstrap_servers=broker.address("scram"),
+        config={**FAST, "security.protocol": "SASL_PLAINTEXT"},
+    )
+
+
+def test_scram_login_and_the_user_s_group(broker, made_topic):
+    inbox = Inbox()
+    send(broker, made_topic, *numbered(0, 5))
+    using = settings(made_topic, group_id=f"{USER}-{made_topic}")
+    with running(KafkaListener(using, at_scimma(broker, PASSWORD), inbox.write)):
+        until(lambda: len(inbox.notices) == 5)
+    assert inbox.payloads == numbered(0, 5)
+
+
+def test_wrong_password_is_told_and_does_not_spin(broker, made_topic):
+    inbox = Inbox()
+    using = settings(made_topic, group_id=f"{USER}-{made_topic}")
+    listener = KafkaListener(using, at_scimma(broker, "wrong"), inbox.write, inbox.statuses.append)
+    with running(listener):
+        until(lambda: "uthentication" in listener.status.last_error)
+        before = len(inbox.statuses)
+        time.sleep(2)
+        assert len(inbox.statuses) - before < 40
+    assert "wrong" not in listener.status.last_error
+    assert inbox.notices == []
+
+
+def test_gcn_login_is_renewed_while_idle(broker, made_topic):
+    """gcn-kafka's own client against a token endpoint; tokens live four seconds."""
+    inbox = Inbox()
+    tokens = TokenServer(lifetime_s=4)
+    connection = gcn(
+        "the-client",
+        "the-secret",
+        config={
+            **FAST,
+            "bootstrap.servers": broker.address("oauth"),
+            "security.protocol": "sasl_plaintext",
+            "sasl.oauthbearer.token.endpoint.url": tokens.url,
+        },
+    )
+    try:
+        with running(KafkaListener(settings(made_topic), connection, inbox.write)):
+            send(broker, made_topic, b"before")
+            until(lambda: inbox.payloads == [b"before"])
+            asked = len(tokens.requests)
+            until(lambda: len(tokens.requests) >= asked + 2, seconds=40)  # idle meanwhile
+            send(broker, made_topic, b"after")
+            until(lambda: inbox.payloads == [b"before", b"after"])
+    finally:
+        tokens.close()
+    assert tokens.requests[0]["grant_type"] == ["client_credentials"]
+
+
+def test_unknown_topic_is_named_and_the_others_go_on(broker, made_topic):
+    inbox = Inbox()
+    send(broker, made_topic, b"here")
+    late = f"late-{made_topic}"
+    using = settings(made_topic, topics=(made_topic, late), topics_check_s=0.5)
+    listener = KafkaListener(using, plain(broker), inbox.write, inbox.statuses.append)
+    with running(listener):
+        until(lambda: inbox.payloads == [b"here"])
+        until(lambda: listener.status.missing_topics == (late,))
+        assert late in listener.status.last_error
+        broker.create(late)
+        send(broker, late, b"there")
+        until(lambda: inbox.payloads == [b"here", b"there"])
+        until(lambda: listener.status.missing_topics == ())
+
+
+def test_killed_and_restarted_broker_costs_nothing(broker, made_topic):
+    inbox = Inbox()
+    listener = KafkaListener(settings(made_topic), plain(broker), inbox.write)
+    with running(listener):
+        send(broker, made_topic, *numbered(0, 10))
+        until(lambda: len(inbox.notices) == 10)
+        broker.kill()
+        time.sleep(1)
+        broker.start()
+        send(broker, made_topic, *numbered(10, 20))
+        until(lambda: len(inbox.places) == 20, seconds=60)
+    first_times = list(dict.fromkeys(inbox.payloads))
+    assert first_times == numbered(0, 20)
+
+
+def test_backfill_by_time(broker, made_topic):
+    """Timed messages; a listener that has read them all goes back to the third hour."""
+    start = datetime.now(UTC) - timedelta(hours=8)
+    for hour in range(6):
+        stamp = int((start + timedelta(hours=hour)).timestamp() * 1000)
+        send(broker, made_topic, b"%d" % hour, timestamp=stamp)
+    first, again, once = Inbox(), Inbox(), Inbox()
+    with running(KafkaListener(settings(made_topic), plain(broker), first.write)):
+        until(lambda: len(first.notices) == 6)
+    since = start + timedelta(hours=2, minutes=30)
+    using = settings(made_topic, backfill_from=since)
+    with running(KafkaListener(using, plain(broker), again.write)):
+        until(lambda: len(again.notices) == 3)
+    assert again.payloads == numbered(3, 6)
+    fresh = settings(made_topic, backfill_from=since, group_id=f"fresh-{made_topic}")
+    with running(KafkaListener(fresh, plain(broker), once.write)):
+        until(lambda: len(once.notices) == 3)
+    assert once.payloads == numbered(3, 6)
+
+
+def test_lag_is_what_waits_at_the_broker(broker, made_topic):
+    inbox = Inbox()
+    send(broker, made_topic, *numbered(0, 7))
+    listener = KafkaListener(settings(made_topic), plain(broker), inbox.write)
+    with running(listener):
+        until(lambda: len(inbox.notices) == 7)
+        until(lambda: listener.status.lag == 0)
+
+
+CONSUMER = """
+import os, random, signal, sqlite3, sys, threading, time
+from listeners.connections import kafka
+from listeners.kafka import KafkaListener
+from listeners.settings import KafkaSettings
+
+servers, topic, path, seed, total = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
+store = sqlite3.connect(path, check_same_thread=False, timeout=30)
+stop = threading.Event()
+
+def write(notices):
+    with store:
+        store.executemany("insert or ignore into inbox values (?, ?, ?)",
+                          [(n.partition, n.offset, n.payload) for n in notices])
+        store.execute("insert into receipts values (?)", (len(notices),))
+    if store.execute("select count(*) from inbox").fetchone()[0] == total:
+        stop.set()
+
+def die():
+    time.sleep(random.Random(seed).uniform(0.1, 1.5))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+listener = KafkaListener(
+    KafkaSettings("test", "igwn", (topic,), "crashing", batch_size=20, poll_s=0.05),
+    kafka(servers, broker="real", config={"group.protocol": "consumer"}),
+    write,
+    on_status=lambda status: (
+        threading.Thread(target=die, daemon=True).start()
+        if seed and status.received and not globals().setdefault("dying", False)
+        and not globals().__setitem__("dying", True) else None
+    ),
+)
+listener.run(stop)
+"""
+
+
+def test_kill_9_at_random_times_loses_and_doubles_nothing(broker, topic, tmp_path):
+    total, partitions, kills = 20_000, 3, 6
+    broker.create(topic, partitions)
+    path = tmp_path / "inbox.db"
+    with sqlite3.connect(path) as store:
+        store.execute("create table inbox (part, offset, payload, primary key (part, offset))")
+        store.execute("create table receipts (count)")
+    producer = Producer({"bootstrap.servers": broker.address("plain"), "linger.ms": 5})
+    for i in range(total):
+        producer.produce(topic, b"%d" % i, partition=i % partitions)
+        producer.poll(0)
+    assert producer.flush(60) == 0
+    command = [sys.executable, "-c", CONSUMER, broker.address("plain"), topic, str(path)]
+    ends = []
+    for seed in (*range(1, kills + 1), 0):
+        done = subprocess.run([*command, str(seed), str(total)], cwd=ROOT, timeout=120, check=False)
+        ends.append(done.returncode)
+    assert ends[-1] == 0
+    assert ends.count(-signal.SIGKILL) >= 1
+    with sqlite3.connect(path) as store:
+        stored = store.execute("select part, offset, payload from inbox").fetchall()
+    assert len(stored) == total
+    assert {int(payload) for _, _, payload in stored} == set(range(total))
+    for part, offset, payload in stored:
+        assert int(payload) == offset * partitions + part
