@@ -15,6 +15,7 @@ from mmcoord.records import AlertType, Outgoing, OutgoingKind, Photometry, PlanR
 __all__ = [
     "ACTIVE",
     "SOURCE",
+    "DatumKey",
     "Json",
     "Wanted",
     "datum_key",
@@ -25,6 +26,8 @@ __all__ = [
 ]
 
 Json = dict[str, Any]
+DatumKey = tuple[str, str, float | None]
+"""Time, band, brightness: what makes a photometric point the same point."""
 
 SOURCE = "mmcoord"
 """``source_name`` of our photometry."""
@@ -128,12 +131,7 @@ def _extras(outgoing: Outgoing, row: PlanRow, state: str) -> list[Json]:
         "mmcoord_p_kilonova": row.p_kilonova,
         "mmcoord_credible_level_2d": row.credible_level_2d,
         "mmcoord_credible_level_3d": row.credible_level_3d,
-        "mmcoord_distance_mpc": row.distance_mpc,
-        "mmcoord_instrument": row.instrument,
-        "mmcoord_band": row.band,
-        "mmcoord_start": iso_utc(row.start),
-        "mmcoord_exposure_s": row.exposure_s,
-        "mmcoord_predicted_mag": row.predicted_mag,
+        "mmcoord_request": _request(row),
         "mmcoord_reasons": "; ".join(f"{k}: {v}" for k, v in row.reasons.items()) or None,
         "mmcoord_page": outgoing.page_url,
         "mmcoord_practice": "true" if outgoing.is_practice else "false",
@@ -141,6 +139,18 @@ def _extras(outgoing: Outgoing, row: PlanRow, state: str) -> list[Json]:
         "mmcoord_key": outgoing.key,
     }
     return [{"key": name, "value": _text(value)} for name, value in values.items()]
+
+
+def _request(row: PlanRow) -> str | None:
+    """The observation asked for, in one line for people."""
+    parts = [row.instrument, row.band]
+    if row.exposure_s is not None:
+        parts.append(f"{row.exposure_s:g} s")
+    if row.start is not None:
+        parts.append(f"from {iso_utc(row.start)}")
+    if row.predicted_mag is not None:
+        parts.append(f"predicted {row.predicted_mag:.2f} mag")
+    return " ".join(part for part in parts if part) or None
 
 
 def _text(value: str | float | None) -> str:
@@ -165,8 +175,8 @@ def _datum(point: Photometry) -> Json:
     }
 
 
-def datum_key(datum: Json) -> tuple[str, str, float | None]:
-    """What makes a point the same point; the TOM does not show a limit's value."""
+def datum_key(datum: Json) -> DatumKey:
+    """The key of a point of ours or of the TOM's, which does not show a limit's value."""
     value = datum["value"]
     return (_microseconds(datum["timestamp"]), value["bandpass"], value.get("brightness"))
 

@@ -30,6 +30,7 @@ from followup.sinks._settings import Settings, web_address
 from followup.sinks._tom_payload import (
     ACTIVE,
     SOURCE,
+    DatumKey,
     Json,
     Wanted,
     datum_key,
@@ -47,6 +48,14 @@ __all__ = ["TomSink", "build"]
 _MAX_REMEMBERED = 5000
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A target as the TOM last showed it."""
+
+    target: Json
+    photometry: frozenset[DatumKey] = frozenset()
+
+
 @dataclass(slots=True)
 class TomSink:
     """One TOM. Not for use from several threads at once."""
@@ -58,8 +67,8 @@ class TomSink:
     cone_arcsec: float
     with_photometry: bool
     granularity: Granularity = Granularity.TARGET
-    _seen: dict[str, Json] = field(default_factory=dict, repr=False)
-    """Targets by object id as the TOM last showed them: spares a re-ranking its searches."""
+    _seen: dict[str, _Seen] = field(default_factory=dict, repr=False)
+    """By object id; spares a re-ranking its searches."""
 
     def payload(self, outgoing: Outgoing) -> Payload:
         """The body that creates the target, and its photometry.
@@ -87,7 +96,8 @@ class TomSink:
             target = self._search(wanted)
             if target is None or not _carries(target, wanted):
                 return Answer(Outcome.RETRY, detail="looked: not in the TOM")
-            if self._missing_photometry(target, payload):
+            points = {datum_key(datum) for datum in payload["photometry"]}
+            if points and points - self._photometry(target):
                 return Answer(Outcome.RETRY, str(target["id"]), "looked: photometry missing")
             return Answer(Outcome.SENT, str(target["id"]), "looked: there")
         except Failed as failed:
@@ -102,21 +112,23 @@ class TomSink:
 
     def _send(self, wanted: Wanted) -> Answer:
         self.tom.groups()
-        target = self._seen.pop(wanted.object_id, None)
-        if target is not None and has_extras(target, wanted.extras):
-            target = self.tom.target(target["id"])  # a repeat: is it really there?
-        if target is not None:
+        seen = self._seen.pop(wanted.object_id, None)
+        if seen is not None and not has_extras(seen.target, wanted.extras):
             try:
-                return self._publish(target, wanted)
+                return self._publish(seen.target, wanted, seen.photometry)
             except Failed as failed:
                 if failed.status not in (400, 404, 500):
                     raise  # else changed or deleted behind our back: look properly
         target = self._search(wanted)
-        if target is None:
-            target = self._create(wanted)
-        return self._publish(target, wanted)
+        if target is not None:
+            return self._publish(target, wanted, None)
+        created, target = self._create(wanted)
+        return self._publish(target, wanted, frozenset() if created else None)
 
-    def _publish(self, target: Json, wanted: Wanted) -> Answer:
+    def _publish(
+        self, target: Json, wanted: Wanted, photometry: frozenset[DatumKey] | None
+    ) -> Answer:
+        """Bring ``target`` up to date; ``photometry`` is what it has, None: not known."""
         stale = _stale(target, wanted)
         if stale is not None:
             return stale
@@ -128,15 +140,21 @@ class TomSink:
             more["groups"] = unshared
         if more or not has_extras(target, wanted.extras):
             target = self._changed(target, wanted.extras, wanted.lists, more)
-        for datum in self._missing_photometry(target, wanted.payload):
-            self.tom.add_datum({**datum, "target": target["id"]})
-        self._remember(wanted.object_id, target)
+        data: list[Json] = wanted.payload["photometry"]
+        if photometry is None:
+            photometry = self._photometry(target) if data else frozenset()
+        for datum in data:
+            if datum_key(datum) not in photometry:
+                self.tom.add_datum({**datum, "target": target["id"]})
+        there = photometry.union(datum_key(datum) for datum in data)
+        self._remember(wanted.object_id, _Seen(target, there))
         return Answer(Outcome.SENT, str(target["id"]), f"target {target['name']}")
 
-    def _create(self, wanted: Wanted) -> Json:
+    def _create(self, wanted: Wanted) -> tuple[bool, Json]:
+        """(True, the new target), or (False, the target that somebody else just made)."""
         body = {**wanted.payload["target"], "targetextra_set": wanted.extra_set()}
         try:
-            return self.tom.create(body)
+            return True, self.tom.create(body)
         except Failed as failed:
             if failed.status != 400 or "already exists" not in failed.answer.detail:
                 raise
@@ -147,7 +165,7 @@ class TomSink:
                 "share it with the group in the TOM"
             )
             raise Failed(Answer(Outcome.RETRY, detail=detail, retry_after_s=MENDED_BY_A_PERSON_S))
-        return target
+        return False, target
 
     def _search(self, wanted: Wanted) -> Json | None:
         """By name and alias, then by place."""
@@ -176,8 +194,11 @@ class TomSink:
     def _changed(
         self, target: Json, extras: Mapping[str, str], lists: list[str], more: Json | None = None
     ) -> Json:
-        change: Json = {
-            "targetextra_set": [{"key": k, "value": v} for k, v in extras.items()],
+        there = extras_of(target)
+        change: Json = {  # each extra costs the TOM a transaction: only those that differ
+            "targetextra_set": [
+                {"key": k, "value": v} for k, v in extras.items() if there.get(k) != v
+            ],
             "target_lists": [{"name": name} for name in lists],
             **(more or {}),
         }
@@ -187,12 +208,8 @@ class TomSink:
             raise Failed(Answer(Outcome.RETRY, str(target["id"]), detail))
         return changed
 
-    def _missing_photometry(self, target: Json, payload: Payload) -> list[Json]:
-        data: list[Json] = payload["photometry"]
-        if not data:
-            return []
-        there = {datum_key(datum) for datum in self.tom.photometry(target["id"], SOURCE)}
-        return [datum for datum in data if datum_key(datum) not in there]
+    def _photometry(self, target: Json) -> frozenset[DatumKey]:
+        return frozenset(datum_key(d) for d in self.tom.photometry(target["id"], SOURCE))
 
     def _withdraw(self, wanted: Wanted, remote_id: str | None) -> Answer:
         self.tom.groups()
@@ -217,15 +234,15 @@ class TomSink:
                 "mmcoord_plan_revision": str(revision),
             }
         target = self._changed(target, extras, lists)
-        self._remember(wanted.object_id, target)
+        self._seen.pop(wanted.object_id, None)
         where = f", listed under {lists[0]!r}" if lists else ""
         what = state if extras else f"kept, another event's by now ({state} for this one)"
         return Answer(Outcome.SENT, str(target["id"]), f"{target['name']}: {what}{where}")
 
-    def _remember(self, object_id: str, target: Json) -> None:
+    def _remember(self, object_id: str, seen: _Seen) -> None:
         if len(self._seen) >= _MAX_REMEMBERED:
             self._seen.clear()
-        self._seen[object_id] = target
+        self._seen[object_id] = seen
 
 
 def _carries(target: Json, wanted: Wanted) -> bool:
