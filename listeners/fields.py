@@ -26,6 +26,8 @@ __all__ = [
     "json_object",
     "json_value",
     "mapping",
+    "probabilities",
+    "rate_hz",
     "shown",
     "text",
     "utc",
@@ -36,6 +38,8 @@ MAX_PAYLOAD_BYTES = 16 * 2**20
 
 _MAX_TEXT = 10_000
 _MAX_DEPTH = 32
+_ROUNDING = 1e-6
+"""Probabilities are sums of floats; this much outside [0, 1] is rounding."""
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]+\d{2}:\d{2}:\d{2}")
 
@@ -113,6 +117,48 @@ def mapping(value: object, where: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise BadNotice(f"an object is needed, not {shown(value)}", where=where)
     return value
+
+
+def rate_hz(value: object, where: str) -> float | None:
+    """A false-alarm rate; None when null."""
+    if value is None:
+        return None
+    rate = finite(value, where)
+    if rate < 0:
+        raise BadNotice(f"a rate of {rate} Hz", where=where)
+    return rate
+
+
+def probabilities(
+    value: object, where: str, known: frozenset[str] = frozenset()
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """A map of probabilities by name, clipped to [0, 1] from rounding.
+
+    Returns
+    -------
+    (probabilities, rest)
+        Null is "not known" and in neither. A ``known`` name must hold a probability; under
+        any other name a value that is none goes to the rest, because a future field need
+        not mean a probability.
+    """
+    found: dict[str, float] = {}
+    rest: dict[str, Any] = {}
+    for name, item in ({} if value is None else mapping(value, where)).items():
+        if item is None:
+            continue
+        if name not in known and not _is_probability(item):
+            rest[name] = item
+            continue
+        probability = finite(item, f"{where}.{name[:60]}")
+        if not _is_probability(probability):
+            raise BadNotice(f"{probability} is not a probability", where=f"{where}.{name[:60]}")
+        found[text(name, where)] = min(max(probability, 0.0), 1.0)
+    return found, json_value(rest, where)
+
+
+def _is_probability(item: object) -> bool:
+    is_number = isinstance(item, (int, float)) and not isinstance(item, bool)
+    return is_number and -_ROUNDING <= item <= 1 + _ROUNDING  # type: ignore[operator]
 
 
 def utc(value: object, where: str) -> datetime:

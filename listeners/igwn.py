@@ -25,6 +25,8 @@ from listeners.fields import (
     json_object,
     json_value,
     mapping,
+    probabilities,
+    rate_hz,
     shown,
     text,
     utc,
@@ -50,8 +52,6 @@ _KNOWN_PROBABILITIES = frozenset(
 )
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _SPELLINGS = {"EARLY_WARNING": AlertType.EARLYWARNING}  # so in the Avro schema's own text
-_ROUNDING = 1e-6
-"""Probabilities are sums of floats; this much outside [0, 1] is rounding."""
 
 
 def parse(payload: bytes) -> list[Alert]:
@@ -98,6 +98,8 @@ def _alert(notice: Mapping[str, Any]) -> Alert:
         event = mapping(event, "event")
         event_time = utc(event.get("time"), "event.time")
     group, search = _name(event, "group"), _name(event, "search")
+    classification, _ = _split(event, "classification")
+    properties, _ = _split(event, "properties")
     return Alert(
         event_id=event_id,
         messenger=Messenger.GW,
@@ -106,13 +108,13 @@ def _alert(notice: Mapping[str, Any]) -> Alert:
         is_practice=event_id[0] in "MT" or search == "MDC" or group == "Test",
         event_time=event_time,
         significant=_optional(flag, event, "significant"),
-        far_hz=_rate(event, "far", "event"),
+        far_hz=rate_hz(event.get("far"), "event.far"),
         group=group,
         pipeline=_name(event, "pipeline"),
         search=search,
         instruments=_instruments(event.get("instruments")),
-        classification=_probabilities(event, "classification"),
-        properties=_probabilities(event, "properties"),
+        classification=classification,
+        properties=properties,
         skymap_fits=_map(event.get("skymap"), "event.skymap"),
         external=_external(notice.get("external_coinc")),
         urls=_urls(notice.get("urls")),
@@ -138,14 +140,8 @@ def _name(event: Mapping[str, Any], key: str) -> str | None:
     return name
 
 
-def _rate(source: Mapping[str, Any], key: str, parent: str) -> float | None:
-    value = source.get(key)
-    if value is None:
-        return None
-    rate = finite(value, f"{parent}.{key}")
-    if rate < 0:
-        raise BadNotice(f"a rate of {rate} Hz", where=f"{parent}.{key}")
-    return rate
+def _split(event: Mapping[str, Any], key: str) -> tuple[dict[str, float], dict[str, Any]]:
+    return probabilities(event.get(key), f"event.{key}", _KNOWN_PROBABILITIES)
 
 
 def _instruments(value: object) -> tuple[str, ...]:
@@ -154,33 +150,6 @@ def _instruments(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise BadNotice(f"a list is needed, not {shown(value)}", where="event.instruments")
     return tuple(text(item, "event.instruments") for item in value)
-
-
-def _probabilities(event: Mapping[str, Any], key: str) -> dict[str, float]:
-    """Probabilities by name, clipped to [0, 1] from rounding; null is "not known".
-
-    A known name must hold a probability. A name of a future schema need not mean one: a
-    value that is none is left to ``extra``.
-    """
-    value = event.get(key)
-    if value is None:
-        return {}
-    result = {}
-    for name, item in mapping(value, f"event.{key}").items():
-        if item is None or _is_future_field(name, item):
-            continue
-        probability = finite(item, f"event.{key}.{name}")
-        if not -_ROUNDING <= probability <= 1 + _ROUNDING:
-            raise BadNotice(f"{probability} is not a probability", where=f"event.{key}.{name}")
-        result[text(name, f"event.{key}")] = min(max(probability, 0.0), 1.0)
-    return result
-
-
-def _is_future_field(name: str, item: object) -> bool:
-    if name in _KNOWN_PROBABILITIES:
-        return False
-    is_number = isinstance(item, (int, float)) and not isinstance(item, bool)
-    return not (is_number and 0 <= item <= 1)  # type: ignore[operator]
 
 
 def _map(value: object, where: str) -> bytes | None:
@@ -208,10 +177,14 @@ def _external(value: object) -> ExternalCoincidence | None:
         time_difference_s=(
             None if difference is None else finite(difference, "external_coinc.time_difference")
         ),
-        far_time_hz=_rate(coincidence, "time_coincidence_far", "external_coinc"),
-        far_time_sky_hz=_rate(coincidence, "time_sky_position_coincidence_far", "external_coinc"),
+        far_time_hz=_joint_rate(coincidence, "time_coincidence_far"),
+        far_time_sky_hz=_joint_rate(coincidence, "time_sky_position_coincidence_far"),
         skymap_fits=_map(coincidence.get("combined_skymap"), "external_coinc.combined_skymap"),
     )
+
+
+def _joint_rate(coincidence: Mapping[str, Any], key: str) -> float | None:
+    return rate_hz(coincidence.get(key), f"external_coinc.{key}")
 
 
 def _urls(value: object) -> dict[str, str]:
@@ -227,10 +200,9 @@ def _extra(notice: Mapping[str, Any], event: Mapping[str, Any]) -> dict[str, Any
     """
     extra = _rest(event, _EVENT_KEYS, "event")
     for key in ("classification", "properties"):
-        items = (event.get(key) or {}).items()
-        future = {name: item for name, item in items if _is_future_field(name, item)}
-        if rest := _rest(future, frozenset(), key):
-            extra[key] = rest
+        _, future = _split(event, key)
+        if future:
+            extra[key] = future
     coincidence = notice.get("external_coinc")
     for name, rest in (
         ("notice", _rest(notice, _NOTICE_KEYS, "payload")),

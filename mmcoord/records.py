@@ -28,6 +28,7 @@ __all__ = [
     "Alert",
     "AlertType",
     "Candidate",
+    "ErrorRegion",
     "EventState",
     "ExternalCoincidence",
     "Match",
@@ -110,6 +111,35 @@ class ExternalCoincidence:
 
 
 @dataclass(frozen=True, slots=True)
+class ErrorRegion:
+    """A circle or an ellipse that holds the source with a stated probability.
+
+    Raises
+    ------
+    BadNotice
+        A position, axis or containment that is none.
+    """
+
+    ra_deg: float
+    dec_deg: float
+    semi_major_deg: float
+    semi_minor_deg: float
+    position_angle_deg: float
+    """Of the major axis, east of north."""
+    containment: float
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.ra_deg < 360.0 and -90.0 <= self.dec_deg <= 90.0):
+            raise BadNotice(f"no position: {self.ra_deg!r}, {self.dec_deg!r}", where="ra, dec")
+        if not 0.0 < self.semi_minor_deg <= self.semi_major_deg <= 180.0:
+            raise BadNotice(
+                f"no axes: {self.semi_major_deg!r}, {self.semi_minor_deg!r} deg", where="radius"
+            )
+        if not 0.0 < self.containment < 1.0:
+            raise BadNotice(f"{self.containment!r} is not in (0, 1)", where="containment")
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """One revision of an event.
 
@@ -137,6 +167,10 @@ class Alert:
     urls: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     extra: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     """Fields of the notice that we keep but do not use yet (JSON values)."""
+    region: ErrorRegion | None = None
+    """Localization of a notice that carries a circle or an ellipse instead of a map."""
+    aliases: tuple[str, ...] = ()
+    """Other names of the event in the notice: ``GRB 170817A``, ``bn170817529``."""
 
     def __post_init__(self) -> None:
         if not self.event_id:
