@@ -18,7 +18,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 def replay(*paths: Path, db: Path) -> dict[str, Any]:
     """``mmcoord replay`` as a user types it."""
     done = subprocess.run(
-        [sys.executable, "-m", "mmcoord.cli", "replay", *map(str, paths), "--db", str(db), "--json"],
+        [
+            sys.executable,
+            "-m",
+            "mmcoord.cli",
+            "replay",
+            *map(str, paths),
+            "--db",
+            str(db),
+            "--json",
+        ],
         capture_output=True,
         text=True,
         check=False,

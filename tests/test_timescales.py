@@ -1,0 +1,37 @@
+"""UTC and TAI, against astropy."""
+
+from __future__ import annotations
+
+import warnings
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from astropy.time import Time
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmcoord.timescales import datetime_from_mjd_tai, mjd_tai, tai_minus_utc_s
+
+MOMENTS = st.datetimes(
+    min_value=datetime(1980, 1, 1),  # noqa: DTZ001  (hypothesis wants naive bounds)
+    max_value=datetime(2026, 12, 31),  # noqa: DTZ001
+    timezones=st.just(UTC),
+)
+
+
+@given(MOMENTS)
+def test_mjd_tai_agrees_with_astropy(moment: datetime) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = Time(moment, scale="utc").tai.mjd
+    assert mjd_tai(moment) == pytest.approx(expected, abs=2e-11)
+
+
+@given(MOMENTS)
+def test_there_and_back_is_the_same_moment(moment: datetime) -> None:
+    assert abs(datetime_from_mjd_tai(mjd_tai(moment)) - moment) < timedelta(microseconds=5)
+
+
+def test_the_offset_is_37_s_since_2017() -> None:
+    assert tai_minus_utc_s(datetime(2016, 12, 31, 23, tzinfo=UTC)) == 36.0
+    assert tai_minus_utc_s(datetime(2017, 1, 1, tzinfo=UTC)) == 37.0
