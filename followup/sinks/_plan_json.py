@@ -1,4 +1,4 @@
-"""A plan as plain JSON values: the spelling that every sink's payload shares."""
+"""A plan as plain JSON values and as lines for people: what every sink's payload shares."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ __all__ = [
     "photometry_json",
     "photometry_of",
     "row_json",
+    "summary_line",
+    "table_line",
 ]
 
 
@@ -93,3 +95,43 @@ def photometry_of(outgoing: Outgoing) -> tuple[Photometry, ...]:
     wanted = {row.object_id for row in outgoing.rows}
     mine = (point for point in outgoing.photometry if point.object_id in wanted)
     return tuple(sorted(mine, key=lambda p: (p.object_id, p.obs_mjd_tai, p.band)))
+
+
+def summary_line(outgoing: Outgoing) -> str:
+    """The event in one line: name, classes, distance, area, false-alarm rate."""
+    parts = []
+    classes = sorted(outgoing.classification.items(), key=lambda item: -item[1])
+    likely = [f"{name} {p:.0%}" for name, p in classes if p >= 0.01]
+    if likely:
+        parts.append(", ".join(likely))
+    if outgoing.distance_mpc is not None:
+        std = outgoing.distance_std_mpc
+        parts.append(
+            f"{outgoing.distance_mpc:.0f}{f' +/- {std:.0f}' if std is not None else ''} Mpc"
+        )
+    if outgoing.area_90_deg2 is not None:
+        parts.append(f"90% area {outgoing.area_90_deg2:.0f} deg2")
+    if outgoing.far_hz is not None and outgoing.far_hz > 0.0:
+        parts.append(f"one false alarm in {_period(1.0 / outgoing.far_hz)}")
+    return f"{outgoing.event_id} ({'; '.join(parts)})" if parts else outgoing.event_id
+
+
+def table_line(row: PlanRow) -> str:
+    """One line of the plan in fixed columns; a dash where nothing is known."""
+    p_kilonova = f"{row.p_kilonova:.2f}" if row.p_kilonova is not None else "-"
+    asked = [row.instrument, row.band]
+    if row.exposure_s is not None:
+        asked.append(f"{row.exposure_s:.0f} s")
+    request = " ".join(part for part in asked if part) or "-"
+    return (
+        f"{row.rank:>3}  {row.object_id:<20} {row.ra_deg:10.5f} {row.dec_deg:+9.5f}"
+        f"  score {row.score:.3g}  P(KN) {p_kilonova}  {request}"
+    )
+
+
+def _period(seconds: float) -> str:
+    """A length of time in the unit that reads best."""
+    years = seconds / 31_557_600.0
+    if years >= 1.0:
+        return f"{years:.3g} yr"
+    return f"{seconds / 86400.0:.2g} d" if seconds >= 86400.0 else f"{seconds / 3600.0:.2g} h"
