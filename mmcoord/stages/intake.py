@@ -119,22 +119,26 @@ def read(row: NoticeRow, sources: Mapping[str, Source]) -> Readout:
     alert = next((record for record in records if isinstance(record, Alert)), None)
     if alert is None:
         return replace(base, records=records)
-    errors = []
-    maps: list[localize.Localization | None] = []
     external = alert.external.skymap_fits if alert.external else None
-    for fits, where in ((alert.skymap_fits, "skymap"), (external, "combined skymap")):
-        try:
-            maps.append(localize.load(fits, where=where) if fits is not None else None)
-        except BadInput as error:
-            maps.append(None)
-            errors.append(str(error))
+    errors: list[str] = []
+    place = _load(alert.skymap_fits, "skymap", errors)
+    if place is None and alert.region is not None:
+        place = localize.from_region(alert.region)
     return replace(
         base,
         records=records,
-        localization=maps[0],
-        combined=maps[1],
+        localization=place,
+        combined=_load(external, "combined skymap", errors),
         error="; ".join(errors) or None,
     )
+
+
+def _load(fits: bytes | None, where: str, errors: list[str]) -> localize.Localization | None:
+    try:
+        return localize.load(fits, where=where) if fits is not None else None
+    except BadInput as error:
+        errors.append(str(error))
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +376,7 @@ def _refresh_event(session: Session, alert: Alert, readout: Readout, now: dateti
     event.significant = folded.current.significant
     event.current_alert_id = folded.current.id
     event.localization_id = folded.localization_id
+    event.aliases = sorted({name for row in alerts for name in row.aliases})
     event.updated_at = now
     event.cause_id = readout.cause_id
 
@@ -397,6 +402,7 @@ def _alert_row(alert: Alert, readout: Readout, localization_id: str | None) -> A
         external=_external(alert, readout),
         urls=dict(alert.urls),
         extra=dict(alert.extra),
+        aliases=list(alert.aliases),
         received_at=readout.received_at,
         cause_id=readout.cause_id,
     )

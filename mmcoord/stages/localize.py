@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 import skymaps
 from mmcoord.errors import BadNotice
+from mmcoord.records import ErrorRegion
 from skymaps import CrossMatch, PreparedMap, SkyMap, SkyMapError
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "PreparedMap",
     "cross_match",
     "distance_from_redshift",
+    "from_region",
     "load",
     "prepared",
 ]
@@ -60,10 +62,26 @@ def load(fits: bytes, *, where: str) -> Localization:
         The map cannot be used; the message says what is wrong with it.
     """
     try:
-        skymap = skymaps.load(fits)
-        ready = skymaps.prepare(skymap)
+        return _measured(skymaps.load(fits), fits)
     except SkyMapError as error:
         raise BadNotice(str(error), where=where) from error
+
+
+def from_region(region: ErrorRegion) -> Localization:
+    """The map of a notice that carries a circle or an ellipse instead of one."""
+    skymap = skymaps.from_ellipse(
+        region.ra_deg,
+        region.dec_deg,
+        region.semi_major_deg,
+        region.semi_minor_deg,
+        region.position_angle_deg,
+        region.containment,
+    )
+    return _measured(skymap, skymaps.to_fits_bytes(skymap))
+
+
+def _measured(skymap: SkyMap, fits: bytes) -> Localization:
+    ready = skymaps.prepare(skymap)
     _remember(skymap.content_id, ready)
     mean, std = _distance(skymap)
     return Localization(

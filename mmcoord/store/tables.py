@@ -166,6 +166,7 @@ class AlertRow(SQLModel, table=True):
     external: dict[str, Any] = _json(dict)
     urls: dict[str, str] = _json(dict)
     extra: dict[str, Any] = _json(dict)
+    aliases: list[str] = _json(list)
     received_at: datetime = _when()
     cause_id: str = ""
 

@@ -40,6 +40,7 @@ __all__ = [
     "Point",
     "RunDetail",
     "RunLine",
+    "caused_by",
     "dead_letters",
     "deliveries",
     "delivery_counts",
@@ -409,6 +410,12 @@ def story(session: Session, event_id: str, limit: int, before: int | None = None
     if before is not None:
         statement = statement.where(_journal.c.id < before)
     return _lines(session, statement.order_by(_journal.c.id.desc()).limit(limit), Entry)
+
+
+def caused_by(session: Session, cause_id: str, limit: int) -> list[Entry]:
+    """The first entries that one notice set going, in order."""
+    statement = _select(_journal, Entry).where(_journal.c.cause_id == cause_id)
+    return _lines(session, statement.order_by(_journal.c.id).limit(limit), Entry)
 
 
 def milestones(session: Session, event_id: str) -> list[Milestone]:

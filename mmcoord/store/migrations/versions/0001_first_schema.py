@@ -58,6 +58,9 @@ def upgrade() -> None:
         sa.Column(
             "extra", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
         ),
+        sa.Column(
+            "aliases", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
         sa.Column("received_at", mmcoord.store.types.UtcDateTime(timezone=True), nullable=False),
         sa.Column("cause_id", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
