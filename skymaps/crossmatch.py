@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,15 @@ from skymaps.distance import conditional_moments
 from skymaps.healpix import as_positions, index_block
 from skymaps.skymap import MAX_ORDER, NPIX_MAX, FloatArray, IntArray, SkyMap, SkyMapError
 from skymaps.threads import run_chunks
-from skymaps.volume import VolumeTable, tile_log_peaks, volume_levels, volume_table
+from skymaps.volume import (
+    VolumeTable,
+    tile_log_peaks,
+    volume_levels,
+    volume_levels_gridded,
+    volume_table,
+)
 
-__all__ = ["CrossMatch", "PreparedMap", "match", "prepare"]
+__all__ = ["CrossMatch", "PreparedMap", "match", "match_distance_pdf", "prepare"]
 
 _COARSE_ORDER = 6
 _BLOCK = 256
@@ -58,11 +65,15 @@ class PreparedMap:
     distance_mean_mpc: FloatArray
     distance_std_mpc: FloatArray
     log_amplitude: FloatArray
-    """Logarithm of the largest density per Mpc^3 in each tile; empty for a map in 2D."""
-    volume: VolumeTable | None
+    """log(p N / (sqrt(2 pi) sigma)) of each tile; empty for a map in 2D."""
+
+    @cached_property
+    def volume(self) -> VolumeTable | None:
+        """Table of 3D levels, made when first asked for; None without distances."""
+        return volume_table(self.skymap)
 
 
-def prepare(skymap: SkyMap, *, workers: int | None = None) -> PreparedMap:
+def prepare(skymap: SkyMap) -> PreparedMap:
     """Sort, sum and tabulate a map once, so that :func:`match` only looks up."""
     start, tile = _fill_gaps(skymap)
     answers = np.empty((len(start), 2))
@@ -75,8 +86,7 @@ def prepare(skymap: SkyMap, *, workers: int | None = None) -> PreparedMap:
         log_amplitude = tile_log_peaks(skymap)
     else:
         mean = std = log_amplitude = np.empty(0)
-    volume = volume_table(skymap, workers=workers)
-    return PreparedMap(skymap, start, answers, tile, first, mean, std, log_amplitude, volume)
+    return PreparedMap(skymap, start, answers, tile, first, mean, std, log_amplitude)
 
 
 def _fill_gaps(skymap: SkyMap) -> tuple[IntArray, npt.NDArray[np.int32]]:
@@ -130,7 +140,7 @@ def _lookup(
     at = lo
     while at < hi:
         n = min(_BLOCK, hi - at)
-        index_block(ra, dec, at, n, work, index)
+        index_block(ra[at : at + n], dec[at : at + n], work, index)
         for i in range(n):
             if index[i] < 0:
                 density[at + i] = np.nan
@@ -145,12 +155,28 @@ def _lookup(
         at += n
 
 
+@njit(cache=True, nogil=True)
+def _gather(
+    tile: npt.NDArray,
+    lo: int,
+    hi: int,
+    mean_of: FloatArray,
+    std_of: FloatArray,
+    mean: FloatArray,
+    std: FloatArray,
+) -> None:
+    for i in range(lo, hi):
+        k = tile[i]
+        mean[i] = mean_of[k] if k >= 0 else np.nan
+        std[i] = std_of[k] if k >= 0 else np.nan
+
+
 def match(
     prepared_or_map: PreparedMap | SkyMap,
     ra_deg: npt.ArrayLike,
     dec_deg: npt.ArrayLike,
     distance_mpc: npt.ArrayLike | None = None,
-    distance_err_mpc: npt.ArrayLike | None = None,
+    distance_err_mpc: npt.ArrayLike | tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     *,
     workers: int | None = None,
 ) -> CrossMatch:
@@ -165,8 +191,9 @@ def match(
     distance_mpc
         Luminosity distance; NaN or None where not known.
     distance_err_mpc
-        Its standard deviation; density and level in 3D are then averaged over a Gaussian cut
-        at zero distance. NaN, zero or None: the distance is taken as exact.
+        Its standard deviation, or a tuple (below, above) of two; density and level in 3D are
+        then averaged over the (two-piece) normal distribution, cut at zero distance. NaN,
+        zero or None: the distance is taken as exact.
 
     Raises
     ------
@@ -174,43 +201,115 @@ def match(
         Arrays of different lengths.
     """
     prepared = prepare(prepared_or_map) if isinstance(prepared_or_map, SkyMap) else prepared_or_map
+    ra, dec = _positions(ra_deg, dec_deg)
+    distance = None if distance_mpc is None else _column(distance_mpc, len(ra))
+    if distance_err_mpc is None or distance is None:
+        errors = np.empty((2, 0))
+    elif isinstance(distance_err_mpc, tuple):
+        errors = np.stack([_column(side, len(ra)) for side in distance_err_mpc])
+    else:
+        errors = np.stack([_column(distance_err_mpc, len(ra))] * 2)
+    answer, tile = _in_2d(prepared, ra, dec, workers)
+    volume, distances = prepared.volume if distance is not None else None, prepared.skymap.distances
+    if volume is None or distances is None:
+        return answer
+    n = len(ra)
+    density, level = np.empty(n), np.empty(n)
+    model = (*distances[:2], prepared.log_amplitude)
+    curve = volume.curve
+    run_chunks(
+        lambda lo, hi: volume_levels(tile, distance, errors, lo, hi, model, curve, density, level),
+        n,
+        workers,
+    )
+    return replace(answer, prob_density_mpc3=density, credible_level_3d=level)
+
+
+def match_distance_pdf(
+    prepared_or_map: PreparedMap | SkyMap,
+    ra_deg: npt.ArrayLike,
+    dec_deg: npt.ArrayLike,
+    grid: npt.ArrayLike,
+    pdf: npt.ArrayLike,
+    distance_mpc: npt.ArrayLike | None = None,
+    *,
+    workers: int | None = None,
+) -> CrossMatch:
+    """:func:`match` for candidates whose distances are known as densities on a grid.
+
+    Parameters
+    ----------
+    grid
+        Ascending nodes, shape (nodes,): distances in Mpc, or redshifts of a photo-z.
+    pdf
+        Density at the nodes, shape (candidates, nodes), in any normalisation; a row of zeros
+        or NaN is a candidate without distance.
+    distance_mpc
+        Distance at each node; None when the grid is of distances.
+
+    Raises
+    ------
+    SkyMapError
+        Shapes that do not fit together, or a grid that does not ascend.
+    """
+    prepared = prepare(prepared_or_map) if isinstance(prepared_or_map, SkyMap) else prepared_or_map
+    ra, dec = _positions(ra_deg, dec_deg)
+    nodes = np.ascontiguousarray(grid, np.float64)
+    distance = nodes if distance_mpc is None else np.ascontiguousarray(distance_mpc, np.float64)
+    table = np.atleast_2d(np.ascontiguousarray(pdf, np.float64))
+    if nodes.ndim != 1 or distance.shape != nodes.shape or table.shape != (len(ra), len(nodes)):
+        raise SkyMapError(
+            f"pdf has shape {table.shape}, not ({len(ra)} candidates, {len(nodes)} nodes)"
+        )
+    if len(nodes) < 2 or not (np.all(np.diff(nodes) > 0) and np.all(np.diff(distance) > 0)):
+        raise SkyMapError("the nodes of a distance grid must ascend")
+    answer, tile = _in_2d(prepared, ra, dec, workers)
+    volume, distances = prepared.volume, prepared.skymap.distances
+    if volume is None or distances is None:
+        return answer
+    density, level = np.empty(len(ra)), np.empty(len(ra))
+    model = (*distances[:2], prepared.log_amplitude)
+    curve = volume.curve
+    run_chunks(
+        lambda lo, hi: volume_levels_gridded(
+            tile, distance, table, nodes, lo, hi, model, curve, density, level
+        ),
+        len(ra),
+        workers,
+    )
+    return replace(answer, prob_density_mpc3=density, credible_level_3d=level)
+
+
+def _positions(ra_deg: npt.ArrayLike, dec_deg: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     try:
         ra, dec = as_positions(ra_deg, dec_deg)
-        ra, dec = ra.ravel(), dec.ravel()
-        shape = ra.shape
-        distance, error = (
-            np.full(shape, np.nan)
-            if value is None
-            else np.ascontiguousarray(np.broadcast_to(np.asarray(value, np.float64), shape))
-            for value in (distance_mpc, distance_err_mpc)
-        )
-    except ValueError as mistake:
-        raise SkyMapError(f"candidates: {mistake}") from mistake
-    density, level = np.empty(shape), np.empty(shape)
+    except (TypeError, ValueError) as mistake:
+        raise SkyMapError(f"positions: {mistake}") from mistake
+    return ra.ravel(), dec.ravel()
+
+
+def _column(values: npt.ArrayLike, n: int) -> FloatArray:
+    try:
+        return np.ascontiguousarray(np.broadcast_to(np.asarray(values, np.float64), (n,)))
+    except (TypeError, ValueError) as mistake:
+        raise SkyMapError(f"distances: {mistake}") from mistake
+
+
+def _in_2d(
+    prepared: PreparedMap, ra: FloatArray, dec: FloatArray, workers: int | None
+) -> tuple[CrossMatch, npt.NDArray[np.int32]]:
+    """The answer without candidates' distances, and each one's tile (none for a map in 2D)."""
+    n = len(ra)
     is_3d = prepared.skymap.is_3d
-    tile = np.empty(shape if is_3d else (0,), np.int32)
+    density, level = np.empty(n), np.empty(n)
+    tile = np.empty(n if is_3d else 0, np.int32)
     tables = (prepared.start, prepared.answers, prepared.first, prepared.tile)
-    run_chunks(
-        lambda lo, hi: _lookup(ra, dec, lo, hi, *tables, density, level, tile), len(ra), workers
-    )
-    nothing = [np.full(shape, np.nan) for _ in range(4)]
+    run_chunks(lambda lo, hi: _lookup(ra, dec, lo, hi, *tables, density, level, tile), n, workers)
+    # One NaN seen n times: no memory is touched for answers that do not exist.
+    nothing = np.broadcast_to(np.float64(np.nan), (n,))
     if not is_3d:
-        return CrossMatch(density, level, *nothing)
-    density_3d, level_3d, mean, std = nothing
-    inside = tile >= 0
-    mean[inside] = prepared.distance_mean_mpc[tile[inside]]
-    std[inside] = prepared.distance_std_mpc[tile[inside]]
-    volume = prepared.volume
-    distances = prepared.skymap.distances
-    if volume is not None and distance_mpc is not None and distances is not None:
-        curve = (volume.lowest, volume.step, volume.level, volume.slope, volume.total)
-        model = (*distances[:2], prepared.log_amplitude)
-
-        def part(lo: int, hi: int) -> None:
-            s = slice(lo, hi)
-            volume_levels(
-                tile[s], distance[s], error[s], *model, *curve, density_3d[s], level_3d[s]
-            )
-
-        run_chunks(part, len(ra), workers)
-    return CrossMatch(density, level, density_3d, level_3d, mean, std)
+        return CrossMatch(density, level, nothing, nothing, nothing, nothing), tile
+    mean, std = np.empty(n), np.empty(n)
+    moments = (prepared.distance_mean_mpc, prepared.distance_std_mpc)
+    run_chunks(lambda lo, hi: _gather(tile, lo, hi, *moments, mean, std), n, workers)
+    return CrossMatch(density, level, nothing, nothing, mean, std), tile

@@ -32,9 +32,9 @@ def phi(z: float) -> float:
 
 @njit(cache=True, nogil=True)
 def mills(z: float) -> float:
-    """Mills ratio Q(z) / phi(z) for z >= 3 by its continued fraction."""
+    """Mills ratio Q(z) / phi(z) for z >= 4 by its continued fraction, to rounding."""
     f = z
-    for k in range(60, 0, -1):
+    for k in range(24, 0, -1):
         f = z + k / f
     return 1.0 / f
 

@@ -47,7 +47,7 @@ _SLACK = 3e-5
 """In order-29 pixels: four times the largest effect of one unit in the last place of cos."""
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _sin_kernel(x: float, u: float) -> float:
     """sin(x) for abs(x) < 0.8, u = x**2 (near-minimax in u, error 1e-17)."""
     p = 1.5918093561437795e-10
@@ -59,7 +59,7 @@ def _sin_kernel(x: float, u: float) -> float:
     return x + x * u * p
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _cos_kernel(u: float) -> float:
     """cos(x) for abs(x) < 0.8, u = x**2 (near-minimax in u, error 1e-18)."""
     q = -1.1382610070998325e-11
@@ -71,7 +71,7 @@ def _cos_kernel(u: float) -> float:
     return 1.0 - (0.5 * u - u * u * q)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _project(theta: float, phi: float) -> tuple[float, float, float, float]:
     """(jp, jm, quarter, region) of the HEALPix projection at order 29, whole numbers as floats.
 
@@ -113,7 +113,7 @@ def _project(theta: float, phi: float) -> tuple[float, float, float, float]:
     return jp, jm, ntt, _UNSURE if edge else region
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _project_exactly(theta: float, phi: float) -> tuple[float, float, float, float]:
     """The same with the C library's functions in the order in which HEALPix C++ calls them."""
     tt = phi * _INV_HALF_PI
@@ -136,7 +136,7 @@ def _project_exactly(theta: float, phi: float) -> tuple[float, float, float, flo
     return jp, jm, ntt, _NORTH if z >= 0.0 else _SOUTH
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _spread(v: int) -> int:
     """Put the low 32 bits of v on the even places."""
     v = (v | (v << 16)) & 0x0000FFFF0000FFFF
@@ -146,7 +146,7 @@ def _spread(v: int) -> int:
     return (v | (v << 1)) & 0x5555555555555555
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _assemble(jp: int, jm: int, quarter: int, region: int) -> int:
     """Nested index at order 29 from the integers of the projection."""
     mask = (1 << MAX_ORDER) - 1
@@ -164,26 +164,27 @@ def _assemble(jp: int, jm: int, quarter: int, region: int) -> int:
     return (face << (2 * MAX_ORDER)) + _spread(x) + (_spread(y) << 1)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def order29_of(ra_deg: float, dec_deg: float) -> int:
     """Order-29 index of one position; -1 where it is none."""
-    if not (-360.0 <= ra_deg < 720.0 and abs(dec_deg) <= 90.0):
+    if not (math.isfinite(ra_deg) and abs(dec_deg) <= 90.0):
         return -1
+    if not -360.0 <= ra_deg < 720.0:
+        ra_deg = ra_deg % 360.0
     jp, jm, quarter, region = _project_exactly(_HALF_PI - dec_deg * _DEG, ra_deg * _DEG)
     return _assemble(int(jp), int(jm), int(quarter), int(region))
 
 
-@njit(cache=True, nogil=True)
-def index_block(
-    ra: FloatArray, dec: FloatArray, lo: int, n: int, work: FloatArray, out: IntArray
-) -> None:
-    """Order-29 indices of ra[lo:lo+n], n <= 256, into out[:n]; -1 where there is no position.
+@njit(cache=True, nogil=True, error_model="numpy")
+def index_block(ra: FloatArray, dec: FloatArray, work: FloatArray, out: IntArray) -> None:
+    """Order-29 indices of at most 256 positions; -1 where there is no position.
 
     ``work`` is scratch of shape (4, 256).
     """
+    n = len(ra)
     for i in range(n):
-        a = ra[lo + i]
-        d = dec[lo + i]
+        a = ra[i]
+        d = dec[i]
         # Adding 2**52 leaves a whole number in the low bits of the mantissa.
         jp, jm, quarter, region = _project(_HALF_PI - d * _DEG, a * _DEG)
         good = (a >= -360.0) & (a < 720.0) & (abs(d) <= 90.0)
@@ -202,28 +203,23 @@ def index_block(
     if unsure:
         for i in range(n):
             if bits[3, i] & 3 == 3:
-                out[i] = order29_of(ra[lo + i], dec[lo + i])
+                out[i] = order29_of(ra[i], dec[i])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _index_range(ra: FloatArray, dec: FloatArray, lo: int, hi: int, out: IntArray) -> None:
     work = np.empty((4, _BLOCK))
     at = lo
     while at < hi:
         n = min(_BLOCK, hi - at)
-        index_block(ra, dec, at, n, work, out[at : at + n])
+        index_block(ra[at : at + n], dec[at : at + n], work, out[at : at + n])
         at += n
 
 
 def as_positions(ra_deg: npt.ArrayLike, dec_deg: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Contiguous float64 arrays of one length, right ascension brought near [0, 360]."""
+    """Contiguous float64 arrays of one length."""
     ra, dec = np.broadcast_arrays(np.asarray(ra_deg, np.float64), np.asarray(dec_deg, np.float64))
-    ra = np.ascontiguousarray(np.atleast_1d(ra))
-    dec = np.ascontiguousarray(np.atleast_1d(dec))
-    if ra.size and (ra.max() >= 720.0 or ra.min() < -360.0):
-        far = np.isfinite(ra) & ((ra >= 720.0) | (ra < -360.0))
-        ra = np.where(far, np.mod(ra, 360.0, where=far, out=np.zeros_like(ra)), ra)
-    return ra, dec
+    return np.ascontiguousarray(np.atleast_1d(ra)), np.ascontiguousarray(np.atleast_1d(dec))
 
 
 def order29_index(
@@ -240,7 +236,7 @@ def order29_index(
     return out
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _compress(v: int) -> int:
     """Gather the even bits of v."""
     v = v & 0x5555555555555555
@@ -251,7 +247,7 @@ def _compress(v: int) -> int:
     return (v | (v >> 16)) & 0x00000000FFFFFFFF
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def point_on_tile(order: int, ipix: int, dx: float, dy: float) -> tuple[float, float]:
     """(ra, dec) in deg of a point inside a tile; dx, dy in [0, 1] along its two sides.
 
@@ -287,7 +283,7 @@ def point_on_tile(order: int, ipix: int, dx: float, dy: float) -> tuple[float, f
     return ra, np.degrees(dec)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def pixel_center(order: npt.NDArray, ipix: IntArray) -> tuple[FloatArray, FloatArray]:
     """Centres (ra, dec) in deg of nested pixels."""
     ra = np.empty(len(ipix))
@@ -297,7 +293,7 @@ def pixel_center(order: npt.NDArray, ipix: IntArray) -> tuple[FloatArray, FloatA
     return ra, dec
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def boundary_xyz(order: int, ipix: int, step: int) -> FloatArray:
     """Points of a tile's outline as unit vectors, shape (4 * step, 3).
 
@@ -324,7 +320,7 @@ def to_xyz(ra_deg: npt.ArrayLike, dec_deg: npt.ArrayLike) -> FloatArray:
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def nest_to_ring(order: int, lo: int, hi: int, out: IntArray) -> None:
     """RING index of nested pixels lo..hi of one order into out[:hi - lo]."""
     nside = np.int64(1) << order

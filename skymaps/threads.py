@@ -20,10 +20,16 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def run_chunks(kernel: Callable[[int, int], object], n: int, workers: int | None = None) -> None:
+def run_chunks(
+    kernel: Callable[[int, int], object],
+    n: int,
+    workers: int | None = None,
+    *,
+    serial_below: int = SERIAL_BELOW,
+) -> None:
     """Call ``kernel(lo, hi)`` on consecutive parts of range(n); one call when n is small."""
     count = available_cores() if workers is None else workers
-    if count <= 1 or n < SERIAL_BELOW:
+    if count <= 1 or n < serial_below:
         kernel(0, n)
         return
     bounds = [n * i // count for i in range(count + 1)]

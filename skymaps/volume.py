@@ -13,127 +13,207 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
-from skymaps.distance import FAR_BELOW, mills, phi
+from skymaps.distance import FAR_BELOW, mills
 from skymaps.skymap import FloatArray, SkyMap
 from skymaps.threads import run_chunks
 
-__all__ = ["VolumeTable", "level_at", "tile_log_peaks", "volume_levels", "volume_table"]
+__all__ = [
+    "VolumeTable",
+    "level_at",
+    "tile_log_peaks",
+    "volume_levels",
+    "volume_levels_gridded",
+    "volume_table",
+]
 
 _SQRT2 = math.sqrt(2.0)
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
-_KNOTS = 512
-_DEPTH = 45.0
-"""The table ends this many e-folds below the densest point."""
+_INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
+_KNOTS = 1024
+_REACH = 5.0
+"""A distance error is integrated this many standard deviations to either side."""
+_RESOLUTION = 0.25
+"""Largest step of the integration in standard deviations of the narrowest Gaussian."""
+_TAIL = 1e-7
+"""Probability left beyond the lower end of the table."""
+_ERF_STEPS = 256
+_ERF_END = 8.5
+_ERF = np.array([math.erf(k / _ERF_STEPS / _SQRT2) for k in range(int(_ERF_END * _ERF_STEPS) + 2)])
 
 
-@njit(cache=True, nogil=True)
-def _scaled_mass(x: float, u: float) -> float:
-    """Integral of t^2 phi(t - x) over t >= 0 and abs(t - x) <= u, divided by exp(-x*x/2) if x < -4.
+@njit(cache=True, nogil=True, error_model="numpy")
+def _whole_far(x: float) -> float:
+    """Integral of t^2 phi(t - x) over t >= 0, divided by exp(-x*x/2), for x < -4.
 
     With t = r / sigma, x = mu / sigma. For x far below 0 the plain formula is the small
     difference of large terms, hence the Mills ratio.
     """
+    return ((x * x + 1.0) * mills(-x) + x) * _INV_SQRT_2PI
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _beyond_far(x: float, u: float) -> float:
+    """The part of it beyond t = x + u >= 0."""
     b = x + u
-    if b <= 0.0:
+    exponent = x * b - 0.5 * b * b
+    if exponent < -40.0:
         return 0.0
-    if x >= FAR_BELOW:
-        a = max(x - u, 0.0)
-        za = a - x
-        if za > 1.0:
-            inside = 0.5 * (math.erfc(za / _SQRT2) - math.erfc(u / _SQRT2))
-        else:
-            inside = 0.5 * (math.erf(u / _SQRT2) - math.erf(za / _SQRT2))
-        return (x * x + 1.0) * inside + (x + a) * phi(za) - (x + b) * phi(u)
-    whole = (x * x + 1.0) * mills(-x) + x
-    beyond = math.exp(x * b - 0.5 * b * b) * ((x * x + 1.0) * mills(u) + x + b)
-    return (whole - beyond) * math.exp(-_LOG_SQRT_2PI)
+    return math.exp(exponent) * ((x * x + 1.0) * mills(u) + x + b) * _INV_SQRT_2PI
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _erf_tabulated(u: float, density: float, table: FloatArray) -> float:
+    """erf(u / sqrt 2), u >= 0, from the nearest knot by Taylor's series, to 1e-11.
+
+    ``density`` is phi(u), which the caller has; phi at the knot follows from it.
+    """
+    if u >= _ERF_END:
+        return 1.0
+    k = int(u * _ERF_STEPS + 0.5)
+    h = k / _ERF_STEPS - u
+    # erf'(v) = 2 phi(v); expanded about u, where phi is known, and subtracted from the knot.
+    series = h * (1.0 - 0.5 * h * (u - h * (u * u - 1.0) / 3.0))
+    return table[k] - 2.0 * density * series
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _mass_above(
     threshold: float,
+    peak: FloatArray,
     log_amplitude: FloatArray,
+    amplitude: FloatArray,
     x: FloatArray,
+    erf_x: FloatArray,
+    phi_x: FloatArray,
     weight: FloatArray,
+    table: FloatArray,
 ) -> float:
-    """Probability of all points with log density above the threshold."""
+    """Probability of all points with log density above the threshold.
+
+    Log densities are relative to the highest peak; tiles come with falling peaks. The peak of
+    a tile with x < 0 is at r = 0.
+    """
     total = 0.0
+    rho = math.exp(threshold) * _INV_SQRT_2PI
     for i in range(len(x)):
-        below = log_amplitude[i] - threshold
-        if below > 0.0:
-            total += weight[i] * _scaled_mass(x[i], math.sqrt(2.0 * below))
+        if peak[i] <= threshold:
+            break
+        u = math.sqrt(2.0 * (log_amplitude[i] - threshold))
+        xi = x[i]
+        if xi < FAR_BELOW:  # here erf_x holds the whole integral
+            total += weight[i] * (erf_x[i] - _beyond_far(xi, u))
+            continue
+        phi_u = rho / amplitude[i]
+        erf_u = _erf_tabulated(u, phi_u, table)
+        if u < xi:
+            mass = (xi * xi + 1.0) * erf_u - 2.0 * u * phi_u
+        else:
+            mass = (xi * xi + 1.0) * 0.5 * (erf_u + erf_x[i]) + xi * phi_x[i]
+            mass -= (2.0 * xi + u) * phi_u
+        total += weight[i] * mass
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _masses(
-    thresholds: FloatArray,
-    lo: int,
-    hi: int,
-    log_amplitude: FloatArray,
-    x: FloatArray,
-    weight: FloatArray,
-    out: FloatArray,
+    thresholds: FloatArray, lo: int, hi: int, tiles: tuple[FloatArray, ...], out: FloatArray
 ) -> None:
     for k in range(lo, hi):
-        out[k] = _mass_above(thresholds[k], log_amplitude, x, weight)
+        out[k] = _mass_above(thresholds[k], *tiles)
 
 
 @dataclass(frozen=True)
 class VolumeTable:
-    """F(log rho) of one map: probability of all that is denser, on even knots."""
+    """F(log rho) of one map: probability of all that is denser.
 
-    lowest: float
-    """Log density (per Mpc^3) of the first knot."""
+    Knot k is at log rho = top - (k * step)^2.
+    """
+
+    top: float
+    """Log density (per Mpc^3) of the densest point of the map."""
     step: float
     level: FloatArray
-    """F at the knots, falling; the last is 0 at the densest point of the map."""
+    """F at the knots, rising from 0."""
     slope: FloatArray
     """dF per knot, for cubic Hermite interpolation."""
     total: float
     """Probability of all tiles with a distance."""
 
+    @property
+    def curve(self) -> tuple[float, float, FloatArray, FloatArray, float]:
+        """The fields as the kernels take them."""
+        return self.top, self.step, self.level, self.slope, self.total
+
 
 def _tile_terms(
     skymap: SkyMap, distances: tuple[FloatArray, FloatArray, FloatArray]
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """For tiles with distance and probability: mu / sigma, log amplitude, weight."""
+) -> tuple[float, tuple[FloatArray, ...]]:
+    """The highest log density, and the arrays that ``_mass_above`` takes."""
     mu, sigma, norm = distances
-    use = np.isfinite(mu) & (skymap.density_sr > 0.0)
-    mu, sigma, norm = mu[use], sigma[use], norm[use]
-    x = mu / sigma
-    log_pn = np.log(skymap.density_sr[use]) + np.log(norm)
+    use = np.flatnonzero(np.isfinite(mu) & (skymap.density_sr > 0.0))
+    log_pn = np.log(skymap.density_sr[use]) + np.log(norm[use])
+    log_amplitude = log_pn - np.log(sigma[use]) - _LOG_SQRT_2PI
+    x = mu[use] / sigma[use]
+    peak = log_amplitude - 0.5 * np.square(np.minimum(x, 0.0))
+    falling = np.argsort(-peak, kind="stable")
+    use, x = use[falling], x[falling]
+    log_pn, log_amplitude, peak = log_pn[falling], log_amplitude[falling], peak[falling]
+    top = float(peak[0]) if len(use) else 0.0
+    log_amplitude, peak = log_amplitude - top, peak - top
+    amplitude = np.exp(np.clip(log_amplitude, -700.0, 700.0))
     scale = np.where(x < FAR_BELOW, -0.5 * x * x, 0.0)
-    weight = skymap.area_sr[use] * np.exp(log_pn + 2.0 * np.log(sigma) + scale)
-    return x, log_pn - np.log(sigma) - _LOG_SQRT_2PI, weight
+    weight = skymap.area_sr[use] * np.exp(log_pn + 2.0 * np.log(sigma[use]) + scale)
+    phi_x = np.exp(-0.5 * x * x) * _INV_SQRT_2PI
+    return top, (peak, log_amplitude, amplitude, x, _erf_or_whole(x), phi_x, weight, _ERF)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _erf_or_whole(x: FloatArray) -> FloatArray:
+    out = np.empty(len(x))
+    for i in range(len(x)):
+        out[i] = _whole_far(x[i]) if x[i] < FAR_BELOW else math.erf(x[i] / _SQRT2)
+    return out
 
 
 def volume_table(skymap: SkyMap, *, workers: int | None = None) -> VolumeTable | None:
     """Tabulate F(log rho); None for a map in which no tile has a distance."""
     if skymap.distances is None:
         return None
-    x, log_amplitude, weight = _tile_terms(skymap, skymap.distances)
-    if len(x) == 0:
+    top, tiles = _tile_terms(skymap, skymap.distances)
+    if len(tiles[0]) == 0:
         return None
-    peaks = log_amplitude - 0.5 * np.minimum(x, 0.0) ** 2
-    top = float(peaks.max())
-    thresholds = np.linspace(top - _DEPTH, top, _KNOTS)
-    level = np.empty(_KNOTS)
-    # Knots cost more the lower they are; dealing them in turn keeps both threads busy.
-    deal = np.random.default_rng(0).permutation(_KNOTS)
-    dealt = np.empty(_KNOTS)
+    total = float(_mass_above(-690.0, *tiles))
+    depth = -_where_mass_is(total * (1.0 - _TAIL), tiles)
+    # Each tile adds a square root at its peak; even knots in the root of the depth follow
+    # those of the densest tiles, which hold the most.
+    step = math.sqrt(depth) / (_KNOTS - 1)
+    thresholds = -np.square(step * np.arange(_KNOTS))
+    # Knots cost more the lower they are; dealt in turn, all threads have the same to do.
+    deal = np.argsort(np.arange(_KNOTS) % 16, kind="stable")
+    dealt, level = np.empty(_KNOTS), np.empty(_KNOTS)
     run_chunks(
-        lambda lo, hi: _masses(thresholds[deal], lo, hi, log_amplitude, x, weight, dealt),
+        lambda lo, hi: _masses(thresholds[deal], lo, hi, tiles, dealt),
         _KNOTS,
         workers,
+        serial_below=2,
     )
     level[deal] = dealt
-    level[-1] = 0.0
-    total = _mass_above(-1e6, log_amplitude, x, weight)
-    step = thresholds[1] - thresholds[0]
-    return VolumeTable(float(thresholds[0]), float(step), level, _monotone_slopes(level), total)
+    return VolumeTable(top, step, level, _monotone_slopes(level), total)
+
+
+def _where_mass_is(mass: float, tiles: tuple[FloatArray, ...]) -> float:
+    """Threshold above which there is ``mass``, or a little lower, by bisection."""
+    low, high = -690.0, 0.0
+    for _ in range(11):
+        middle = 0.5 * (low + high)
+        if _mass_above(middle, *tiles) >= mass:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 def _monotone_slopes(y: FloatArray) -> FloatArray:
@@ -147,21 +227,17 @@ def _monotone_slopes(y: FloatArray) -> FloatArray:
     return slope
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def level_at(
-    log_density: float,
-    lowest: float,
-    step: float,
-    level: FloatArray,
-    slope: FloatArray,
-    total: float,
+    log_density: float, curve: tuple[float, float, FloatArray, FloatArray, float]
 ) -> float:
-    """Interpolate the table at one log density."""
-    t = (log_density - lowest) / step
-    last = len(level) - 1
-    if t >= last:
+    """Interpolate the table (see :attr:`VolumeTable.curve`) at one log density."""
+    top, step, level, slope, total = curve
+    depth = top - log_density
+    if depth <= 0.0:
         return 0.0
-    if not t > 0.0:
+    t = math.sqrt(depth) / step
+    if not t < len(level) - 1:
         return total
     k = int(t)
     h = t - k
@@ -184,57 +260,104 @@ def tile_log_peaks(skymap: SkyMap) -> FloatArray:
     return log_p + np.log(norm) - np.log(sigma) - _LOG_SQRT_2PI
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def volume_levels(
-    tile: np.ndarray,
+    tile: npt.NDArray,
     distance: FloatArray,
-    error: FloatArray,
-    mu: FloatArray,
-    sigma: FloatArray,
-    log_amplitude: FloatArray,
-    lowest: float,
-    step: float,
-    level: FloatArray,
-    slope: FloatArray,
-    total: float,
+    errors: FloatArray,
+    lo: int,
+    hi: int,
+    model: tuple[FloatArray, FloatArray, FloatArray],
+    curve: tuple[float, float, FloatArray, FloatArray, float],
     density_out: FloatArray,
     level_out: FloatArray,
 ) -> None:
-    """3D density and level of candidates in known tiles; NaN where either has no distance.
+    """3D density and level of candidates lo..hi in known tiles; NaN where one has no distance.
 
-    With an error, both are averaged over Normal(distance, error) cut at zero, by an even rule
-    whose spacing resolves the narrower of the candidate's and the tile's Gaussian.
+    ``errors`` has shape (2, candidates): below and above the distance; or (2, 0) when all are
+    exact. Density and level are averaged over the two-piece normal distribution, cut at zero,
+    by an even rule that resolves the narrowest of the candidate's two sides and the tile's
+    Gaussian. ``model`` is (mu, sigma, log amplitude) of the tiles.
     """
-    for i in range(len(tile)):
+    mu, sigma, log_amplitude = model
+    for i in range(lo, hi):
         density_out[i] = np.nan
         level_out[i] = np.nan
         k = tile[i]
         d = distance[i]
         if k < 0 or not (d >= 0.0 and math.isfinite(d)) or not math.isfinite(mu[k]):
             continue
-        s = error[i]
-        if not s > 0.0:
+        below = errors[0, i] if errors.shape[1] else 0.0
+        above = errors[1, i] if errors.shape[1] else 0.0
+        if not (below > 0.0 and above > 0.0):
             z = (d - mu[k]) / sigma[k]
             log_density = log_amplitude[k] - 0.5 * z * z
             density_out[i] = math.exp(log_density)
-            level_out[i] = level_at(log_density, lowest, step, level, slope, total)
+            level_out[i] = level_at(log_density, curve)
             continue
-        half = 5.0 * s
-        count = math.ceil(2.0 * half / (0.25 * min(s, sigma[k]))) + 1
-        count = min(max(count, 41), 2001)
+        first = max(d - _REACH * below, 0.0)
+        width = d + _REACH * above - first
+        # Capped so that NaN or absurd errors cost no more than others.
+        steps = width / (_RESOLUTION * min(below, above, sigma[k]))
+        count = int(min(max(steps, 40.0), 2000.0))
         norm = 0.0
         density_sum = 0.0
         level_sum = 0.0
         for j in range(count):
-            r = d - half + 2.0 * half * (j + 0.5) / count
-            if r < 0.0:
-                continue
-            z = (r - d) / s
+            r = first + width * (j + 0.5) / count
+            z = (r - d) / (below if r < d else above)
             w = math.exp(-0.5 * z * z)
             z = (r - mu[k]) / sigma[k]
             log_density = log_amplitude[k] - 0.5 * z * z
             norm += w
             density_sum += w * math.exp(log_density)
-            level_sum += w * level_at(log_density, lowest, step, level, slope, total)
+            level_sum += w * level_at(log_density, curve)
         density_out[i] = density_sum / norm
         level_out[i] = level_sum / norm
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def volume_levels_gridded(
+    tile: npt.NDArray,
+    distance: FloatArray,
+    pdf: FloatArray,
+    grid: FloatArray,
+    lo: int,
+    hi: int,
+    model: tuple[FloatArray, FloatArray, FloatArray],
+    curve: tuple[float, float, FloatArray, FloatArray, float],
+    density_out: FloatArray,
+    level_out: FloatArray,
+) -> None:
+    """The same for distances known as densities ``pdf[candidate, node]`` over ``grid[node]``.
+
+    ``distance[node]`` is the distance there (grid and distance may both be distances, or a
+    redshift and its distance). Both are taken as linear between the nodes.
+    """
+    mu, sigma, log_amplitude = model
+    for i in range(lo, hi):
+        density_out[i] = np.nan
+        level_out[i] = np.nan
+        k = tile[i]
+        if k < 0 or not math.isfinite(mu[k]):
+            continue
+        norm = 0.0
+        density_sum = 0.0
+        level_sum = 0.0
+        for j in range(len(grid) - 1):
+            left, right = pdf[i, j], pdf[i, j + 1]
+            if not (left > 0.0 or right > 0.0):
+                continue
+            span = distance[j + 1] - distance[j]
+            count = int(min(max(span / (_RESOLUTION * sigma[k]), 1.0), 200.0)) + 1
+            for c in range(count):
+                f = (c + 0.5) / count
+                w = (left + f * (right - left)) * (grid[j + 1] - grid[j]) / count
+                z = (distance[j] + f * span - mu[k]) / sigma[k]
+                log_density = log_amplitude[k] - 0.5 * z * z
+                norm += w
+                density_sum += w * math.exp(log_density)
+                level_sum += w * level_at(log_density, curve)
+        if norm > 0.0:
+            density_out[i] = density_sum / norm
+            level_out[i] = level_sum / norm
