@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 import uvicorn
 
-from listeners.kafka import ListenerStatus
+from listeners.settings import ListenerStatus
 from mmcoord.api.app import create_app
 from mmcoord.config import Settings
 from mmcoord.stages import deliver

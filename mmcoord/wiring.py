@@ -13,7 +13,8 @@ from sqlmodel import col
 
 from followup.sites import load_catalogue
 from listeners.connections import Connection, gcn, kafka, scimma
-from listeners.kafka import KafkaListener, KafkaSettings, ListenerStatus
+from listeners.kafka import KafkaListener
+from listeners.settings import KafkaSettings, ListenerStatus
 from mmcoord.config import ListenerSettings, Settings, SinkSettings, secret
 from mmcoord.errors import ConfigError
 from mmcoord.records import Notice

@@ -1,0 +1,178 @@
+"""Practice on request: a simulated night through the real way, in compressed time.
+
+The messages are received, matched, inferred, planned and delivered by the code that does it
+in earnest; only the broker is missing. Everything in them is marked as practice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlmodel import col
+
+from mmcoord.config import Settings
+from mmcoord.records import Notice
+from mmcoord.simulate.night import Night, TimedMessage, make_night
+from mmcoord.stages import deliver
+from mmcoord.stages.context import Context
+from mmcoord.stages.intake import receive
+from mmcoord.stages.pipeline import Pipeline
+from mmcoord.store.summary import summary
+from mmcoord.store.tables import CandidateRow, EventRow
+
+__all__ = ["live_feeder", "practice_settings", "score", "stream"]
+
+_log = logging.getLogger(__name__)
+_CHUNK = 200
+_LIVE_BEFORE_S = 6.0
+"""Wall time for all that was sent before the event."""
+_LIVE_AFTER_S = 45.0
+_LIVE_CANDIDATES = 3000
+
+
+def practice_settings(settings: Settings, debounce_s: float = 2.0) -> Settings:
+    """Settings for a simulated or replayed stream: plans are made for the data's time.
+
+    ``debounce_s`` is short because time is compressed; zero makes a drained replay wait for
+    nothing.
+    """
+    return dataclasses.replace(
+        settings,
+        clock="data",
+        infer=dataclasses.replace(settings.infer, debounce_s=debounce_s),
+        plan=dataclasses.replace(settings.plan, debounce_s=debounce_s / 2),
+    )
+
+
+def live_feeder(seed: int) -> Callable[[Context, threading.Event], None]:
+    """Plays one new practice night to a running daemon, in about a minute."""
+
+    def feed(ctx: Context, stop: threading.Event) -> None:
+        night = _new_night(ctx, seed, _LIVE_CANDIDATES)
+        before = [m for m in night.messages if m.sent_at < night.truth.event_time]
+        after = night.messages[len(before) :]
+        offset = 0
+        for part, wall_s in ((before, _LIVE_BEFORE_S), (after, _LIVE_AFTER_S)):
+            pause_s = wall_s / max(1, len(part) / _CHUNK)
+            for chunk in _chunks(part):
+                _receive(ctx, night, chunk, offset)
+                offset += len(chunk)
+                if stop.wait(pause_s):
+                    return
+
+    return feed
+
+
+def stream(
+    ctx: Context,
+    pipeline: Pipeline,
+    *,
+    seconds: float,
+    rate_hz: float,
+    seed: int,
+    say: Callable[[str], None],
+    n_candidates: int = 2000,
+) -> list[Night]:
+    """Feed practice nights for ``seconds`` at ``rate_hz`` messages per second, then finish all.
+
+    When a night is over the next one (seed + 1) begins; the last may be cut short.
+    """
+    nights: list[Night] = []
+    begun = time.monotonic()
+    sent = 0
+    while not nights or time.monotonic() - begun < seconds:
+        night = _new_night(ctx, seed, n_candidates)
+        seed += 1
+        nights.append(night)
+        say(f"practice: night {night.truth.event_id}, {len(night.messages)} messages")
+        offset = 0
+        pace = time.monotonic()
+        for chunk in _chunks(night.messages):
+            _receive(ctx, night, chunk, offset)
+            offset += len(chunk)
+            sent += len(chunk)
+            due = pace + offset / rate_hz
+            while not pipeline.step() + deliver.run(ctx) and time.monotonic() < due:
+                time.sleep(0.01)
+            while time.monotonic() < due:
+                pipeline.step()
+                time.sleep(0.01)
+            if time.monotonic() - begun >= seconds:
+                break
+    say(f"practice: {sent} messages sent; finishing")
+    pipeline.drain()
+    return nights
+
+
+def score(ctx: Context, nights: Sequence[Night]) -> dict[str, Any]:
+    """How it went: the rank of each night's kilonova, counts, latencies.
+
+    A rank is None when the kilonova is not in the plan at all.
+    """
+    with ctx.database.read() as session:
+        document = summary(session)
+        candidates = session.execute(select(func.count()).select_from(CandidateRow)).scalar_one()
+    plans = {event["id"]: event["plan"] for event in document["events"]}
+    ranks = {
+        night.truth.event_id: next(
+            (
+                row["rank"]
+                for row in plans.get(night.truth.event_id, [])
+                if row["candidate"] == night.truth.kilonova_id
+            ),
+            None,
+        )
+        for night in nights
+    }
+    return {
+        "candidates": candidates,
+        "events": len(document["events"]),
+        "ledger_balanced": document["ledger_balanced"],
+        "kilonova_ranks": ranks,
+        "latency_s": document["latency_s"],
+        "runs": document["runs"],
+        "deliveries": document["deliveries"],
+        "dead_letters": document["dead_letters"],
+    }
+
+
+def _new_night(ctx: Context, seed: int, n_candidates: int) -> Night:
+    """The first night from ``seed`` on that this store has not seen."""
+    with ctx.database.read() as session:
+        known = set(session.execute(select(col(EventRow.event_id))).scalars())
+    while True:
+        night = make_night(seed, n_candidates=n_candidates)
+        if night.truth.event_id not in known:
+            return night
+        seed += 1
+
+
+def _chunks(messages: Sequence[TimedMessage]) -> Iterable[Sequence[TimedMessage]]:
+    for start in range(0, len(messages), _CHUNK):
+        yield messages[start : start + _CHUNK]
+
+
+def _receive(ctx: Context, night: Night, chunk: Sequence[TimedMessage], offset: int) -> None:
+    now = ctx.now()
+    receive(
+        ctx,
+        [
+            Notice(
+                source=message.source,
+                broker="practice",
+                topic=night.truth.event_id,
+                partition=0,
+                offset=offset + i,
+                payload=message.payload,
+                received_at=now,
+                sent_at=message.sent_at,
+            )
+            for i, message in enumerate(chunk)
+        ],
+    )
