@@ -1,0 +1,1 @@
+"""Practice nights made by the project itself."""
