@@ -114,7 +114,7 @@ class SamplerSettings:
 
     ess_target: int = 2000
     """Effective samples at which importance sampling stops."""
-    max_calls: int = 2_000_000
+    max_calls: int = 800_000
     """Likelihood evaluations per model after which it stops unconverged."""
     backend: Literal["smc-is", "dynesty"] = "smc-is"
 

@@ -1,8 +1,11 @@
 """Dispersed pilots: independent waste-free SMC samplers that find where the posterior lies.
 
-Tempering from the prior to the posterior with random-walk and differential-evolution moves;
-every state of the short chains is kept (Dau & Chopin 2022, "waste-free SMC"). The pilots' own
-evidences scatter by units of ln Z, so they only tell importance sampling where to look.
+Tempering from the prior to the posterior; every state of the short chains is kept (Dau & Chopin
+2022, "waste-free SMC"). Moves are random walks, differential evolution and, every third step,
+independent proposals from a mixture fitted to the pilot's own population: these carry chains
+between modes, without them the share of each mode drifts from stage to stage until one is lost.
+The pilots' own evidences scatter by units of ln Z, so they only tell importance sampling where
+to look.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logsumexp
 
-from mmcoord.inference.mixture import log_prior
+from mmcoord.inference.mixture import Mixture, fit, log_prior
 
 __all__ = ["LogLikelihood", "Pilot", "run_pilots"]
 
@@ -25,6 +28,7 @@ LogLikelihood = Callable[[Array], Array]
 
 _LOWEST = -1e280
 _MAX_STAGES = 80
+_BROAD = 0.45
 _KEEP = 0.5
 """Fraction of effective samples that sets the next temperature."""
 
@@ -36,6 +40,9 @@ class Pilot:
     x: Array
     """(n, d) final population in logit space."""
     log_likelihood: Array
+    broad: Array
+    """(n, d) population at about 0.4 of the likelihood's exponent: modes that the final
+    population holds too few of are still well filled there."""
     log_evidence: float
     """Rough."""
 
@@ -45,7 +52,7 @@ def run_pilots(
     n_dim: int,
     rng: np.random.Generator,
     *,
-    n_pilots: int = 4,
+    n_pilots: int = 2,
     n_chains: int,
     n_steps: int,
 ) -> tuple[list[Pilot], int]:
@@ -57,6 +64,7 @@ def run_pilots(
     beta = np.zeros(n_pilots)
     log_z = np.zeros(n_pilots)
     scale = np.full(n_pilots, 2.38 / np.sqrt(n_dim))
+    broad = x.copy()
     for _ in range(_MAX_STAGES):
         active = np.flatnonzero(beta < 1.0)
         if len(active) == 0:
@@ -73,7 +81,11 @@ def run_pilots(
             n_chains, n_steps,
         )  # fmt: skip
         calls += len(active) * size
-    return [Pilot(x[p], ll[p], float(log_z[p])) for p in range(n_pilots)], calls
+        for p in active:
+            if beta[p] <= _BROAD:
+                broad[p] = x[p]
+    pilots = [Pilot(x[p], ll[p], broad[p], float(log_z[p])) for p in range(n_pilots)]
+    return pilots, calls
 
 
 def evaluate(log_likelihood: LogLikelihood, x: Array) -> Array:
@@ -122,6 +134,7 @@ def _move(
     chain = np.empty((n_active, n_chains, d))
     chain_ll = np.empty((n_active, n_chains))
     donors = np.empty((n_active, size, d))
+    mixtures: list[Mixture] = []
     for a in range(n_active):
         mean = weights[a] @ x[a]
         centred = x[a] - mean
@@ -130,28 +143,45 @@ def _move(
         start = rng.permutation(systematic(weights[a], n_chains, rng))
         chain[a], chain_ll[a] = x[a][start], ll[a][start]
         donors[a] = x[a][systematic(weights[a], size, rng)]
+        sparse = donors[a][rng.choice(size, size=min(size, 600 + 120 * d), replace=False)]
+        mixtures.append(fit(sparse, 4 if d <= 4 else 8, rng, n_rounds=8))
     states = np.empty((n_active, n_steps, n_chains, d))
     states_ll = np.empty((n_active, n_steps, n_chains))
     prior = log_prior(chain.reshape(-1, d)).reshape(n_active, n_chains)
-    rows = np.arange(n_active)[:, None]
     for step in range(n_steps):
-        z = rng.standard_normal((n_active, n_chains, d))
-        random_walk = scale[active][:, None, None] * np.einsum("aij,anj->ani", cholesky, z)
-        pair = rng.integers(size, size=(2, n_active, n_chains))
-        gamma = 1.0 if step % 10 == 9 else 2.38 / np.sqrt(2 * d)
-        jump = gamma * (donors[rows, pair[0]] - donors[rows, pair[1]]) + 1e-4 * z
-        use_jump = rng.random((n_active, n_chains)) < 0.5
-        proposal = chain + np.where(use_jump[..., None], jump, random_walk)
-        proposal = proposal.clip(-36.0, 36.0)
+        correction = np.zeros((n_active, n_chains))
+        walks = np.zeros((n_active, n_chains), dtype=bool)
+        if step % 3 == 2:
+            proposal = np.stack([m.draw(n_chains, rng) for m in mixtures])
+            for a, mixture in enumerate(mixtures):
+                correction[a] = mixture.log_density(chain[a]) - mixture.log_density(proposal[a])
+        else:
+            z = rng.standard_normal((n_active, n_chains, d))
+            walks = rng.random((n_active, n_chains)) < 0.5
+            proposal = chain + np.where(
+                walks[..., None],
+                scale[active][:, None, None] * np.einsum("aij,anj->ani", cholesky, z),
+                _difference(donors, n_chains, 1.0 if step % 9 == 7 else 2.38 / np.sqrt(2 * d), rng)
+                + 1e-4 * z,
+            )
+            proposal = proposal.clip(-36.0, 36.0)
         new_ll = evaluate(log_likelihood, proposal.reshape(-1, d)).reshape(n_active, n_chains)
         new_prior = log_prior(proposal.reshape(-1, d)).reshape(n_active, n_chains)
-        gain = beta[:, None] * (new_ll - chain_ll) + new_prior - prior
+        gain = beta[:, None] * (new_ll - chain_ll) + new_prior - prior + correction
         accept = np.log(rng.random((n_active, n_chains))) < gain
         chain = np.where(accept[..., None], proposal, chain)
         chain_ll = np.where(accept, new_ll, chain_ll)
         prior = np.where(accept, new_prior, prior)
         states[:, step], states_ll[:, step] = chain, chain_ll
-        walked = np.maximum((~use_jump).sum(axis=1), 1)
-        rate = (accept & ~use_jump).sum(axis=1) / walked
-        scale[active] *= np.exp((rate - 0.25) / np.sqrt(step + 1.0))
+        if step % 3 != 2:
+            rate = (accept & walks).sum(axis=1) / np.maximum(walks.sum(axis=1), 1)
+            scale[active] *= np.exp((rate - 0.25) / np.sqrt(step + 1.0))
     return states.reshape(n_active, size, d), states_ll.reshape(n_active, size)
+
+
+def _difference(donors: Array, n_chains: int, gamma: float, rng: np.random.Generator) -> Array:
+    """Differential evolution: gamma times the difference of two of the pilot's own points."""
+    n_active, size, _ = donors.shape
+    first, second = rng.integers(size, size=(2, n_active, n_chains))
+    pilots = np.arange(n_active)[:, None]
+    return np.asarray(gamma * (donors[pilots, first] - donors[pilots, second]))

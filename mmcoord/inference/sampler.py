@@ -1,6 +1,6 @@
 """Posterior draws and evidence: dispersed pilots, Student-t mixtures, importance sampling.
 
-Two mixtures are fitted to two disjoint pairs of pilots, and half of the importance draws come
+Two mixtures are fitted to two independent pilots, and half of the importance draws come
 from each. Every estimate can therefore be made twice, from two searches that know nothing of
 each other: if one missed a mode that the other found, their evidences differ. "Converged" is
 written only when
@@ -29,7 +29,7 @@ __all__ = ["Posterior", "pareto_k", "sample"]
 
 Array = npt.NDArray[np.float64]
 
-_N_PILOTS = 4
+_N_PILOTS = 2
 _MAX_GENERATIONS = 8
 _HALVES_DLOGZ = 0.15
 _KHAT_MAX = 0.7
@@ -109,7 +109,7 @@ def sample(
 
         return sample_nested(log_likelihood, n_dim, seed, settings)
     rng = np.random.default_rng(seed)
-    n_chains, n_steps = 50 + 16 * n_dim, 20
+    n_chains, n_steps = 100 + 32 * n_dim, 18
     pilots, calls = run_pilots(
         log_likelihood, n_dim, rng, n_pilots=_N_PILOTS, n_chains=n_chains, n_steps=n_steps
     )
@@ -128,8 +128,11 @@ def _importance(
 ) -> Posterior:
     k = 4 if n_dim <= 4 else 8
     batch = 500 + 150 * n_dim
-    sources = [np.concatenate([p.x for p in pilots[h::2]]) for h in (0, 1)]
-    mixtures = [fit(_thinned(x, n_dim, rng), k, rng) for x in sources]
+    sources = [pilot.x for pilot in pilots]
+    mixtures = [
+        fit(np.concatenate([_thinned(x, n_dim, rng) for x in (p.x, p.broad)]), k + 4, rng)
+        for p in pilots
+    ]
     draws: _Draws | None = None
     generation = 0
     while True:
@@ -137,9 +140,9 @@ def _importance(
         calls += 2 * batch
         draws = new if draws is None else draws.joined(new)
         problem = _problem(draws, settings)
-        if not problem or calls >= settings.max_calls:
+        if generation > 0 and (not problem or calls >= settings.max_calls):
             return _posterior(draws, rng, calls, problem)
-        if _needs_refit(draws) and generation < _MAX_GENERATIONS:
+        if generation == 0 or (_needs_refit(draws) and generation < _MAX_GENERATIONS):
             generation += 1
             mixtures = _refit(draws, sources, k, n_dim, rng)
             draws = None
@@ -237,7 +240,7 @@ def _ruled_out(pilots: list[Pilot], rng: np.random.Generator, calls: int) -> Pos
 
 
 def _thinned(x: Array, n_dim: int, rng: np.random.Generator) -> Array:
-    size = min(len(x), 1000 + 200 * n_dim)
+    size = min(len(x), 500 + 150 * n_dim)
     return np.asarray(x[rng.choice(len(x), size=size, replace=False)])
 
 
