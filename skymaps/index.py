@@ -7,7 +7,6 @@ into the first when it has grown.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ from skymaps.credible import check_level
 from skymaps.crossmatch import PreparedMap, prepare
 from skymaps.healpix import order29_index
 from skymaps.skymap import MAX_ORDER, NPIX_MAX, FloatArray, IntArray, SkyMap, SkyMapError
-from skymaps.threads import available_cores, run_chunks
+from skymaps.threads import run_chunks
 
 __all__ = ["BulkMatches", "CandidateIndex", "IndexMatches"]
 
@@ -114,7 +113,7 @@ class CandidateIndex:
             raise SkyMapError(f"{len(key)} positions, {len(ids)} ids, {len(times)} times")
         if len(key) and key.min() < 0:
             raise SkyMapError(f"candidate {ids[int(np.argmin(key))]}: not a position")
-        row = _sorting_rows(key, workers)
+        row = _sorting_rows(key)
         self._new.append((key[row], ids[row], times[row]))
         self._new_count += len(key)
         if self._new_count >= MERGE_AT:
@@ -329,61 +328,26 @@ def _emit(
                 at += 1
 
 
-def _sorting_rows(key: IntArray, workers: int | None) -> IntArray:
+def _sorting_rows(key: IntArray) -> IntArray:
     """The stable permutation that sorts the keys.
 
     NumPy sorts plain integers an order of magnitude faster than it sorts indirectly. So the
     leading bits of the key and the row number are packed into one integer and sorted, and
     what the leading bits leave open is put right by insertion.
     """
-    n = len(key)
-    row_bits = max(n - 1, 1).bit_length()
-    shift = max(_KEY_BITS + row_bits - 63, 0)
-    packed = np.empty(n, np.int64)
-    cores = available_cores() if workers is None else workers
-
-    def part(lo: int, hi: int) -> None:
-        _pack(key, lo, hi, shift, row_bits, packed)
-        packed[lo:hi].sort()
-
-    run_chunks(part, n, cores, serial_below=0)
-    if cores > 1:
-        packed = _merge_runs(packed, [n * i // cores for i in range(cores + 1)])
-    packed &= (1 << row_bits) - 1
-    _insertion(key, packed)
-    return packed
+    row_bits = max(len(key) - 1, 1).bit_length()
+    rows = np.empty(len(key), np.int64)
+    _pack(key, max(_KEY_BITS + row_bits - 63, 0), row_bits, rows)
+    rows.sort()
+    rows &= (1 << row_bits) - 1
+    _insertion(key, rows)
+    return rows
 
 
 @njit(cache=True, nogil=True)
-def _pack(key: IntArray, lo: int, hi: int, shift: int, row_bits: int, out: IntArray) -> None:
-    for i in range(lo, hi):
+def _pack(key: IntArray, shift: int, row_bits: int, out: IntArray) -> None:
+    for i in range(len(key)):
         out[i] = ((key[i] >> shift) << row_bits) | i
-
-
-@njit(cache=True, nogil=True)
-def _merge_two(a: IntArray, b: IntArray, out: IntArray) -> None:
-    i = 0
-    j = 0
-    for k in range(len(out)):
-        if j >= len(b) or (i < len(a) and a[i] <= b[j]):
-            out[k] = a[i]
-            i += 1
-        else:
-            out[k] = b[j]
-            j += 1
-
-
-def _merge_runs(values: IntArray, bounds: list[int]) -> IntArray:
-    """Merge sorted runs pairwise."""
-    runs = [values[lo:hi] for lo, hi in itertools.pairwise(bounds)]
-    while len(runs) > 1:
-        merged = []
-        for i in range(0, len(runs) - 1, 2):
-            out = np.empty(len(runs[i]) + len(runs[i + 1]), np.int64)
-            _merge_two(runs[i], runs[i + 1], out)
-            merged.append(out)
-        runs = merged + runs[len(runs) - len(runs) % 2 :]
-    return runs[0]
 
 
 @njit(cache=True, nogil=True)
