@@ -21,6 +21,7 @@ from mmcoord.errors import BadNotice
 __all__ = [
     "MAX_PAYLOAD_BYTES",
     "base64_bytes",
+    "event_name",
     "finite",
     "flag",
     "json_object",
@@ -41,6 +42,8 @@ _MAX_DEPTH = 32
 _ROUNDING = 1e-6
 """Probabilities are sums of floats; this much outside [0, 1] is rounding."""
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
+_MAX_NAME = 59
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]+\d{2}:\d{2}:\d{2}")
 
 
@@ -53,6 +56,19 @@ def shown(value: object) -> str:
     if isinstance(value, (dict, list)):
         return f"a {type(value).__name__} of {len(value)}"
     return repr(value)[:60]
+
+
+def event_name(mission: str, identifier: str, *, is_practice: bool) -> str:
+    """Name of an event from its mission and its identifier there.
+
+    A drill gets a name of its own, because missions reuse identifiers in tests: a drill
+    must never become a revision of a real event.
+    """
+    safe, prefix = (_UNSAFE.sub("_", part).strip("_") for part in (identifier, mission))
+    if not safe:
+        raise BadNotice(f"{shown(identifier)} names nothing", where="id")
+    whole = (safe if safe.startswith(prefix) else f"{prefix}-{safe}")[:_MAX_NAME]
+    return f"{whole}-TEST" if is_practice else whole
 
 
 def json_object(payload: bytes) -> dict[str, Any]:

@@ -7,7 +7,7 @@ mission does differently. https://github.com/nasa-gcn/gcn-schema, v7.2.1.
 Rules that are ours:
 
 * an event is named by mission and trigger id, never by date; all its names are aliases;
-* ``alert_tense`` other than ``current`` is practice: only a current alert is acted on;
+* ``alert_tense`` other than ``current`` is practice, and practice has names of its own;
 * some missions send no ``alert_datetime``; the trigger's time stands in, and two updates
   that differ in nothing else are then one;
 * an error radius of zero stands for 0.05 deg (IceCube sends it for "small"); one of half the
@@ -25,6 +25,7 @@ from typing import Any
 from listeners.base import Source
 from listeners.fields import (
     base64_bytes,
+    event_name,
     finite,
     json_object,
     json_value,
@@ -50,7 +51,6 @@ _MESSENGERS = {"EM": Messenger.EM, "GW": Messenger.GW, "Neutrino": Messenger.NEU
 _DEFAULT_CONTAINMENT = 0.9  # core/Localization.schema.json
 _ZERO_RADIUS_DEG = 0.05
 _NO_POSITION_DEG = 180.0
-_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 _SUPEREVENT = re.compile(r"([MT]?)S\d{6}[a-z]+")
 _SCHEMA = re.compile(r"/gcn/notices/([A-Za-z0-9_./-]+?)(?:\.schema\.json)?$")
 
@@ -102,6 +102,7 @@ def parse(payload: bytes) -> list[Alert]:
     identifiers = [name for key in mission.id_keys for name in _names(notice, key)]
     if not identifiers:
         raise BadNotice(f"none of {', '.join(mission.id_keys)}", where="id")
+    is_practice = _tense(notice) != "current" or _is_mock(notice)
     region = error_region(notice)
     classification, other_classes = probabilities(notice.get("classification"), "classification")
     properties, other_properties = probabilities(notice.get("properties"), "properties")
@@ -114,11 +115,11 @@ def parse(payload: bytes) -> list[Alert]:
     names = [*_names(notice, "event_name"), *_names(notice, "id")]
     return [
         Alert(
-            event_id=_event_id(mission.name, identifiers[0]),
+            event_id=event_name(mission.name, _unpadded(identifiers[0]), is_practice=is_practice),
             messenger=_messenger(notice, mission),
             alert_type=_alert_type(notice),
             time_created=_time_created(notice),
-            is_practice=_tense(notice) != "current" or _is_mock(notice),
+            is_practice=is_practice,
             event_time=_first_time(notice, mission.time_keys),
             far_hz=rate_hz(notice.get("far"), "far"),
             group=mission.name,
@@ -166,13 +167,11 @@ def _mission(notice: Mapping[str, Any]) -> tuple[str, _Mission]:
     return schema, _Mission(name)
 
 
-def _event_id(mission: str, identifier: str) -> str:
-    """``IceCube-137840_57034692``; a name that says its mission already is kept."""
-    safe = _UNSAFE.sub("_", identifier).strip("_")
-    prefix = _UNSAFE.sub("_", mission)
-    if not safe:
-        raise BadNotice(f"{shown(identifier)} names nothing", where="id")
-    return (safe if safe.startswith(prefix) else f"{prefix}-{safe}")[:64]
+def _unpadded(identifier: str) -> str:
+    """IceCube's run_event without leading zeros, as VOEvents have it."""
+    if re.fullmatch(r"\d{1,18}_\d{1,18}", identifier):
+        return "_".join(str(int(number)) for number in identifier.split("_"))
+    return identifier
 
 
 def _names(notice: Mapping[str, Any], key: str) -> list[str]:

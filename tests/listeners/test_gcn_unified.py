@@ -143,6 +143,10 @@ def test_links_are_text_only():
     assert alert.skymap_fits is None
 
 
+def test_padding_of_the_event_number_does_not_matter():
+    assert read(track(id="137840_057034692")).event_id == "IceCube-137840_57034692"
+
+
 def test_id_may_be_text_or_list():
     assert read(track(id="137840_57034692")) == read(track())
 
@@ -217,6 +221,7 @@ def test_super_k_distance_in_either_unit(given_mpc, read_mpc):
 def test_super_k_real_and_test():
     real, drill = (example(f"superk/sn_alert.{name}") for name in ("real", "test"))
     assert (real.is_practice, drill.is_practice) == (False, True)
+    assert real.event_id != drill.event_id  # though the notices carry the same id
     assert real.event_time == datetime(2023, 8, 1, 0, 0, 1, tzinfo=UTC)
     assert real.region == ErrorRegion(270.82, 31.46, 0.91, 0.91, 0.0, 0.68)
     assert real.extra["n_events"] == 64176
