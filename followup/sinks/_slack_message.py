@@ -32,8 +32,9 @@ def slack_payload(outgoing: Outgoing, max_rows: int) -> Payload:
         blocks += _table(outgoing, max_rows)
     else:
         blocks = [_header(text), _section(escape(_what_ended(outgoing.plan_revision)))]
-    if outgoing.page_url:
-        blocks.append(_section(f"<{_link(outgoing.page_url)}|Event page>"))
+    link = f"<{_link(outgoing.page_url or '')}|Event page>"
+    if outgoing.page_url and len(link) <= _SECTION:  # half a link would be none
+        blocks.append(_section(link))
     blocks.append(_footer(outgoing.key))
     return {
         "event_id": outgoing.event_id,
