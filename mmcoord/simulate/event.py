@@ -10,6 +10,7 @@ levels are exactly calibrated; the earlier, wider maps cover more than they clai
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import math
 from dataclasses import dataclass, replace
@@ -94,7 +95,7 @@ def choose_arc(rng: np.random.Generator, event_time: datetime) -> Arc:
 def arc_map(arc: Arc, revision: Revision, *, event_id: str, event_time: datetime) -> skymaps.SkyMap:
     """The 3D map of one revision, multi-order, some thousand tiles."""
     fine = np.arange(healpy.nside2npix(1 << _FINE_ORDER))
-    density, stretch = _density(arc, revision, _pixels(_FINE_ORDER, fine))
+    density, stretch = _density(arc, revision, _directions())
     children = 4 ** (_FINE_ORDER - _COARSE_ORDER)
     by_parent = density.reshape(-1, children)
     split = by_parent.max(axis=1) > _FAINTEST * density.max()
@@ -174,8 +175,12 @@ def _distance_norm(mu: Array, sigma: Array) -> Array:
     return norm
 
 
-def _pixels(order: int, ipix: npt.NDArray[np.int64]) -> Array:
-    directions: Array = np.stack(healpy.pix2vec(1 << order, ipix, nest=True), axis=-1)
+@functools.cache
+def _directions() -> Array:
+    """(n, 3) unit vectors to the fine pixels, nested."""
+    nside = 1 << _FINE_ORDER
+    ipix = np.arange(healpy.nside2npix(nside))
+    directions: Array = np.stack(healpy.pix2vec(nside, ipix, nest=True), axis=-1)
     return directions
 
 

@@ -101,6 +101,8 @@ def make_night(seed: int, *, event_time: datetime | None = None, n_candidates: i
         event_time = datetime.now(UTC).replace(microsecond=0) - _EVENT_AGE
     if event_time.tzinfo is None:
         raise ValueError(f"event_time {event_time!r} has no time zone")
+    if seed < 0:
+        raise ValueError(f"seed {seed!r} is negative")
     if n_candidates < 2:
         raise ValueError(f"n_candidates {n_candidates!r} is below 2")
     event_time = event_time.astimezone(UTC)
@@ -242,9 +244,7 @@ def _group(ra_deg: Array, dec_deg: Array) -> npt.NDArray[np.int64]:
 
 
 def _letters(seed: int) -> str:
-    """Three letters, aaa to zzz, by seed: nights of one date do not share a name."""
-    if seed < 0:
-        raise ValueError(f"seed {seed!r} is negative")
+    """Three letters, aaa to zzz, by seed; 17,576 nights of one date have names of their own."""
     letters = ""
     for _ in range(3):
         seed, digit = divmod(seed, 26)

@@ -6,6 +6,7 @@ practice night tests the way and the ranking, not the models.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -123,7 +124,7 @@ def draw_afterglow(rng: np.random.Generator) -> Light:
 _SUPERNOVAE: Mapping[Kind, tuple[str, float, float, float]] = {
     # model, earliest and latest value of its first parameter (peak or explosion, days since
     # the event), largest redshift
-    Kind.SUPERNOVA_IA: ("sn_ia", -20.0, 17.0, 0.25),
+    Kind.SUPERNOVA_IA: ("sn_ia", -20.0, 26.0, 0.25),
     Kind.SUPERNOVA_IBC: ("sn_ibc", -25.0, 1.5, 0.12),
     Kind.SUPERNOVA_IIB: ("sn_iib", -25.0, 1.5, 0.12),
 }
@@ -135,15 +136,21 @@ def _supernovae(rng: np.random.Generator, kind: Kind, n: int) -> Light:
     theta = model.theta(rng.uniform(size=(n, len(model.parameters))))
     theta[:, 0] = rng.uniform(earliest, latest, n)
     redshift = farthest * rng.uniform(0.001, 1.0, n) ** (1.0 / 3.0)  # uniform in volume
-    distance = np.asarray(Planck18.luminosity_distance(redshift).value)
+    distance = np.interp(redshift, *_distance_grid())
     return _modelled(kind, model, theta, distance, redshift)
 
 
 def redshift_of(distance_mpc: Array) -> Array:
     """Cosmological redshift of luminosity distances (Planck 2018), by interpolation."""
-    grid = np.geomspace(1e-4, 0.5, 2000)
-    result: Array = np.interp(distance_mpc, Planck18.luminosity_distance(grid).value, grid)
+    redshift, distance = _distance_grid()
+    result: Array = np.interp(distance_mpc, distance, redshift)
     return result
+
+
+@functools.cache
+def _distance_grid() -> tuple[Array, Array]:
+    redshift = np.geomspace(1e-4, 0.5, 2000)
+    return redshift, np.asarray(Planck18.luminosity_distance(redshift).value)
 
 
 def _modelled(
