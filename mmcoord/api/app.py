@@ -1,0 +1,121 @@
+"""The web application: pages for people, JSON for programs. It only reads the store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from mmcoord.api import health, routes, stream
+from mmcoord.api.headers import SecurityHeaders
+from mmcoord.api.models import Health
+from mmcoord.api.service import Service
+from mmcoord.api.tail import JournalTail
+from mmcoord.config import Settings
+from mmcoord.errors import UnknownRecord
+from mmcoord.store import views_log
+from mmcoord.store.database import Database
+from mmcoord.store.views_log import Entry
+from mmcoord.web import pages
+
+__all__ = ["create_app"]
+
+_log = logging.getLogger(__name__)
+_STATIC = Path(__file__).parents[1] / "web" / "static"
+
+
+def create_app(
+    database: Database,
+    settings: Settings,
+    sources_status: Callable[[], list[dict[str, Any]]],
+    *,
+    max_viewers: int = 200,
+) -> FastAPI:
+    """The application on an open store.
+
+    Parameters
+    ----------
+    database : Database
+        Only ever read.
+    settings : Settings
+    sources_status : callable
+        The listeners' states now, for the health page and ``/healthz``.
+    max_viewers : int
+        Live pages served at one time.
+    """
+    app = FastAPI(
+        title="mmcoord",
+        version=version("mmcoord"),
+        docs_url=None,  # the interactive pages load their script from elsewhere
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+    )
+    app.state.service = Service(
+        database, settings, sources_status, _tail(database, max_viewers), version("mmcoord")
+    )
+    app.add_middleware(SecurityHeaders)
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    for router in (health.router, routes.router, stream.router, pages.router):
+        app.include_router(router)
+    app.add_exception_handler(UnknownRecord, _unknown)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(SQLAlchemyError, _no_store)
+    return app
+
+
+def _tail(database: Database, max_viewers: int) -> JournalTail:
+    def read_after(entry_id: int, limit: int) -> list[Entry]:
+        with database.read() as session:
+            return views_log.journal_after(session, entry_id, limit)
+
+    def read_newest() -> int:
+        with database.read() as session:
+            return views_log.journal_newest(session)
+
+    return JournalTail(read_after, read_newest, max_viewers=max_viewers)
+
+
+def _say(request: Request, status: int, detail: str, headers: Any = None) -> Response:
+    if request.url.path.startswith(("/api/", "/healthz", "/events/stream")):
+        return JSONResponse({"detail": detail}, status, headers)
+    return pages.error(request, status, detail, headers)
+
+
+def _unknown(request: Request, error: Exception) -> Response:
+    return _say(request, 404, str(error))
+
+
+def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _say(request, error.status_code, str(error.detail), error.headers)
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    said = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
+    return _say(request, 422, said)
+
+
+def _no_store(request: Request, error: Exception) -> Response:
+    _log.error("the store cannot be read: %s", error)
+    if request.url.path == "/healthz":
+        service: Service = request.app.state.service
+        answer = Health(
+            status="degraded",
+            ledger_balanced=None,
+            sources=service.sources_status(),
+            version=service.version,
+            reasons=["the store cannot be read"],
+        )
+        return JSONResponse(answer.model_dump(), 503)
+    return _say(request, 503, "the store cannot be read just now")

@@ -1,0 +1,112 @@
+"""Response models of the API: what is published, and nothing else.
+
+Lines of :mod:`mmcoord.store.views` are models themselves; here is what wraps them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel
+
+from mmcoord.store.views import AlertLine, EventLine, Place, PlanLine
+from mmcoord.store.views_log import (
+    DeadLetter,
+    Entry,
+    LedgerLine,
+    Milestone,
+    NoticeLine,
+    ObjectLine,
+    ObjectMatch,
+    Point,
+    RunLine,
+)
+
+__all__ = [
+    "Error",
+    "EventDetail",
+    "Health",
+    "Ledger",
+    "NoticeDetail",
+    "ObjectDetail",
+    "Page",
+    "Plan",
+    "Story",
+]
+
+Item = TypeVar("Item")
+
+
+class Page(BaseModel, Generic[Item]):
+    """A slice of a list."""
+
+    items: list[Item]
+    total: int
+    limit: int
+    offset: int
+
+
+class Error(BaseModel):
+    """What went wrong."""
+
+    detail: str
+
+
+class Health(BaseModel):
+    """Whether the house is in order."""
+
+    status: Literal["ok", "degraded"]
+    ledger_balanced: bool | None
+    """None: the store could not be asked."""
+    sources: list[dict[str, Any]]
+    version: str
+    reasons: list[str]
+    """Why the status is not ok."""
+
+
+class EventDetail(BaseModel):
+    """An event with its map and the alerts that made it."""
+
+    event: EventLine
+    localization: Place | None
+    revisions: list[AlertLine]
+
+
+class Plan(BaseModel):
+    """One revision of a plan; rows are as the planner wrote them."""
+
+    event_id: str
+    plan: PlanLine | None
+    rows: list[dict[str, Any]]
+
+
+class Story(BaseModel):
+    """What happened to an event: by kind, and entry by entry, the newest first."""
+
+    event_id: str
+    milestones: list[Milestone]
+    entries: list[Entry]
+
+
+class ObjectDetail(BaseModel):
+    """An object with its photometry, matches and inferences."""
+
+    object: ObjectLine | None
+    """None: photometry came before the candidate itself."""
+    photometry: list[Point]
+    matches: list[ObjectMatch]
+    runs: list[RunLine]
+
+
+class NoticeDetail(BaseModel):
+    """A notice and what became of it; its bytes are at ``/raw``."""
+
+    notice: NoticeLine
+    dead_letters: list[DeadLetter]
+
+
+class Ledger(BaseModel):
+    """received = processed + dead + pending + lost, per stage."""
+
+    balanced: bool
+    stages: list[LedgerLine]

@@ -1,0 +1,260 @@
+"""The pages: each reads the store once and hands plain values to its template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import HTMLResponse, Response
+from sqlalchemy.orm import Session
+
+from mmcoord.api.health import health_of
+from mmcoord.api.service import Service, ServiceDep
+from mmcoord.errors import UnknownRecord
+from mmcoord.store import summary, views, views_log
+from mmcoord.store.tables import DeadLetterRow, DeliveryRow
+from mmcoord.store.views import CandidateLine, EventLine, Target
+from mmcoord.store.views_log import ObjectLine, Point, RunDetail
+from mmcoord.timescales import mjd_tai
+from mmcoord.web import changes, lightcurve, raw, sky
+from mmcoord.web.lightcurve import LightCurve
+from mmcoord.web.templating import TEMPLATES
+
+__all__ = ["error", "router"]
+
+router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
+
+FACTORS = ("membership", "time", "kilonova", "brightness", "observability")
+STEPS = ("received", "matched", "screened", "inferred", "planned", "sent")
+_PER_PAGE = 50
+_DOTS = 3000
+_POINTS = 5000
+_ROW_ID = 2**63 - 1
+
+
+def _page(service: Service, request: Request, name: str, **values: Any) -> HTMLResponse:
+    values |= {"request": request, "now": service.now(), "version": service.version}
+    return HTMLResponse(TEMPLATES.get_template(name).render(values))
+
+
+def error(request: Request, status: int, detail: str, headers: Any = None) -> Response:
+    """A page that says what went wrong."""
+    service: Service = request.app.state.service
+    page = _page(service, request, "error.html", status=status, detail=detail)
+    return HTMLResponse(page.body, status, headers)
+
+
+# -- all events --------------------------------------------------------------------------
+
+
+@router.get("/")
+def events(
+    service: ServiceDep,
+    request: Request,
+    offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+) -> HTMLResponse:
+    """Every event, the one heard of last first."""
+    with service.read() as session:
+        lines = views.events(session, _PER_PAGE, offset)
+        total = views.event_total(session)
+        ledger = views_log.ledger(session)
+    return _page(
+        service,
+        request,
+        "events.html",
+        events=lines,
+        total=total,
+        offset=offset,
+        per_page=_PER_PAGE,
+        health=health_of(service, ledger),
+    )
+
+
+# -- one event ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The chosen object: what was measured, and what the inference makes of it."""
+
+    object_id: str
+    picture: LightCurve | None
+    run: RunDetail | None
+    candidate: CandidateLine | None
+
+
+@router.get("/events/{event_id:path}")
+def event(
+    service: ServiceDep,
+    request: Request,
+    event_id: str,
+    target: str | None = None,
+    bands: str | None = None,
+) -> HTMLResponse:
+    """One event: where, which candidates and why, what was done when."""
+    with service.read() as session:
+        line = views.event(session, event_id)
+        if line is None:
+            raise UnknownRecord(f"event {event_id!r} is not known")
+        values = _event_values(session, line, target, all_bands=bands == "all")
+    return _page(service, request, "event.html", event=line, target=target, **values)
+
+
+def _event_values(
+    session: Session, line: EventLine, target: str | None, *, all_bands: bool
+) -> dict[str, Any]:
+    revisions = views.alerts(session, line.event_id)
+    place = views.place(session, line.localization_id)
+    plans = views.plans(session, line.event_id, 20)
+    rows = views.targets(session, line.event_id, plans[0].revision) if plans else []
+    before = views.targets(session, line.event_id, plans[1].revision) if len(plans) > 1 else []
+    candidates = views.candidates(session, line, _DOTS)
+    milestones = {m.what: m for m in views_log.milestones(session, line.event_id)}
+    return {
+        "revisions": [
+            (alert, changes.alert_changes(earlier, alert))
+            for earlier, alert in zip([None, *revisions], revisions, strict=False)
+        ][::-1],
+        "current": revisions[-1] if revisions else None,
+        "place": place,
+        "plans": plans,
+        "rows": rows,
+        "factors": FACTORS,
+        "moves": changes.compare(before, rows) if len(plans) > 1 else [],
+        "sky": sky.draw(place.outlines if place else {}, candidates),
+        "n_candidates": views.candidate_total(session, line),
+        "n_drawn": len(candidates),
+        "curve": _curve(session, line, rows, candidates, target, all_bands=all_bands),
+        "steps": [(what, milestones.get(what)) for what in STEPS]
+        + [(what, found) for what, found in milestones.items() if what not in STEPS],
+        "story": views_log.story(session, line.event_id, 60),
+        "deliveries": views_log.deliveries(session, 40, event_id=line.event_id),
+        "delivery_counts": views_log.delivery_counts(session, event_id=line.event_id),
+        "ledger": views_log.ledger(session),
+    }
+
+
+def _curve(
+    session: Session,
+    line: EventLine,
+    rows: list[Target],
+    candidates: list[CandidateLine],
+    wanted: str | None,
+    *,
+    all_bands: bool,
+) -> Curve | None:
+    object_id = wanted or (
+        rows[0].object_id if rows else candidates[0].object_id if candidates else None
+    )
+    if object_id is None:
+        return None
+    candidate = next((c for c in candidates if c.object_id == object_id), None)
+    row = next((r for r in rows if r.object_id == object_id), None)
+    run_key = row.row.get("run_key") if row else None
+    run = views_log.run(session, run_key) if run_key else None
+    points = views_log.photometry(session, object_id, _POINTS)
+    return Curve(object_id, _picture(points, run, line, all_bands=all_bands), run, candidate)
+
+
+def _picture(
+    points: list[Point], run: RunDetail | None, line: EventLine | None, *, all_bands: bool
+) -> LightCurve | None:
+    event_time = line.event_time if line else None
+    return lightcurve.draw(
+        points,
+        run.light_curve if run else None,
+        mjd_tai(event_time) if event_time else None,
+        all_bands=all_bands,
+    )
+
+
+# -- one object --------------------------------------------------------------------------
+
+
+@router.get("/objects/{object_id:path}")
+def object_page(
+    service: ServiceDep, request: Request, object_id: str, bands: str | None = None
+) -> HTMLResponse:
+    """One object, whatever events it is matched with."""
+    with service.read() as session:
+        line: ObjectLine | None = views_log.object_line(session, object_id)
+        points = views_log.photometry(session, object_id, _POINTS)
+        if line is None and not points:
+            raise UnknownRecord(f"object {object_id!r} is not known")
+        matches = views_log.object_matches(session, object_id)
+        runs = views_log.runs(session, 50, object_id=object_id)
+        newest = next((run for run in runs if run.state == "done"), None)
+        run = views_log.run(session, newest.run_key) if newest else None
+        about = run.event_id if run else matches[0].event_id if matches else None
+        related = views.event(session, about) if about else None
+    return _page(
+        service,
+        request,
+        "object.html",
+        object_id=object_id,
+        line=line,
+        points=points,
+        matches=matches,
+        runs=runs,
+        event=related,
+        curve=Curve(object_id, _picture(points, run, related, all_bands=bands == "all"), run, None),
+    )
+
+
+# -- the house itself --------------------------------------------------------------------
+
+
+@router.get("/health")
+def health(
+    service: ServiceDep,
+    request: Request,
+    offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+) -> HTMLResponse:
+    """Counts that must agree, and what went wrong."""
+    with service.read() as session:
+        ledger = views_log.ledger(session)
+        values = {
+            "runs": summary.runs(session),
+            "recent_runs": views_log.runs(session, 20),
+            "delivery_counts": views_log.delivery_counts(session),
+            "n_deliveries": views_log.total(session, DeliveryRow),
+            "latencies": views_log.recent_latencies(session, 2000),
+            "dead_letters": views_log.dead_letters(session, _PER_PAGE, offset),
+            "n_dead_letters": views_log.total(session, DeadLetterRow),
+        }
+    return _page(
+        service,
+        request,
+        "health.html",
+        health=health_of(service, ledger),
+        ledger=ledger,
+        offset=offset,
+        per_page=_PER_PAGE,
+        viewers=service.tail.viewers,
+        max_viewers=service.tail.max_viewers,
+        **values,
+    )
+
+
+@router.get("/notices/{notice_id}")
+def notice(
+    service: ServiceDep, request: Request, notice_id: Annotated[int, Path(ge=1, le=_ROW_ID)]
+) -> HTMLResponse:
+    """A notice as it was received, and what became of it."""
+    with service.read() as session:
+        line = views_log.notice(session, notice_id)
+        payload = views_log.notice_payload(session, notice_id)
+        if line is None or payload is None:
+            raise UnknownRecord(f"notice {notice_id} is not known")
+        letters = views_log.dead_letters(session, 50, notice_id=notice_id)
+        entries = views_log.caused_by(session, f"notice:{notice_id}", 100)
+    return _page(
+        service,
+        request,
+        "notice.html",
+        notice=line,
+        shown=raw.pretty(payload),
+        dead_letters=letters,
+        entries=entries,
+    )

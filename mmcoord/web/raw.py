@@ -1,0 +1,74 @@
+"""A notice's bytes as something that can be read on a page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Shown", "pretty", "shorten"]
+
+_LONG = 200
+_HEAD = 60
+_TEXT_LIMIT = 60_000
+_HEX_BYTES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A payload for people."""
+
+    kind: str
+    """JSON, text or binary."""
+    text: str
+    note: str
+    """What was left out; empty when nothing was."""
+
+
+def pretty(payload: bytes) -> Shown:
+    """JSON indented with long strings shortened; other text as it is; else a hex dump."""
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        return _hex(payload)
+    if "\x00" in text:
+        return _hex(payload)
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return _cut("text", text, "")
+    short, number = shorten(document)
+    note = f"{number} long strings are shortened." if number else ""
+    return _cut("JSON", json.dumps(short, indent=2, ensure_ascii=False), note)
+
+
+def shorten(document: Any) -> tuple[Any, int]:
+    """The document with every long string cut, and how many were."""
+    if isinstance(document, str) and len(document) > _LONG:
+        return f"{document[:_HEAD]}… ({len(document):,} characters)", 1
+    if isinstance(document, list):
+        pairs = [shorten(item) for item in document]
+        return [item for item, _ in pairs], sum(number for _, number in pairs)
+    if isinstance(document, dict):
+        found = {key: shorten(value) for key, value in document.items()}
+        return {key: item for key, (item, _) in found.items()}, sum(
+            number for _, number in found.values()
+        )
+    return document, 0
+
+
+def _cut(kind: str, text: str, note: str) -> Shown:
+    if len(text) <= _TEXT_LIMIT:
+        return Shown(kind, text, note)
+    left = f"The first {_TEXT_LIMIT:,} of {len(text):,} characters."
+    return Shown(kind, text[:_TEXT_LIMIT], f"{left} {note}".strip())
+
+
+def _hex(payload: bytes) -> Shown:
+    lines = []
+    for start in range(0, min(len(payload), _HEX_BYTES), 16):
+        part = payload[start : start + 16]
+        letters = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)
+        lines.append(f"{start:08x}  {part.hex(' '):<47}  {letters}")
+    note = f"The first {_HEX_BYTES} of {len(payload):,} bytes." if len(payload) > _HEX_BYTES else ""
+    return Shown("binary", "\n".join(lines), note)
