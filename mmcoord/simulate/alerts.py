@@ -48,22 +48,24 @@ def alerts(
 ) -> list[TimedMessage]:
     """A candidate with its first detection, then each detection; limits come with the next.
 
-    As in LSST's packets, a limit is told by the alert of the detection that follows it.
+    As in LSST's packets, a limit is told by the alert of the detection that follows it; of
+    several limits in one band only the newest is told.
     """
     begin_mjd = mjd_tai(event_time)
     messages: list[TimedMessage] = []
-    waiting: list[bytes] = []
+    waiting: dict[int, bytes] = {}  # by band
     for visit in range(len(thing.visits.t_day)):
-        is_detected = bool(thing.seen.detected[0, visit])
-        waiting.append(_point(thing, object_id, visit, begin_mjd, is_detected=is_detected))
-        if not is_detected:
+        point = _point(thing, object_id, visit, begin_mjd)
+        if not thing.seen.detected[0, visit]:
+            waiting[int(thing.visits.band[visit])] = point
             continue
         delay = timedelta(days=float(thing.visits.t_day[visit]), seconds=rng.uniform(*_DELAY_S))
         sent_at = event_time + delay
         if not messages:
             messages.append(TimedMessage(sent_at, "table_candidates", _row(thing, object_id)))
-        messages += [TimedMessage(sent_at, "table_photometry", payload) for payload in waiting]
-        waiting = []
+        payloads = [*waiting.values(), point]
+        messages += [TimedMessage(sent_at, "table_photometry", payload) for payload in payloads]
+        waiting.clear()
     return messages
 
 
@@ -80,14 +82,12 @@ def _row(thing: Observed, object_id: str) -> bytes:
     return json.dumps(cells).encode()
 
 
-def _point(
-    thing: Observed, object_id: str, visit: int, begin_mjd: float, *, is_detected: bool
-) -> bytes:
+def _point(thing: Observed, object_id: str, visit: int, begin_mjd: float) -> bytes:
     cells = {
         "id": object_id,
         "obs_mjd_tai": f"{begin_mjd + thing.visits.t_day[visit]:.6f}",
         "band": BANDS[thing.visits.band[visit]],
         "mag": f"{thing.seen.mag[0, visit]:.4f}",
-        "mag_err": f"{thing.seen.mag_err[0, visit]:.4f}" if is_detected else "",
+        "mag_err": f"{thing.seen.mag_err[0, visit]:.4f}" if thing.seen.detected[0, visit] else "",
     }
     return json.dumps(cells).encode()

@@ -90,7 +90,8 @@ def make_night(seed: int, *, event_time: datetime | None = None, n_candidates: i
     event_time
         Aware; by default so that the last message is sent shortly before the present.
     n_candidates
-        Objects in all, with the kilonova and the afterglow (at least 2).
+        Objects in all, with the kilonova and the afterglow (at least 2). A candidate makes
+        about ten messages.
 
     Raises
     ------

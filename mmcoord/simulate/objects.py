@@ -50,12 +50,12 @@ class Kind(StrEnum):
 
 
 MIX: Mapping[Kind, float] = {
-    Kind.VARIABLE: 0.35,
-    Kind.SINGLE: 0.35,
-    Kind.STEADY: 0.10,
-    Kind.SUPERNOVA_IA: 0.14,
-    Kind.SUPERNOVA_IBC: 0.03,
-    Kind.SUPERNOVA_IIB: 0.03,
+    Kind.SINGLE: 0.45,
+    Kind.VARIABLE: 0.25,
+    Kind.SUPERNOVA_IA: 0.16,
+    Kind.STEADY: 0.06,
+    Kind.SUPERNOVA_IBC: 0.04,
+    Kind.SUPERNOVA_IIB: 0.04,
 }
 """Shares of the candidates other than the kilonova and the afterglow."""
 

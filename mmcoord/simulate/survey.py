@@ -21,7 +21,7 @@ _DETECTION_SNR = 5.0
 
 GROUPS = 16
 """The sky is observed in this many groups of fields, each at its own times."""
-_NIGHTS_BEFORE = (-5, -2, -1)
+_NIGHTS_BEFORE = (-3, -1)
 _NIGHTS_AFTER = (0, 1, 2)
 _FIRST_NIGHT_DAY = 0.3
 """The first night after the event begins this long after it."""
