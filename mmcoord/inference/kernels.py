@@ -41,8 +41,10 @@ DAY_S = 86400.0
 MPC_CM = 3.0856775814913673e24
 SIGMA_CGS = 5.670374419e-5
 
-GRID_DAY = np.geomspace(1e-4, 100.0, 145)
-"""Nodes of the diffusion integral: 24 a decade."""
+GRID_DAY = np.concatenate(
+    [np.geomspace(1e-4, 1e-2, 34, endpoint=False), np.geomspace(1e-2, 100.0, 97)]
+)
+"""Nodes of the diffusion integral: 17 a decade to a quarter of an hour, then 24 a decade."""
 
 _LN_T_STEP = (LN_T_MAX - LN_T_MIN) / (N_TEMPERATURES - 1)
 

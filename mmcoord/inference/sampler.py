@@ -34,6 +34,7 @@ _MAX_GENERATIONS = 8
 _HALVES_DLOGZ = 0.15
 _KHAT_MAX = 0.7
 _MAX_DRAWS = 4000
+_SCOUT_MARGIN = 20.0
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,18 @@ def sample(
 
         return sample_nested(log_likelihood, n_dim, seed, settings)
     rng = np.random.default_rng(seed)
+    calls = 0
+    if must_reach > -np.inf:
+        scouts, calls = run_pilots(
+            log_likelihood, n_dim, rng, n_pilots=_N_PILOTS, n_chains=30 + 8 * n_dim, n_steps=12
+        )
+        if max(float(p.log_likelihood.max()) for p in scouts) < must_reach - _SCOUT_MARGIN:
+            return _ruled_out(scouts, rng, calls)
     n_chains, n_steps = 100 + 32 * n_dim, 18
-    pilots, calls = run_pilots(
+    pilots, pilot_calls = run_pilots(
         log_likelihood, n_dim, rng, n_pilots=_N_PILOTS, n_chains=n_chains, n_steps=n_steps
     )
+    calls += pilot_calls
     if max(float(p.log_likelihood.max()) for p in pilots) < must_reach:
         return _ruled_out(pilots, rng, calls)
     return _importance(log_likelihood, n_dim, pilots, rng, settings, calls)
