@@ -12,7 +12,7 @@ import logging
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -162,13 +162,34 @@ def match(
     as_json: JsonOption = False,
 ) -> None:
     """Cross-match a table of candidates with a sky map."""
+    from listeners.igwn import SOURCE
+    from mmcoord.records import Alert
+    from skymaps import SkyMapError, load
     from skymaps.table import match_table
 
-    result = match_table(skymap, candidates, out)
-    for problem in result.problems:
-        print(f"mmcoord: {candidates}: {problem}", file=sys.stderr)
+    content = skymap.read_bytes()
+    if content[:1] == b"{":  # a notice that holds its map
+        fits = next((r.skymap_fits for r in SOURCE.parse(content) if isinstance(r, Alert)), None)
+        if fits is None:
+            raise MmcoordError(f"{skymap}: the notice holds no map")
+        content = fits
+
+    def bad_row(line: int, reason: str) -> None:
+        print(f"{candidates}:{line}: {reason}", file=sys.stderr)
+
+    with _progress(candidates) as advance:
+        try:
+            found = match_table(
+                load(content),
+                candidates,
+                out if out is not None else sys.stdout,
+                on_bad_row=bad_row,
+                on_progress=advance,
+            )
+        except SkyMapError as error:
+            raise MmcoordError(str(error)) from error
     if as_json:
-        print(json.dumps(result.summary, allow_nan=False))
+        print(json.dumps(dataclasses.asdict(found), allow_nan=False))
 
 
 @app.command()
@@ -323,6 +344,18 @@ def doctor(config: ConfigOption = None, db: DbOption = None, as_json: JsonOption
 
 def _note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _progress(table: Path) -> Iterator[Callable[[int], None] | None]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc=table.name, unit=" rows", unit_scale=True, file=sys.stderr) as bar:
+        yield lambda rows: bar.update(rows - bar.n)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,13 +15,14 @@ import skymaps
 from mmcoord.errors import BadNotice
 from mmcoord.records import ErrorRegion
 from skymaps import CrossMatch, PreparedMap, SkyMap, SkyMapError
+from skymaps.redshift import redshift_distance
 
 __all__ = [
     "CrossMatch",
     "Localization",
     "PreparedMap",
     "cross_match",
-    "distance_from_redshift",
+    "distances",
     "from_region",
     "load",
     "prepared",
@@ -30,8 +31,7 @@ __all__ = [
 _NAN = float("nan")
 _KEEP = 32
 """Prepared maps held in memory (about 10 MB each)."""
-_PECULIAR_KM_S = 300.0
-_SPEED_OF_LIGHT_KM_S = 299792.458
+FloatArray = npt.NDArray[np.float64]
 
 _cache: OrderedDict[str, PreparedMap] = OrderedDict()
 _cache_lock = threading.Lock()
@@ -132,23 +132,37 @@ def _remember(localization_id: str, ready: PreparedMap) -> None:
 
 def cross_match(
     ready: PreparedMap,
-    ra_deg: npt.NDArray[np.float64],
-    dec_deg: npt.NDArray[np.float64],
-    distance_mpc: npt.NDArray[np.float64],
-    distance_err_mpc: npt.NDArray[np.float64],
+    ra_deg: FloatArray,
+    dec_deg: FloatArray,
+    distance_mpc: FloatArray,
+    distance_err_mpc: FloatArray,
 ) -> CrossMatch:
     """Candidates against a map; see :func:`skymaps.match`. NaN distance: not known."""
-    return skymaps.match(ready, ra_deg, dec_deg, distance_mpc, distance_err_mpc)
+    below, above = distance_err_mpc
+    return skymaps.match(ready, ra_deg, dec_deg, distance_mpc, (below, above))
 
 
-def distance_from_redshift(
-    redshift: float | None, redshift_err: float | None
-) -> tuple[float, float]:
-    """Luminosity distance and error in Mpc (Planck 2018, 300 km/s peculiar velocity), or NaN."""
-    if redshift is None or redshift <= 0:
-        return _NAN, _NAN
-    from astropy.cosmology import Planck18
+def distances(
+    redshift: Sequence[float | None],
+    redshift_err: Sequence[float | None],
+    attributes: Sequence[Mapping[str, Any]],
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Luminosity distances and their errors below and above in Mpc; NaN where not known.
 
-    mean = float(Planck18.luminosity_distance(redshift).value)
-    error_z = float(np.hypot(redshift_err or 0.0, _PECULIAR_KM_S / _SPEED_OF_LIGHT_KM_S))
-    return mean, mean * error_z / redshift
+    A distance that the broker gives (``distance_mpc``, ``distance_err_mpc``) goes before one
+    from the redshift (:func:`skymaps.redshift.redshift_distance`).
+    """
+    mean, below, above = redshift_distance(_column(redshift), _column(redshift_err))
+    given = _column([_positive(a.get("distance_mpc")) for a in attributes])
+    error = _column([_positive(a.get("distance_err_mpc")) for a in attributes])
+    has = np.isfinite(given)
+    error = np.nan_to_num(error, nan=0.0)
+    return np.where(has, given, mean), np.where(has, error, below), np.where(has, error, above)
+
+
+def _column(values: Sequence[float | None]) -> FloatArray:
+    return np.array([_NAN if value is None else value for value in values], dtype=np.float64)
+
+
+def _positive(value: Any) -> float | None:
+    return value if isinstance(value, float) and value > 0 else None

@@ -26,13 +26,14 @@ from mmcoord.records import EventState, Match
 from mmcoord.stages import localize
 from mmcoord.stages.context import Context
 from mmcoord.stages.keys import pair_key, split_match_key
+from mmcoord.stages.livesky import LiveSky
 from mmcoord.store import journal, queue
 from mmcoord.store.queue import Wish, Work
 from mmcoord.store.tables import CandidateRow, DetectionRow, EventRow, LocalizationRow, MatchRow
 from mmcoord.store.types import table
 from mmcoord.timescales import mjd_tai
 
-__all__ = ["CandidateTable", "Seen", "decide", "run"]
+__all__ = ["CandidateTable", "MatchStage", "Seen", "decide"]
 
 _BATCH = 2000
 _STAGE = "match"
@@ -59,6 +60,18 @@ class CandidateTable:
     distance_mpc: npt.NDArray[np.float64]
     """NaN: not known."""
     distance_err_mpc: npt.NDArray[np.float64]
+    """Shape (2, n): error below and above."""
+
+    def take(self, rows: npt.NDArray[np.int64]) -> CandidateTable:
+        """Some of the rows, in the order asked for."""
+        return CandidateTable(
+            tuple(self.object_ids[row] for row in rows),
+            self.ra_deg[rows],
+            self.dec_deg[rows],
+            self.is_practice[rows],
+            self.distance_mpc[rows],
+            self.distance_err_mpc[:, rows],
+        )
 
 
 def decide(
@@ -117,33 +130,51 @@ def _known(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def run(ctx: Context) -> int:
-    """Serve one batch of wishes; returns how many were served."""
-    now = ctx.now()
-    with ctx.database.read() as session:
-        works = queue.take(session, _STAGE, now, _BATCH)
-        if not works:
-            return 0
-        found, matches = _search(ctx, session, works)
-    cause = {work.key: work.cause_id for work in works}
-    with ctx.database.write() as session:
-        _store(session, matches, cause, now)
-        wishes = _wishes(ctx, found, matches, cause)
-        queue.enqueue(session, wishes, now)
-        queue.finish(session, works)
-        journal.write(session, _entries(works, matches, now, ctx.now()), ctx.now())
-    return len(works)
+class MatchStage:
+    """Serves wishes with a :class:`LiveSky`, which it fills from the store at its first step."""
+
+    def __init__(self) -> None:
+        self._sky: LiveSky | None = None
+
+    def run(self, ctx: Context) -> int:
+        """Serve one batch of wishes; returns how many were served."""
+        now = ctx.now()
+        with ctx.database.read() as session:
+            works = queue.take(session, _STAGE, now, _BATCH)
+            if not works:
+                return 0
+            if self._sky is None:
+                self._sky = _filled(session, ctx.settings.match.max_credible_level)
+            events, matches = _search(ctx, session, self._sky, works)
+        cause = {work.key: work.cause_id for work in works}
+        with ctx.database.write() as session:
+            _store(session, matches, cause, now)
+            queue.enqueue(session, _wishes(ctx, events, matches, cause), now)
+            queue.finish(session, works)
+            journal.write(session, _entries(works, matches, ctx.now()), ctx.now())
+        return len(works)
+
+
+def _filled(session: Session, level: float) -> LiveSky:
+    """A live sky with every stored candidate."""
+    sky = LiveSky(level)
+    places = session.execute(
+        select(col(CandidateRow.object_id), col(CandidateRow.ra_deg), col(CandidateRow.dec_deg))
+    )
+    for part in places.partitions(100_000):
+        names, ra, dec = zip(*part, strict=True)
+        sky.put_candidates(names, np.array(ra), np.array(dec))
+    return sky
 
 
 def _search(
-    ctx: Context, session: Session, works: Sequence[Work]
+    ctx: Context, session: Session, sky: LiveSky, works: Sequence[Work]
 ) -> tuple[dict[str, EventRow], list[Match]]:
     """All pairs that the wishes are about: whole events, and single objects."""
-    events: set[str] = set()
-    objects: set[str] = set()
+    wanted: dict[str, set[str]] = {"event": set(), "object": set()}
     for work in works:
         kind, identifier = split_match_key(work.key)
-        (events if kind == "event" else objects).add(identifier)
+        wanted[kind].add(identifier)
     active = {
         event.event_id: event
         for event in session.execute(
@@ -153,22 +184,28 @@ def _search(
             )
         ).scalars()
     }
+
+    def ready(localization_id: str) -> localize.PreparedMap:
+        return localize.prepared(localization_id, lambda: _fits(session, localization_id))
+
+    sky.set_maps({e: row.localization_id or "" for e, row in active.items()}, ready)
+    objects = _candidates(session, sorted(wanted["object"]))
+    sky.put_candidates(objects.object_ids, objects.ra_deg, objects.dec_deg)
+    inside = sky.maps_at(objects.ra_deg, objects.dec_deg) if objects.object_ids else {}
     matches: list[Match] = []
-    everything = _candidates(session, None) if events & set(active) else None
-    some = _candidates(session, sorted(objects)) if objects else None
     for event_id, event in sorted(active.items()):
-        table = everything if event_id in events else some
-        if table is not None and table.object_ids:
-            matches += _against(ctx, session, event, table)
+        if event_id in wanted["event"]:
+            table = _candidates(session, sky.candidates_in(ready(event.localization_id or "")))
+        elif event_id in inside:
+            table = objects.take(inside[event_id])
+        else:
+            continue
+        seen = _seen(session, event, table.object_ids, ctx.settings.match)
+        prepared = ready(event.localization_id or "")
+        matches += decide(
+            event, event.localization_id or "", prepared, table, seen, ctx.settings.match
+        )
     return active, matches
-
-
-def _against(ctx: Context, session: Session, event: EventRow, table: CandidateTable) -> list[Match]:
-    assert event.localization_id is not None
-    localization_id = event.localization_id
-    prepared = localize.prepared(localization_id, lambda: _fits(session, localization_id))
-    seen = _seen(session, event, table.object_ids, ctx.settings.match)
-    return decide(event, localization_id, prepared, table, seen, ctx.settings.match)
 
 
 def _fits(session: Session, localization_id: str) -> bytes:
@@ -177,63 +214,64 @@ def _fits(session: Session, localization_id: str) -> bytes:
     return row.fits
 
 
-def _candidates(session: Session, object_ids: Sequence[str] | None) -> CandidateTable:
-    query = select(
-        col(CandidateRow.object_id),
-        col(CandidateRow.ra_deg),
-        col(CandidateRow.dec_deg),
-        col(CandidateRow.is_practice),
-        col(CandidateRow.redshift),
-        col(CandidateRow.redshift_err),
-        col(CandidateRow.attributes),
-    ).order_by(col(CandidateRow.object_id))
-    if object_ids is not None:
-        query = query.where(col(CandidateRow.object_id).in_(object_ids))
-    rows = session.execute(query).all()
-    distance = [_distance(row[4], row[5], row[6]) for row in rows]
+def _candidates(session: Session, object_ids: Sequence[str]) -> CandidateTable:
+    rows: list[Any] = []
+    for start in range(0, len(object_ids), _BATCH):
+        rows += session.execute(
+            select(
+                col(CandidateRow.object_id),
+                col(CandidateRow.ra_deg),
+                col(CandidateRow.dec_deg),
+                col(CandidateRow.is_practice),
+                col(CandidateRow.redshift),
+                col(CandidateRow.redshift_err),
+                col(CandidateRow.attributes),
+            ).where(col(CandidateRow.object_id).in_(object_ids[start : start + _BATCH]))
+        ).all()
+    rows.sort(key=lambda row: row[0])
+    distance, below, above = localize.distances(
+        [row[4] for row in rows], [row[5] for row in rows], [row[6] for row in rows]
+    )
     return CandidateTable(
         object_ids=tuple(row[0] for row in rows),
         ra_deg=np.array([row[1] for row in rows], dtype=np.float64),
         dec_deg=np.array([row[2] for row in rows], dtype=np.float64),
         is_practice=np.array([row[3] for row in rows], dtype=bool),
-        distance_mpc=np.array([d[0] for d in distance], dtype=np.float64),
-        distance_err_mpc=np.array([d[1] for d in distance], dtype=np.float64),
+        distance_mpc=distance,
+        distance_err_mpc=np.stack([below, above]),
     )
-
-
-def _distance(
-    redshift: float | None, redshift_err: float | None, attributes: Mapping[str, Any]
-) -> tuple[float, float]:
-    """(distance, error) in Mpc as the broker gives them, else from the redshift, else NaN."""
-    mean, error = attributes.get("distance_mpc"), attributes.get("distance_err_mpc")
-    if isinstance(mean, float) and mean > 0:
-        return mean, error if isinstance(error, float) and error > 0 else 0.0
-    return localize.distance_from_redshift(redshift, redshift_err)
 
 
 def _seen(
     session: Session, event: EventRow, object_ids: Sequence[str], settings: MatchSettings
 ) -> dict[str, Seen]:
-    first: dict[str, float] = dict(session.execute(_first_detections(object_ids)).tuples().all())
+    first = _first_detections(session, object_ids)
     if event.event_time is None:
         return {object_id: Seen(mjd, True) for object_id, mjd in first.items()}
     t0 = mjd_tai(event.event_time)
     window = (t0 - settings.window_before_day, t0 + settings.window_after_day)
-    inside = set(session.execute(_first_detections(object_ids, window)).scalars())
+    inside = _first_detections(session, object_ids, window)
     return {object_id: Seen(mjd, object_id in inside) for object_id, mjd in first.items()}
 
 
-def _first_detections(object_ids: Sequence[str], window: tuple[float, float] | None = None) -> Any:
-    query = (
-        select(col(DetectionRow.object_id), func.min(col(DetectionRow.obs_mjd_tai)))
-        .where(col(DetectionRow.is_limit).is_(False))
-        .group_by(col(DetectionRow.object_id))
-    )
-    if len(object_ids) <= _BATCH:
-        query = query.where(col(DetectionRow.object_id).in_(object_ids))
-    if window is not None:
-        query = query.where(col(DetectionRow.obs_mjd_tai).between(*window))
-    return query
+def _first_detections(
+    session: Session, object_ids: Sequence[str], window: tuple[float, float] | None = None
+) -> dict[str, float]:
+    """Time of the first detection (within ``window``) of each object that has one."""
+    found: dict[str, float] = {}
+    for start in range(0, len(object_ids), _BATCH):
+        query = (
+            select(col(DetectionRow.object_id), func.min(col(DetectionRow.obs_mjd_tai)))
+            .where(
+                col(DetectionRow.is_limit).is_(False),
+                col(DetectionRow.object_id).in_(object_ids[start : start + _BATCH]),
+            )
+            .group_by(col(DetectionRow.object_id))
+        )
+        if window is not None:
+            query = query.where(col(DetectionRow.obs_mjd_tai).between(*window))
+        found.update((name, mjd) for name, mjd in session.execute(query))
+    return found
 
 
 def _store(
@@ -304,7 +342,7 @@ def acts_on(ctx: Context, event: EventRow) -> bool:
 
 
 def _entries(
-    works: Sequence[Work], matches: Sequence[Match], begun: datetime, done: datetime
+    works: Sequence[Work], matches: Sequence[Match], done: datetime
 ) -> list[journal.Entry]:
     per_event: dict[str, int] = defaultdict(int)
     for match in matches:

@@ -7,10 +7,11 @@ import time
 from sqlalchemy import func, select
 from sqlmodel import col
 
-from mmcoord.stages import deliver, intake, match, plan
+from mmcoord.stages import deliver, intake, plan
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import Executor
 from mmcoord.stages.infer import InferStage
+from mmcoord.stages.match import MatchStage
 from mmcoord.store import queue
 from mmcoord.store.tables import DeliveryRow
 
@@ -24,6 +25,7 @@ class Pipeline:
 
     def __init__(self, ctx: Context, executor: Executor) -> None:
         self.ctx = ctx
+        self._match = MatchStage()
         self._infer = InferStage(executor)
 
     def recover(self) -> None:
@@ -38,7 +40,7 @@ class Pipeline:
         not hold up the stages inside.
         """
         ctx = self.ctx
-        return intake.run(ctx) + match.run(ctx) + self._infer.run(ctx) + plan.run(ctx)
+        return intake.run(ctx) + self._match.run(ctx) + self._infer.run(ctx) + plan.run(ctx)
 
     def drain(self, timeout_s: float = float("inf")) -> bool:
         """Run until nothing is left to do; False when ``timeout_s`` ran out first.
@@ -52,7 +54,7 @@ class Pipeline:
         while time.monotonic() < end:
             moved = (
                 intake.run(ctx)
-                or match.run(ctx)
+                or self._match.run(ctx)
                 or self._infer.run(ctx)
                 or plan.run(ctx)
                 or deliver.run(ctx)
