@@ -10,9 +10,11 @@ Format: Apache Avro specification 1.11, "Object Container Files" and "Data Seria
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zlib
+from functools import lru_cache
 from typing import Any
 
 import fastavro
@@ -20,17 +22,20 @@ import fastavro
 from listeners.fields import MAX_PAYLOAD_BYTES, shown
 from mmcoord.errors import BadNotice
 
-__all__ = ["MAGIC", "read_container"]
+__all__ = ["MAGIC", "read_container", "read_datum", "up_to", "wrap"]
 
 MAGIC = b"Obj\x01"
 _SYNC_BYTES = 16
 _MAX_SCHEMA_BYTES = 2**20
 _MAX_DEPTH = 24
 _MAX_RECORDS = 64
+_LEAST_ITEM_BYTES = 8
 _PRIMITIVES = frozenset({"boolean", "int", "long", "float", "double", "bytes", "string"})
 
 
-def read_container(payload: bytes, *, record_items: bool = False) -> list[dict[str, Any]]:
+def read_container(
+    payload: bytes, *, record_items: bool = False, until: str | None = None
+) -> list[dict[str, Any]]:
     """All records of one object container file.
 
     Parameters
@@ -38,8 +43,12 @@ def read_container(payload: bytes, *, record_items: bool = False) -> list[dict[s
     payload
         The whole file.
     record_items
-        Whether arrays and maps may hold records. Off for notices, which have none: an
-        array of tiny records is the cheapest way left to fill the memory.
+        Whether arrays may hold records (light curves do). Off for notices, which have
+        none: an array of tiny records is the cheapest way left to fill the memory. Where
+        on, a record in an array has at least eight bytes.
+    until
+        Last field wanted. The bytes after it are not looked at; of a block with several
+        records only the first is then read.
 
     Raises
     ------
@@ -53,7 +62,7 @@ def read_container(payload: bytes, *, record_items: bool = False) -> list[dict[s
         raise BadNotice("not an Avro container", where="payload")
     stream = io.BytesIO(payload[len(MAGIC) :])
     meta = _decode(stream, fastavro.parse_schema({"type": "map", "values": "bytes"}), "header")
-    schema = _schema(meta.get("avro.schema", b""), record_items)
+    schema = _schema(meta.get("avro.schema", b""), record_items, until)
     codec = meta.get("avro.codec", b"null")
     sync = stream.read(_SYNC_BYTES)
     records: list[dict[str, Any]] = []
@@ -65,7 +74,7 @@ def read_container(payload: bytes, *, record_items: bool = False) -> list[dict[s
         block = _inflated(stream.read(max(size, 0)), codec, MAX_PAYLOAD_BYTES - total)
         total += len(block)
         body = io.BytesIO(block)
-        for _ in range(count):
+        for _ in range(min(count, 1) if until else count):
             record = _decode(body, schema, "record")
             if not isinstance(record, dict):
                 raise BadNotice(f"a record is needed, not {shown(record)}", where="avro record")
@@ -73,6 +82,51 @@ def read_container(payload: bytes, *, record_items: bool = False) -> list[dict[s
         if stream.read(_SYNC_BYTES) != sync or len(sync) != _SYNC_BYTES:
             raise BadNotice("block does not end with the sync marker", where="avro block")
     return records
+
+
+def wrap(schema: bytes, datum: bytes) -> bytes:
+    """A datum and its schema, sent apart, as one container file that explains itself.
+
+    Nothing is changed: both stand in the result byte by byte.
+    """
+    header = io.BytesIO()
+    meta = {"avro.schema": schema, "avro.codec": b"null"}
+    fastavro.schemaless_writer(header, {"type": "map", "values": "bytes"}, meta)
+    block = io.BytesIO()
+    for number in (1, len(datum)):
+        fastavro.schemaless_writer(block, "long", number)
+    sync = hashlib.md5(schema, usedforsecurity=False).digest()
+    return MAGIC + header.getvalue() + sync + block.getvalue() + datum + sync
+
+
+def up_to(schema: dict[str, Any], last: str) -> dict[str, Any]:
+    """The schema of a record cut off after a field: reads the beginning of the same bytes.
+
+    Raises
+    ------
+    BadNotice
+        No such field.
+    """
+    names = [item["name"] for item in schema.get("fields", ())]
+    if last not in names:
+        raise BadNotice(f"no field {last!r}", where="avro.schema")
+    return {**schema, "fields": schema["fields"][: names.index(last) + 1]}
+
+
+def read_datum(datum: bytes, schema: Any) -> dict[str, Any]:
+    """One record without a container, by a schema that is trusted and parsed.
+
+    Raises
+    ------
+    BadNotice
+        Too large, or the bytes do not fit.
+    """
+    if len(datum) > MAX_PAYLOAD_BYTES:
+        raise BadNotice(f"{len(datum)} bytes, more than {MAX_PAYLOAD_BYTES}", where="payload")
+    record = _decode(io.BytesIO(datum), schema, "record")
+    if not isinstance(record, dict):
+        raise BadNotice(f"a record is needed, not {shown(record)}", where="avro record")
+    return record
 
 
 def _inflated(block: bytes, codec: bytes, limit: int) -> bytes:
@@ -99,12 +153,13 @@ def _decode(stream: io.BytesIO, schema: Any, where: str) -> Any:
         raise BadNotice(f"{type(error).__name__}: {error}"[:300], where=f"avro {where}") from None
 
 
-def _schema(source: bytes, record_items: bool) -> Any:
+@lru_cache(maxsize=32)
+def _schema(source: bytes, record_items: bool, until: str | None) -> Any:
     if len(source) > _MAX_SCHEMA_BYTES:
         raise BadNotice(f"schema of {len(source)} bytes", where="avro.schema")
     try:
         schema = _Bounds(record_items).checked(json.loads(source), "", 0)
-        return fastavro.parse_schema(schema)
+        return fastavro.parse_schema(schema if until is None else up_to(schema, until))
     except BadNotice:
         raise
     except Exception as error:
@@ -117,8 +172,8 @@ class _Bounds:
 
     def __init__(self, record_items: bool) -> None:
         self.record_items = record_items
-        self.known: dict[str, bool] = {}
-        """Named type -> whether it is a record; absent while it is being defined."""
+        self.known: dict[str, tuple[bool, int]] = {}
+        """Named type -> (is a record, least bytes); absent while it is being defined."""
 
     def checked(self, schema: Any, namespace: str, depth: int) -> Any:
         """The schema without logical types, which would turn numbers into objects."""
@@ -137,7 +192,9 @@ class _Bounds:
         if kind in ("array", "map"):
             key = "items" if kind == "array" else "values"
             inner = self.checked(schema[key], namespace, depth + 1)
-            if not self.record_items and self._holds_record(inner, namespace):
+            if self._holds_record(inner, namespace) and not (
+                self.record_items and self._least(inner, namespace) >= _LEAST_ITEM_BYTES
+            ):
                 raise BadNotice(f"{kind} of records", where="avro.schema")
             return {"type": kind, key: inner}
         if kind in ("record", "enum", "fixed"):
@@ -161,14 +218,30 @@ class _Bounds:
             if not schema["size"] > 0:
                 raise BadNotice(f"fixed {shown(name)} of no bytes", where="avro.schema")
             result["size"] = schema["size"]
-        self.known[name] = kind == "record"
+        self.known[name] = (kind == "record", self._least(result, name.rpartition(".")[0]))
         return result
+
+    def _least(self, schema: Any, namespace: str) -> int:
+        """Fewest bytes that a value can take; for an optional record those of the record."""
+        if isinstance(schema, list):
+            filled = [self._least(branch, namespace) for branch in schema if branch != "null"]
+            return 1 + min(filled, default=0)
+        if isinstance(schema, str):
+            known = self.known.get(self._full(schema, namespace))
+            return known[1] if known else {"float": 4, "double": 8}.get(schema, 1)
+        if schema["type"] == "record":
+            return sum(self._least_field(item["type"], namespace) for item in schema["fields"])
+        return int(schema.get("size", 1))
+
+    def _least_field(self, schema: Any, namespace: str) -> int:
+        optional = isinstance(schema, list) and "null" in schema
+        return 1 if optional else self._least(schema, namespace)
 
     def _holds_record(self, schema: Any, namespace: str) -> bool:
         if isinstance(schema, list):
             return any(self._holds_record(branch, namespace) for branch in schema)
         if isinstance(schema, str):
-            return self.known.get(self._full(schema, namespace), False)
+            return self.known.get(self._full(schema, namespace), (False, 0))[0]
         return schema["type"] not in ("enum", "fixed")
 
     @staticmethod

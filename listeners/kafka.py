@@ -37,6 +37,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from listeners.avro import wrap
 from listeners.connections import Connection
 from listeners.settings import KafkaSettings, ListenerState, ListenerStatus
 from mmcoord.errors import ConfigError
@@ -248,10 +249,14 @@ class KafkaListener:
             topic=message.topic(),
             partition=message.partition(),
             offset=message.offset(),
-            payload=message.value() or b"",
+            payload=self._payload(message),
             received_at=_now(),
             sent_at=None if kind == TIMESTAMP_NOT_AVAILABLE else _utc(milliseconds),
         )
+
+    def _payload(self, message: Message) -> bytes:
+        value, key = message.value() or b"", message.key()
+        return wrap(key, value) if self.settings.key_is_schema and key else value
 
     def _commit(self, consumer: Consumer, batch: list[Message]) -> None:
         following: dict[tuple[str, int], int] = {}

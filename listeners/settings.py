@@ -78,6 +78,9 @@ class KafkaSettings:
     """Watched for liveness, from its end, and never stored (``gcn.heartbeat``)."""
     silence_s: float | None = None
     """Rebuild the client when no message of any kind comes for so long."""
+    key_is_schema: bool = False
+    """The key of each message is the Avro schema of its value (Fink); both are stored
+    together as one container file."""
     keep_tests: bool = False
     """Store messages with hop's ``_test`` header, which hop's own client leaves out."""
 
