@@ -168,11 +168,8 @@ def _plan_row(row: RequestRow, result: RunRow | None) -> dict[str, Any]:
 
 def runs(session: Session) -> dict[str, int]:
     """Runs by what became of them; ``executed`` are those that were computed."""
-    states: dict[str, int] = dict(
-        session.execute(select(col(RunRow.state), func.count()).group_by(col(RunRow.state)))
-        .tuples()
-        .all()
-    )
+    counted = session.execute(select(col(RunRow.state), func.count()).group_by(col(RunRow.state)))
+    states: dict[str, int] = {state: number for state, number in counted}
     joined = session.execute(
         select(
             func.coalesce(func.sum(col(RunRow.coalesced)), 0),
