@@ -33,3 +33,5 @@ class Source:
     parse: Parse
     topics: tuple[str, ...] = ()
     description: str = ""
+    is_bulk: bool = False
+    """Candidates and photometry by the thousand: read after anything that may wake people."""

@@ -64,6 +64,7 @@ SOURCE = Source(
     parse=parse,
     topics=("gcn.notices.boom.alert",),
     description="transients announced by BOOM on GCN (JSON)",
+    is_bulk=True,
 )
 
 

@@ -168,12 +168,14 @@ CANDIDATES = Source(
     name="table_candidates",
     parse=parse_candidate,
     description="rows of a CSV table of candidates",
+    is_bulk=True,
 )
 
 PHOTOMETRY = Source(
     name="table_photometry",
     parse=parse_photometry,
     description="rows of a CSV table of photometry",
+    is_bulk=True,
 )
 
 

@@ -46,6 +46,7 @@ SOURCE = Source(
     name="fink_lsst",
     parse=parse,
     description="LSST alerts from Fink (Avro, schema in the key)",
+    is_bulk=True,
 )
 
 

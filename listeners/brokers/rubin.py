@@ -55,6 +55,7 @@ SOURCE = Source(
     name="rubin",
     parse=parse,
     description="Rubin alert packets by writer schema (needs the extra 'rubin')",
+    is_bulk=True,
 )
 
 

@@ -53,7 +53,7 @@ def parse(payload: bytes) -> list[Candidate | Photometry]:
     return found
 
 
-SOURCE = Source(name="ztf", parse=parse, description="ZTF alert packets (Avro)")
+SOURCE = Source(name="ztf", parse=parse, description="ZTF alert packets (Avro)", is_bulk=True)
 
 
 def _records(alert: Mapping[str, Any]) -> list[Candidate | Photometry]:
