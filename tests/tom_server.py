@@ -86,17 +86,21 @@ class TomServer:
         return results
 
     def members(self, target_list: str) -> set[str]:
-        """Names of the targets in a target list, through the REST interface.
+        """Names of the targets in a target list, through the REST interface."""
+        number = self.list_number(target_list)
+        if number is None:
+            return set()
+        return {target["name"] for target in self.targets(targetlist__name=number)}
 
-        Lists are filtered by number; the numbers are in the interface's browsable form.
-        """
+    def list_number(self, target_list: str) -> int | None:
+        """The primary key of a target list: it is only in the browsable form of the REST pages."""
         headers = {**self.bot.headers, "Accept": "text/html"}
         page = httpx.get(f"{self.url}/api/targets/?limit=1", headers=headers, timeout=60).text
         _, _, form = page.partition('name="targetlist__name"')
         for number, name in re.findall(r'<option value="(\d+)"[^>]*>([^<]*)<', form):
             if html.unescape(name) == target_list:
-                return {t["name"] for t in self.targets(targetlist__name=int(number))}
-        return set()
+                return int(number)
+        return None
 
 
 def extras(target: dict[str, Any]) -> dict[str, str]:
@@ -144,11 +148,16 @@ def running_tom(port: int = 0) -> Iterator[TomServer]:
     """
     cache = prepare()
     users = json.loads((cache / "users.json").read_text())
-    with tempfile.TemporaryDirectory(prefix="mmcoord-tom-") as folder:
+    with tempfile.TemporaryDirectory(prefix="mmcoord-tom-", dir=_fast_folder()) as folder:
         project = Path(folder) / "mytom"
         shutil.copytree(cache / "mytom", project)
         with _serving(cache / "venv" / "bin" / "python", project, port) as (url, version):
             yield TomServer(url, version, **{k: TomUser(**user) for k, user in users.items()})
+
+
+def _fast_folder() -> str | None:
+    """Memory where there is some: each write of the TOM's SQLite waits for the disk."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 @contextlib.contextmanager

@@ -46,6 +46,9 @@ from mmcoord.records import Outgoing
 __all__ = ["TomSink", "build"]
 
 _MAX_REMEMBERED = 5000
+_CONFLICT = 409
+_CHANGED_BEHIND_OUR_BACK = (400, 404, _CONFLICT, 500)
+"""What a TOM answers when a target or extra that we remember was deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +120,8 @@ class TomSink:
             try:
                 return self._publish(seen.target, wanted, seen.photometry)
             except Failed as failed:
-                if failed.status not in (400, 404, 500):
-                    raise  # else changed or deleted behind our back: look properly
+                if failed.status not in _CHANGED_BEHIND_OUR_BACK:
+                    raise  # else look properly
         target = self._search(wanted)
         if target is not None:
             return self._publish(target, wanted, None)
@@ -205,7 +208,7 @@ class TomSink:
         changed = self.tom.change(target, change)
         if not has_extras(changed, extras):  # the TOM drops what it finds invalid, silently
             detail = f"the TOM did not take all extras of {target['name']}"
-            raise Failed(Answer(Outcome.RETRY, str(target["id"]), detail))
+            raise Failed(Answer(Outcome.RETRY, str(target["id"]), detail), _CONFLICT)
         return changed
 
     def _photometry(self, target: Json) -> frozenset[DatumKey]:

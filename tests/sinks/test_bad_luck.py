@@ -59,8 +59,10 @@ def _plan(number: int) -> Payload:
     return outgoing((row_of(number % 40, 1),), key=f"key-{number}", with_photometry=False)
 
 
-def test_hermes_gets_every_message_once() -> None:
-    rng = random.Random(1)
+@pytest.mark.parametrize("seed", range(4))
+def test_hermes_gets_every_message_once(seed: int) -> None:
+    rng = random.Random(seed)
+    deliveries = DELIVERIES // 4
     service = FakeHermes(archive_delay_s=20.0)
     flaky = Flaky(httpx.MockTransport(service), rng, rate=0.3)
 
@@ -69,11 +71,11 @@ def test_hermes_gets_every_message_once() -> None:
 
     with httpx.Client(transport=flaky) as client:
         sink = hermes.build("hermes", {"token": HERMES_TOKEN, "submitter": "t"}, client)
-        for n in range(DELIVERIES):
+        for n in range(deliveries):
             _deliver(sink, sink.payload(_plan(n)), f"key-{n}", rng, wait)
-    assert service.keys() == Counter({f"key-{n}": 1 for n in range(DELIVERIES)})
-    assert flaky.happened["500 after POST"] > 20
-    assert flaky.happened["timeout after POST"] > 20
+    assert service.keys() == Counter({f"key-{n}": 1 for n in range(deliveries)})
+    assert flaky.happened["500 after POST"] > 5
+    assert flaky.happened["timeout after POST"] > 5
 
 
 def test_slack_gets_every_message_and_repeats_only_what_it_left_unclear() -> None:
@@ -98,9 +100,9 @@ def test_the_folder_gets_every_message_once(tmp_path: Path) -> None:
     rng = random.Random(3)
     with httpx.Client() as client:
         sink = file.build("file", {"folder": str(tmp_path)}, client)
-        for n in range(DELIVERIES):
+        for n in range(DELIVERIES // 4):
             _deliver(sink, sink.payload(_plan(n)), f"key-{n}", rng, lambda seconds: None)
-    assert len(list(tmp_path.iterdir())) == DELIVERIES
+    assert len(list(tmp_path.iterdir())) == DELIVERIES // 4
 
 
 @pytest.mark.tom
@@ -108,7 +110,7 @@ def test_a_real_tom_gets_every_target_once(tom: TomServer) -> None:
     """Fewer of them, as each is several requests to a real service."""
     rng = random.Random(4)
     event_id = "MS261123luck"
-    numbers = range(20)
+    numbers = range(12)
     rows = [
         replace(row_of(n, n + 1), object_id=f"luck-{n}.", ra_deg=300.0 + n * 0.01) for n in numbers
     ]
@@ -119,7 +121,7 @@ def test_a_real_tom_gets_every_target_once(tom: TomServer) -> None:
             sink = _tom_sink(table, client)
             for revision in (1, 2):
                 for row in rows:
-                    ranked = replace(row, rank=row.rank if revision == 1 else 21 - row.rank)
+                    ranked = replace(row, rank=row.rank if revision == 1 else 13 - row.rank)
                     plan = outgoing(
                         (ranked,),
                         event_id=event_id,
@@ -134,7 +136,7 @@ def test_a_real_tom_gets_every_target_once(tom: TomServer) -> None:
     assert Counter(t["name"] for t in targets) == Counter({r.object_id: 1 for r in rows})
     for target in targets:
         number = int(target["name"][5:-1])
-        assert extras(target)["mmcoord_rank"] == str(20 - number)
+        assert extras(target)["mmcoord_rank"] == str(12 - number)
         points = tom.get("/api/reduceddatums/", target__id=target["id"]).json()["count"]
         assert points == (3 if number < 3 else 0)
     assert tom.members(event_id) == {r.object_id for r in rows}
