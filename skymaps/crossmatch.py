@@ -15,6 +15,7 @@ from skymaps.healpix import as_positions, index_block
 from skymaps.skymap import MAX_ORDER, NPIX_MAX, FloatArray, IntArray, SkyMap, SkyMapError
 from skymaps.threads import run_chunks
 from skymaps.volume import (
+    GAUSS_RULE,
     VolumeTable,
     tile_log_peaks,
     volume_levels,
@@ -218,7 +219,9 @@ def match(
     model = (*distances[:2], prepared.log_amplitude)
     curve = volume.curve
     run_chunks(
-        lambda lo, hi: volume_levels(tile, distance, errors, lo, hi, model, curve, density, level),
+        lambda lo, hi: volume_levels(
+            tile, distance, errors, lo, hi, model, curve, GAUSS_RULE, density, level
+        ),
         n,
         workers,
     )

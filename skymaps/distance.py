@@ -15,7 +15,7 @@ from numba import njit
 
 from skymaps.skymap import FloatArray, SkyMap, SkyMapError
 
-__all__ = ["conditional_moments", "distance_summary", "mills", "phi"]
+__all__ = ["conditional_moments", "distance_summary", "log_norm", "mills", "phi"]
 
 _SQRT2 = math.sqrt(2.0)
 _INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
@@ -73,6 +73,28 @@ def _moments(
             mean[i] = sigma[i] * m1
             std[i] = sigma[i] * math.sqrt(max(m2 - m1 * m1, 0.0))
     return mean, std
+
+
+@njit(cache=True, nogil=True)
+def _log_norms(mu: FloatArray, sigma: FloatArray) -> FloatArray:
+    out = np.full(len(mu), np.nan)
+    for i in range(len(mu)):
+        if math.isfinite(mu[i]) and sigma[i] > 0.0:
+            x = mu[i] / sigma[i]
+            if x < FAR_BELOW:
+                # phi(x) taken out, so that it cannot underflow.
+                log_j2 = math.log(((x * x + 1.0) * mills(-x) + x) * _INV_SQRT_2PI) - 0.5 * x * x
+            else:
+                log_j2 = math.log((x * x + 1.0) * 0.5 * math.erfc(-x / _SQRT2) + x * phi(x))
+            out[i] = -log_j2 - 2.0 * math.log(sigma[i])
+    return out
+
+
+def log_norm(mu_mpc: FloatArray, sigma_mpc: FloatArray) -> FloatArray:
+    """Logarithm of DISTNORM (Mpc^-2) that normalises p(r); NaN where there is no distance."""
+    return _log_norms(
+        np.ascontiguousarray(mu_mpc, np.float64), np.ascontiguousarray(sigma_mpc, np.float64)
+    )
 
 
 def conditional_moments(mu_mpc: FloatArray, sigma_mpc: FloatArray) -> tuple[FloatArray, FloatArray]:

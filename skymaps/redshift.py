@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from skymaps.skymap import FloatArray, SkyMapError
 
@@ -14,7 +16,7 @@ __all__ = ["PECULIAR_VELOCITY_KM_S", "PLANCK15", "FlatCosmology", "redshift_dist
 LIGHT_KM_S = 299_792.458
 PECULIAR_VELOCITY_KM_S = 300.0
 """Scatter of galaxies' line-of-sight velocities about the Hubble flow."""
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(32)
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,26 @@ class FlatCosmology:
     def luminosity_distance_mpc(self, redshift: npt.ArrayLike) -> FloatArray:
         """(1 + z) c / H0 times the integral of 1 / E(z) (Hogg 1999, astro-ph/9905116, eq. 15, 21).
 
-        Gauss-Legendre quadrature with 48 nodes, good to 1e-10 for 0 <= z <= 10.
+        Gauss-Legendre quadrature with 32 nodes, good to 1e-10 for 0 <= z <= 10.
         """
         z = np.asarray(redshift, np.float64)
-        at = 0.5 * z[..., None] * (_NODES + 1.0)
-        e = np.sqrt(self.omega_m * (1.0 + at) ** 3 + 1.0 - self.omega_m)
-        comoving = 0.5 * z * np.sum(_WEIGHTS / e, axis=-1)
-        return np.asarray((1.0 + z) * comoving * LIGHT_KM_S / self.h0_km_s_mpc)
+        out = np.empty(z.size)
+        _comoving(np.ascontiguousarray(z).ravel(), self.omega_m, _NODES, _WEIGHTS, out)
+        return (1.0 + z) * (LIGHT_KM_S / self.h0_km_s_mpc) * out.reshape(z.shape)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _comoving(
+    redshift: FloatArray, omega_m: float, nodes: FloatArray, weights: FloatArray, out: FloatArray
+) -> None:
+    """Integral of 1 / E(z), in units of c / H0."""
+    for i in range(len(redshift)):
+        half = 0.5 * redshift[i]
+        total = 0.0
+        for j in range(len(nodes)):
+            a = 1.0 + half * (1.0 + nodes[j])
+            total += weights[j] / math.sqrt(omega_m * a * a * a + 1.0 - omega_m)
+        out[i] = half * total
 
 
 PLANCK15 = FlatCosmology(67.74, 0.3075)

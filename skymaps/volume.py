@@ -21,6 +21,7 @@ from skymaps.skymap import FloatArray, SkyMap
 from skymaps.threads import run_chunks
 
 __all__ = [
+    "GAUSS_RULE",
     "VolumeTable",
     "level_at",
     "tile_log_peaks",
@@ -33,10 +34,14 @@ _SQRT2 = math.sqrt(2.0)
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 _INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
 _KNOTS = 1024
-_REACH = 5.0
+_REACH = 6.0
 """A distance error is integrated this many standard deviations to either side."""
 _RESOLUTION = 0.25
-"""Largest step of the integration in standard deviations of the narrowest Gaussian."""
+"""Largest step in a gridded distance, in standard deviations of the tile's Gaussian."""
+_FAR_OUT = 12.0
+"""Standard deviations from a tile's mean beyond which its density is not looked at."""
+GAUSS_RULE = np.array(np.polynomial.legendre.leggauss(48))
+"""Nodes and weights of the integration over a piece of a distance error."""
 _TAIL = 1e-7
 """Probability left beyond the lower end of the table."""
 _ERF_STEPS = 256
@@ -269,15 +274,15 @@ def volume_levels(
     hi: int,
     model: tuple[FloatArray, FloatArray, FloatArray],
     curve: tuple[float, float, FloatArray, FloatArray, float],
+    rule: FloatArray,
     density_out: FloatArray,
     level_out: FloatArray,
 ) -> None:
     """3D density and level of candidates lo..hi in known tiles; NaN where one has no distance.
 
     ``errors`` has shape (2, candidates): below and above the distance; or (2, 0) when all are
-    exact. Density and level are averaged over the two-piece normal distribution, cut at zero,
-    by an even rule that resolves the narrowest of the candidate's two sides and the tile's
-    Gaussian. ``model`` is (mu, sigma, log amplitude) of the tiles.
+    exact. Density and level are averaged over the two-piece normal distribution, cut at zero.
+    ``model`` is (mu, sigma, log amplitude) of the tiles, ``rule`` is :data:`GAUSS_RULE`.
     """
     mu, sigma, log_amplitude = model
     for i in range(lo, hi):
@@ -289,31 +294,94 @@ def volume_levels(
             continue
         below = errors[0, i] if errors.shape[1] else 0.0
         above = errors[1, i] if errors.shape[1] else 0.0
-        if not (below > 0.0 and above > 0.0):
+        if below > 0.0 and above > 0.0:
+            gaussian = (mu[k], sigma[k], log_amplitude[k])
+            density_out[i] = _mean_density(d, below, above, gaussian)
+            level_out[i] = _mean_level(d, below, above, gaussian, curve, rule)
+        else:
             z = (d - mu[k]) / sigma[k]
             log_density = log_amplitude[k] - 0.5 * z * z
             density_out[i] = math.exp(log_density)
             level_out[i] = level_at(log_density, curve)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _between(a: float, b: float) -> float:
+    """Integral of exp(-z*z/2) from a to b >= a, without loss where both are far out."""
+    if a > 0.0:
+        inside = math.erfc(a / _SQRT2) - math.erfc(b / _SQRT2)
+    elif b < 0.0:
+        inside = math.erfc(-b / _SQRT2) - math.erfc(-a / _SQRT2)
+    else:
+        inside = math.erf(b / _SQRT2) - math.erf(a / _SQRT2)
+    return inside * math.sqrt(0.5 * math.pi)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _whole_two_piece(d: float, below: float, above: float) -> float:
+    """Integral of the two-piece normal shape over r >= 0."""
+    return below * _between(-d / below, 0.0) + above * _between(0.0, 40.0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mean_density(
+    d: float, below: float, above: float, gaussian: tuple[float, float, float]
+) -> float:
+    """Density averaged over the candidate's distance: a product of Gaussians on either side."""
+    mu, sigma, log_amplitude = gaussian
+    total = 0.0
+    for side in range(2):
+        s = below if side == 0 else above
+        width = sigma * s / math.hypot(sigma, s)
+        middle = width * width * (mu / (sigma * sigma) + d / (s * s))
+        a = ((0.0 if side == 0 else d) - middle) / width
+        b = (d - middle) / width if side == 0 else max(a, 0.0) + 40.0
+        spread = (mu - d) / math.hypot(sigma, s)
+        total += math.exp(log_amplitude - 0.5 * spread * spread) * width * _between(a, b)
+    return total / _whole_two_piece(d, below, above)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mean_level(
+    d: float,
+    below: float,
+    above: float,
+    gaussian: tuple[float, float, float],
+    curve: tuple[float, float, FloatArray, FloatArray, float],
+    rule: FloatArray,
+) -> float:
+    """Level averaged over the candidate's distance.
+
+    The level is the same constant wherever the density is below the table. Only where it is
+    not is the difference integrated, by Gauss-Legendre in pieces that end at d and at mu.
+    """
+    mu, sigma, log_amplitude = gaussian
+    top, step, knots, _, total = curve
+    end = step * (len(knots) - 1)
+    above_table = log_amplitude - (top - end * end)
+    if above_table <= 0.0:
+        return total
+    reach = math.sqrt(2.0 * above_table) * sigma
+    lo = max(0.0, mu - reach, d - _REACH * below)
+    hi = min(mu + reach, d + _REACH * above)
+    if hi <= lo:
+        return total
+    first = min(max(min(d, mu), lo), hi)
+    second = min(max(max(d, mu), lo), hi)
+    missing = 0.0
+    for piece in range(3):
+        a = lo if piece == 0 else (first if piece == 1 else second)
+        b = first if piece == 0 else (second if piece == 1 else hi)
+        if b <= a:
             continue
-        first = max(d - _REACH * below, 0.0)
-        width = d + _REACH * above - first
-        # Capped so that NaN or absurd errors cost no more than others.
-        steps = width / (_RESOLUTION * min(below, above, sigma[k]))
-        count = int(min(max(steps, 40.0), 2000.0))
-        norm = 0.0
-        density_sum = 0.0
-        level_sum = 0.0
-        for j in range(count):
-            r = first + width * (j + 0.5) / count
+        half = 0.5 * (b - a)
+        for j in range(rule.shape[1]):
+            r = a + half * (1.0 + rule[0, j])
             z = (r - d) / (below if r < d else above)
-            w = math.exp(-0.5 * z * z)
-            z = (r - mu[k]) / sigma[k]
-            log_density = log_amplitude[k] - 0.5 * z * z
-            norm += w
-            density_sum += w * math.exp(log_density)
-            level_sum += w * level_at(log_density, curve)
-        density_out[i] = density_sum / norm
-        level_out[i] = level_sum / norm
+            weight = rule[1, j] * half * math.exp(-0.5 * z * z)
+            z = (r - mu) / sigma
+            missing += weight * (total - level_at(log_amplitude - 0.5 * z * z, curve))
+    return total - missing / _whole_two_piece(d, below, above)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -335,6 +403,7 @@ def volume_levels_gridded(
     redshift and its distance). Both are taken as linear between the nodes.
     """
     mu, sigma, log_amplitude = model
+    total = curve[4]
     for i in range(lo, hi):
         density_out[i] = np.nan
         level_out[i] = np.nan
@@ -342,22 +411,25 @@ def volume_levels_gridded(
         if k < 0 or not math.isfinite(mu[k]):
             continue
         norm = 0.0
-        density_sum = 0.0
-        level_sum = 0.0
+        density = 0.0
+        missing = 0.0
         for j in range(len(grid) - 1):
             left, right = pdf[i, j], pdf[i, j + 1]
-            if not (left > 0.0 or right > 0.0):
+            if not (left >= 0.0 and right >= 0.0 and left + right > 0.0):
                 continue
+            norm += 0.5 * (left + right) * (grid[j + 1] - grid[j])
+            near = distance[j] - mu[k] < _FAR_OUT * sigma[k]
+            if not (near and mu[k] - distance[j + 1] < _FAR_OUT * sigma[k]):
+                continue  # neither density nor a level below the total
             span = distance[j + 1] - distance[j]
-            count = int(min(max(span / (_RESOLUTION * sigma[k]), 1.0), 200.0)) + 1
+            count = int(min(max(span / (_RESOLUTION * sigma[k]), 1.0), 1000.0)) + 1
             for c in range(count):
                 f = (c + 0.5) / count
                 w = (left + f * (right - left)) * (grid[j + 1] - grid[j]) / count
                 z = (distance[j] + f * span - mu[k]) / sigma[k]
                 log_density = log_amplitude[k] - 0.5 * z * z
-                norm += w
-                density_sum += w * math.exp(log_density)
-                level_sum += w * level_at(log_density, curve)
+                density += w * math.exp(log_density)
+                missing += w * (total - level_at(log_density, curve))
         if norm > 0.0:
-            density_out[i] = density_sum / norm
-            level_out[i] = level_sum / norm
+            density_out[i] = density / norm
+            level_out[i] = total - missing / norm
