@@ -9,10 +9,11 @@ region of constant density is divided.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from skymaps.skymap import SR_TO_DEG2, FloatArray, SkyMap, SkyMapError
 
-__all__ = ["check_level", "credible_area_deg2", "tile_levels"]
+__all__ = ["check_level", "credible_area_deg2", "searched_area_deg2", "tile_levels"]
 
 
 def check_level(level: float) -> float:
@@ -39,8 +40,7 @@ def credible_area_deg2(skymap: SkyMap, level: float) -> float:
     """Area of the smallest region that holds at least ``level`` of the probability.
 
     The tile that crosses the level is counted in part, in proportion to the probability
-    needed from it, as ``ligo.skymap.postprocess.find_greedy_credible_levels`` users and the
-    LVK user guide do by interpolation; ``level`` 1 is all tiles of positive density.
+    needed from it; ``level`` 1 is all tiles of positive density.
     """
     check_level(level)
     by_density = np.argsort(-skymap.density_sr, kind="stable")
@@ -50,3 +50,23 @@ def credible_area_deg2(skymap: SkyMap, level: float) -> float:
     if level >= 1.0 or level >= probability[positive - 1]:
         return float(area[positive - 1]) * SR_TO_DEG2
     return float(np.interp(level, np.append(0.0, probability), np.append(0.0, area))) * SR_TO_DEG2
+
+
+def searched_area_deg2(skymap: SkyMap, density_sr: npt.ArrayLike) -> FloatArray:
+    """Area that is at least as dense as each given density: what is searched before a source
+    there is found, its own tile and all of equal density included.
+
+    Parameters
+    ----------
+    density_sr
+        ``CrossMatch.prob_density_sr`` of the candidates; NaN gives NaN.
+    """
+    density = np.atleast_1d(np.asarray(density_sr, np.float64))
+    ascending = np.argsort(skymap.density_sr, kind="stable")
+    ordered = skymap.density_sr[ascending]
+    # Area from tile k to the densest; gaps are as dense as density 0, last of all.
+    area = np.append(np.cumsum(skymap.area_sr[ascending][::-1])[::-1], 0.0)
+    area[0] = 4.0 * np.pi if ordered[0] == 0.0 else area[0]
+    found = area[np.searchsorted(ordered, density, side="left")]
+    found = np.where(density == 0.0, 4.0 * np.pi, found)
+    return np.where(np.isnan(density), np.nan, found * SR_TO_DEG2)

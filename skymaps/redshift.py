@@ -62,7 +62,7 @@ def redshift_distance(
     cosmology: FlatCosmology = PLANCK15,
     peculiar_velocity_km_s: float = PECULIAR_VELOCITY_KM_S,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Luminosity distance (Mpc) and its errors below and above.
+    """Luminosity distance (Mpc) and its errors below and above, as arrays.
 
     The redshift's error and the scatter of peculiar velocities, v (1 + z) / c, are added in
     quadrature, and the interval z - s .. z + s is carried over to distance: two errors for
@@ -74,7 +74,7 @@ def redshift_distance(
     SkyMapError
         A negative error.
     """
-    z = np.asarray(redshift, np.float64)
+    z = np.atleast_1d(np.asarray(redshift, np.float64))
     error = np.nan_to_num(np.asarray(redshift_err, np.float64))
     if np.any(error < 0.0):
         raise SkyMapError("a redshift error is negative")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,7 +11,10 @@ from skymaps.credible import check_level
 from skymaps.healpix import point_on_tile
 from skymaps.skymap import MAX_ORDER, FloatArray, IntArray, SkyMap, SkyMapError
 
-__all__ = ["credible_region_polygons", "region_tiles"]
+if TYPE_CHECKING:
+    from mocpy import MOC
+
+__all__ = ["credible_region_polygons", "region_moc", "region_moc_json", "region_tiles"]
 
 _NEIGHBOUR_ROWS = (0, 6, 4, 2)
 """Rows of healpy.get_all_neighbours behind the sides SW, SE, NE, NW."""
@@ -31,6 +36,33 @@ def region_tiles(skymap: SkyMap, level: float) -> IntArray:
     positive = int(np.count_nonzero(skymap.density_sr > 0.0))
     count = min(int(np.searchsorted(cumulative, level, side="left")) + 1, positive)
     return np.sort(by_density[: count if level > 0.0 else 0])
+
+
+def region_moc_json(skymap: SkyMap, level: float) -> dict[str, list[int]]:
+    """The region as a Multi-Order Coverage map, JSON form: order -> nested pixels.
+
+    IVOA MOC 2.0, section 4.3.2. Four complete siblings are one parent.
+    """
+    tiles = region_tiles(skymap, level)
+    order = skymap.order[tiles].astype(np.int64)
+    ipix = skymap.start[tiles] >> (2 * (MAX_ORDER - order))
+    cells: dict[str, list[int]] = {}
+    upward = np.empty(0, np.int64)
+    for depth in range(int(order.max(initial=0)), -1, -1):
+        here = np.sort(np.concatenate([ipix[order == depth], upward]))
+        parents, count = np.unique(here >> 2, return_counts=True)
+        upward = parents[count == 4] if depth else np.empty(0, np.int64)
+        here = here[~np.isin(here >> 2, upward)] if depth else here
+        if len(here):
+            cells[str(depth)] = [int(pixel) for pixel in here]
+    return dict(sorted(cells.items(), key=lambda item: int(item[0])))
+
+
+def region_moc(skymap: SkyMap, level: float) -> MOC:
+    """The region as a ``mocpy.MOC`` (needs the extra ``moc``)."""
+    from mocpy import MOC
+
+    return MOC.from_json(region_moc_json(skymap, level))
 
 
 def credible_region_polygons(

@@ -16,14 +16,17 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from skymaps.credible import check_level
 from skymaps.distance import FAR_BELOW, mills
-from skymaps.skymap import FloatArray, SkyMap
+from skymaps.skymap import FloatArray, SkyMap, SkyMapError
 from skymaps.threads import run_chunks
 
 __all__ = [
     "GAUSS_RULE",
     "VolumeTable",
+    "credible_volume_mpc3",
     "level_at",
+    "searched_volume_mpc3",
     "tile_log_peaks",
     "volume_levels",
     "volume_levels_gridded",
@@ -155,8 +158,8 @@ class VolumeTable:
 
 def _tile_terms(
     skymap: SkyMap, distances: tuple[FloatArray, FloatArray, FloatArray]
-) -> tuple[float, tuple[FloatArray, ...]]:
-    """The highest log density, and the arrays that ``_mass_above`` takes."""
+) -> tuple[float, tuple[FloatArray, ...], npt.NDArray[np.intp]]:
+    """The highest log density, the arrays that ``_mass_above`` takes, and whose tiles they are."""
     mu, sigma, norm = distances
     use = np.flatnonzero(np.isfinite(mu) & (skymap.density_sr > 0.0))
     log_pn = np.log(skymap.density_sr[use]) + np.log(norm[use])
@@ -172,7 +175,7 @@ def _tile_terms(
     scale = np.where(x < FAR_BELOW, -0.5 * x * x, 0.0)
     weight = skymap.area_sr[use] * np.exp(log_pn + 2.0 * np.log(sigma[use]) + scale)
     phi_x = np.exp(-0.5 * x * x) * _INV_SQRT_2PI
-    return top, (peak, log_amplitude, amplitude, x, _erf_or_whole(x), phi_x, weight, _ERF)
+    return top, (peak, log_amplitude, amplitude, x, _erf_or_whole(x), phi_x, weight, _ERF), use
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -187,7 +190,7 @@ def volume_table(skymap: SkyMap, *, workers: int | None = None) -> VolumeTable |
     """Tabulate F(log rho); None for a map in which no tile has a distance."""
     if skymap.distances is None:
         return None
-    top, tiles = _tile_terms(skymap, skymap.distances)
+    top, tiles, _ = _tile_terms(skymap, skymap.distances)
     if len(tiles[0]) == 0:
         return None
     total = float(_mass_above(-690.0, *tiles))
@@ -219,6 +222,79 @@ def _where_mass_is(mass: float, tiles: tuple[FloatArray, ...]) -> float:
         else:
             high = middle
     return low
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _volume_above(
+    threshold: float,
+    peak: FloatArray,
+    log_amplitude: FloatArray,
+    x: FloatArray,
+    sigma: FloatArray,
+    area: FloatArray,
+) -> float:
+    """Volume in Mpc^3 of all points with log density above the threshold."""
+    total = 0.0
+    for i in range(len(x)):
+        if peak[i] <= threshold:
+            break
+        u = math.sqrt(2.0 * (log_amplitude[i] - threshold))
+        far = (x[i] + u) * sigma[i]
+        near = max(x[i] - u, 0.0) * sigma[i]
+        total += area[i] * (far * far * far - near * near * near) / 3.0
+    return total
+
+
+def searched_volume_mpc3(skymap: SkyMap, density_mpc3: npt.ArrayLike) -> FloatArray:
+    """Volume that is denser than each given density per Mpc^3 (NaN gives NaN).
+
+    Volumes are those of Euclidean space with luminosity distance as radius, as the maps are
+    made.
+
+    Raises
+    ------
+    SkyMapError
+        The map has no distances.
+    """
+    top, terms, geometry = _volume_terms(skymap)
+    density = np.atleast_1d(np.asarray(density_mpc3, np.float64))
+    volume = np.full(density.shape, np.nan)
+    for i in np.flatnonzero(~np.isnan(density)):
+        threshold = math.log(density[i]) - top if density[i] > 0.0 else -690.0
+        volume[i] = _volume_above(threshold, *terms[:2], terms[3], *geometry)
+    return volume
+
+
+def credible_volume_mpc3(skymap: SkyMap, level: float) -> float:
+    """Volume of the smallest region in space that holds ``level`` of the probability.
+
+    Raises
+    ------
+    SkyMapError
+        The map has no distances, or they hold less than ``level``.
+    """
+    check_level(level)
+    _, terms, geometry = _volume_terms(skymap)
+    low, high = -690.0, 0.0
+    if _mass_above(low, *terms) < level:
+        raise SkyMapError(f"less than {level:g} of the probability has a distance")
+    for _ in range(80):
+        middle = 0.5 * (low + high)
+        if _mass_above(middle, *terms) >= level:
+            low = middle
+        else:
+            high = middle
+    return float(_volume_above(high, *terms[:2], terms[3], *geometry))
+
+
+def _volume_terms(
+    skymap: SkyMap,
+) -> tuple[float, tuple[FloatArray, ...], tuple[FloatArray, FloatArray]]:
+    """Those of :func:`_tile_terms`, and sigma and area of the tiles in the same sequence."""
+    if skymap.distances is None:
+        raise SkyMapError("a map in 2D has no volume")
+    top, terms, use = _tile_terms(skymap, skymap.distances)
+    return top, terms, (skymap.distances[1][use], skymap.area_sr[use])
 
 
 def _monotone_slopes(y: FloatArray) -> FloatArray:
