@@ -138,8 +138,10 @@ def prepare() -> Path:
 
 
 @contextlib.contextmanager
-def running_tom(port: int = 0) -> Iterator[TomServer]:
+def running_tom(port: int = 0, *, more_settings: str = "") -> Iterator[TomServer]:
     """A TOM with a fresh copy of the seed, until the block ends. Port 0: any free one.
+
+    ``more_settings`` is added to its ``settings.py``, as the TOM's operator would.
 
     Raises
     ------
@@ -151,6 +153,8 @@ def running_tom(port: int = 0) -> Iterator[TomServer]:
     with tempfile.TemporaryDirectory(prefix="mmcoord-tom-", dir=_fast_folder()) as folder:
         project = Path(folder) / "mytom"
         shutil.copytree(cache / "mytom", project)
+        with open(project / "mytom" / "settings.py", "a") as settings:
+            settings.write(f"\n{more_settings}\n")
         with _serving(cache / "venv" / "bin" / "python", project, port) as (url, version):
             yield TomServer(url, version, **{k: TomUser(**user) for k, user in users.items()})
 

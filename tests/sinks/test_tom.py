@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,7 +15,7 @@ from followup.sinks.base import Answer, Outcome
 from followup.sinks.tom import TomSink, build
 from mmcoord.records import AlertType, Outgoing, OutgoingKind, PlanRow
 from tests.sinks.sample import outgoing, row_of
-from tests.tom_server import TomServer, TomUser, extras
+from tests.tom_server import TomServer, TomUnavailable, TomUser, extras, running_tom
 
 pytestmark = pytest.mark.tom
 _COUNTER = itertools.count(1)
@@ -428,3 +430,29 @@ def test_a_re_ranking_costs_one_request_per_target(tom: TomServer, sky: Sky) -> 
         seen.clear()
         _send(sink, sky.plan(sky.row(2, 1), sky.row(1, 2), revision=2, measured=True))
     assert seen == ["PATCH", "PATCH"]
+
+
+def test_a_closed_tom_that_shows_our_extras_works_too(client: httpx.Client, sky: Sky) -> None:
+    """With the settings that ``docs/sinks.md`` recommends to a TOM's operator."""
+    docs = (Path(__file__).parents[2] / "docs" / "sinks.md").read_text(encoding="utf-8")
+    recommended = [
+        block
+        for block in re.findall(r"```python\n(.*?)```", docs, re.DOTALL)
+        if "EXTRA_FIELDS" in block or "REST_FRAMEWORK" in block
+    ]
+    assert len(recommended) == 2
+    try:
+        with running_tom(more_settings="\n".join(recommended)) as closed:
+            anonymous = httpx.get(f"{closed.url}/api/targets/", timeout=60)
+            assert anonymous.status_code in (401, 403)
+            login = {"username": closed.bot.name, "password": closed.bot.password}
+            sink = build("tom", {"url": closed.url, **login}, client)
+            for revision in (1, 2):
+                answers = _send(sink, sky.plan(sky.row(1, revision), revision=revision))
+                assert {a.outcome for a in answers} == {Outcome.SENT}
+            (target,) = _mine(closed, sky).values()
+            assert extras(target)["mmcoord_rank"] == "2"
+            found = closed.targets(mmcoord_rank_min=2, mmcoord_rank_max=2)
+            assert [t["id"] for t in found] == [target["id"]]
+    except TomUnavailable as error:
+        pytest.skip(f"no TOM Toolkit here: {error}")
