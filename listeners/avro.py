@@ -54,7 +54,7 @@ def read_container(
     ------
     BadNotice
         Not a container, a schema outside the bounds above, a codec other than ``null`` and
-        ``deflate``, more than 16 MiB of data or 64 records, or data that do not fit.
+        ``deflate``, more than 8 MiB of data or 64 records, or data that do not fit.
     """
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise BadNotice(f"{len(payload)} bytes, more than {MAX_PAYLOAD_BYTES}", where="payload")

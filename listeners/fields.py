@@ -34,7 +34,7 @@ __all__ = [
     "utc",
 ]
 
-MAX_PAYLOAD_BYTES = 16 * 2**20
+MAX_PAYLOAD_BYTES = 8 * 2**20
 """Largest payload read. GCN's brokers stop at 4 MiB; the largest notice seen is 2 MiB."""
 
 _MAX_TEXT = 10_000

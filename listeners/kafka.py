@@ -50,6 +50,7 @@ logger = logging.getLogger(__name__)
 Offsets = Mapping[tuple[str, int], int]
 """(topic, partition) -> offset of the next message wanted."""
 
+_OUT_OF_REACH = (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION)
 _LOOKUP_S = 10.0
 _METADATA_S = 5.0
 _STATUS_S = 5.0
@@ -150,6 +151,7 @@ class KafkaListener:
                 if self._paused.is_set():
                     self._hold(consumer, self.settings.poll_s, stop, ListenerState.PAUSED)
                     continue
+                self._back_to_work(ListenerState.PAUSED)
                 batch = self._batch(consumer)
                 if batch:
                     self._store(consumer, batch, stop)
@@ -172,6 +174,7 @@ class KafkaListener:
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "error_cb": self._client_error,
+            "logger": logger,
             "on_commit": self._committed,
         }
 
@@ -205,6 +208,9 @@ class KafkaListener:
     def _client_error(self, error: KafkaError) -> None:
         """librdkafka's own errors; it retries by itself, so they are only told."""
         self._fault(error.str())
+        if error.code() in _OUT_OF_REACH:
+            self._update(state=ListenerState.UNREACHABLE)
+            self._topics_checked_at = time.monotonic() + _STATUS_S - self.settings.topics_check_s
 
     # -- storing and committing ------------------------------------------------------------
 
@@ -373,6 +379,7 @@ class KafkaListener:
         if missing and missing != self.status.missing_topics:
             self._fault(f"unknown to the broker, or not permitted: {', '.join(missing)}")
         self._update(missing_topics=missing)
+        self._back_to_work(ListenerState.UNREACHABLE)
 
     def _topics(self) -> list[str]:
         beat = self.settings.heartbeat_topic
@@ -393,9 +400,17 @@ class KafkaListener:
         logger.warning("%s: %s", self.settings.name, words)
         self._update(last_error=words[:500], last_error_at=_now())
 
+    def _back_to_work(self, state: ListenerState) -> None:
+        if self.status.state is state:
+            self._update(state=ListenerState.RUNNING)
+
     def _update(self, **changes: Any) -> None:
         self.status = replace(self.status, **changes)
-        self._on_status(self.status)
+        try:
+            self._on_status(self.status)
+        except Exception:
+            # Whoever watches must not stop what he watches.
+            logger.exception("%s: the status could not be told", self.settings.name)
 
     def _delay(self, attempt: int | None = None) -> float:
         """Exponential backoff with jitter, seconds."""

@@ -16,6 +16,8 @@ class ListenerState(StrEnum):
 
     CONNECTING = "connecting"
     RUNNING = "running"
+    UNREACHABLE = "unreachable"
+    """No broker answers, or the login is refused; the client keeps trying."""
     PAUSED = "paused"
     STORE_DOWN = "store_down"
     """Messages are held back because they cannot be stored."""

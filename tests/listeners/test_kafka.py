@@ -293,6 +293,7 @@ def test_pause_holds_and_resume_goes_on(cluster, topic):
         assert len(inbox.notices) == 3
         listener.resume()
         until(lambda: len(inbox.notices) == 6)
+        assert listener.status.state is ListenerState.RUNNING
     assert inbox.payloads == numbered(0, 6)
 
 
@@ -347,16 +348,31 @@ def test_client_that_cannot_be_made_is_tried_again(cluster, topic):
     assert listener.status.last_error == "OSError: no route to host"
 
 
-def test_unreachable_broker_is_reported_and_stopping_is_prompt():
+def test_unreachable_broker_is_reported_and_stopping_is_prompt(caplog, capfd):
     inbox = Inbox()
     listener = KafkaListener(
         settings("t"), kafka("127.0.0.1:9", broker="nobody"), inbox.write, inbox.statuses.append
     )
     with running(listener):
         until(lambda: "127.0.0.1:9" in listener.status.last_error)
+        until(lambda: listener.status.state is ListenerState.UNREACHABLE)
         begun = time.monotonic()
     assert time.monotonic() - begun < 20
     assert inbox.notices == []
+    assert "127.0.0.1:9" in caplog.text
+    assert "127.0.0.1:9" not in capfd.readouterr().err  # librdkafka's default is stderr
+
+
+def test_failing_watcher_does_not_stop_the_listener(cluster, topic):
+    def watch(status: object) -> None:
+        raise RuntimeError("the page is down")
+
+    inbox = Inbox()
+    cluster.send(topic, *numbered(0, 3))
+    listener = KafkaListener(settings(topic), cluster.connection(), inbox.write, watch)
+    with running(listener):
+        until(lambda: len(inbox.notices) == 3)
+    assert listener.status.state is ListenerState.STOPPED
 
 
 def test_backoff_grows_to_its_limit_with_jitter(cluster):

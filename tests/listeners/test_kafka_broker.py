@@ -16,6 +16,7 @@ from confluent_kafka import Producer
 
 from listeners.connections import Connection, gcn, kafka, scimma
 from listeners.kafka import KafkaListener
+from listeners.settings import ListenerState
 from tests.listeners.broker import PASSWORD, USER, Broker, TokenServer, why_not
 from tests.listeners.conftest import Inbox, running, settings, until
 
@@ -88,6 +89,7 @@ def test_wrong_password_is_told_and_does_not_spin(broker, made_topic):
     listener = KafkaListener(using, at_scimma(broker, "wrong"), inbox.write, inbox.statuses.append)
     with running(listener):
         until(lambda: "uthentication" in listener.status.last_error)
+        assert listener.status.state is ListenerState.UNREACHABLE
         before = len(inbox.statuses)
         time.sleep(2)
         assert len(inbox.statuses) - before < 40
@@ -145,8 +147,9 @@ def test_killed_and_restarted_broker_costs_nothing(broker, made_topic):
         send(broker, made_topic, *numbered(0, 10))
         until(lambda: len(inbox.notices) == 10)
         broker.kill()
-        time.sleep(1)
+        until(lambda: listener.status.state is ListenerState.UNREACHABLE)
         broker.start()
+        until(lambda: listener.status.state is ListenerState.RUNNING, seconds=60)
         send(broker, made_topic, *numbered(10, 20))
         until(lambda: len(inbox.places) == 20, seconds=60)
     first_times = list(dict.fromkeys(inbox.payloads))
