@@ -33,7 +33,11 @@ _CHUNK = 200
 _LIVE_BEFORE_S = 6.0
 """Wall time for all that was sent before the event."""
 _LIVE_AFTER_S = 45.0
-_LIVE_CANDIDATES = 3000
+_LIVE_CANDIDATES = 2000
+_MESSAGES_PER_CANDIDATE = 14
+_FEWEST, _MOST = 50, 5000
+"""Candidates in a night."""
+_IDLE_S = 0.01
 
 
 def practice_settings(settings: Settings, debounce_s: float = 2.0) -> Settings:
@@ -77,37 +81,38 @@ def stream(
     rate_hz: float,
     seed: int,
     say: Callable[[str], None],
-    n_candidates: int = 2000,
 ) -> list[Night]:
-    """Feed practice nights for ``seconds`` at ``rate_hz`` messages per second, then finish all.
+    """Feed practice nights at ``rate_hz`` messages per second, then finish all work.
 
-    When a night is over the next one (seed + 1) begins; the last may be cut short.
+    A night is sized to fit into ``seconds`` and is always played to its end; while time is
+    left the next one (seed + 1) begins.
     """
+    wanted = int(seconds * rate_hz / _MESSAGES_PER_CANDIDATE)
+    n_candidates = min(max(wanted, _FEWEST), _MOST)
     nights: list[Night] = []
     begun = time.monotonic()
-    sent = 0
     while not nights or time.monotonic() - begun < seconds:
         night = _new_night(ctx, seed, n_candidates)
         seed += 1
         nights.append(night)
         say(f"practice: night {night.truth.event_id}, {len(night.messages)} messages")
-        offset = 0
-        pace = time.monotonic()
-        for chunk in _chunks(night.messages):
-            _receive(ctx, night, chunk, offset)
-            offset += len(chunk)
-            sent += len(chunk)
-            due = pace + offset / rate_hz
-            while not pipeline.step() + deliver.run(ctx) and time.monotonic() < due:
-                time.sleep(0.01)
-            while time.monotonic() < due:
-                pipeline.step()
-                time.sleep(0.01)
-            if time.monotonic() - begun >= seconds:
-                break
-    say(f"practice: {sent} messages sent; finishing")
+        _play(ctx, pipeline, night, rate_hz)
+    say("practice: all messages sent; finishing")
     pipeline.drain()
     return nights
+
+
+def _play(ctx: Context, pipeline: Pipeline, night: Night, rate_hz: float) -> None:
+    begun = time.monotonic()
+    offset = 0
+    for chunk in _chunks(night.messages):
+        _receive(ctx, night, chunk, offset)
+        offset += len(chunk)
+        pipeline.step()
+        deliver.run(ctx)
+        while time.monotonic() < begun + offset / rate_hz:
+            if not pipeline.step() + deliver.run(ctx):
+                time.sleep(_IDLE_S)
 
 
 def score(ctx: Context, nights: Sequence[Night]) -> dict[str, Any]:

@@ -65,10 +65,13 @@ class PoolExecutor:
             self._workers,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_initialise,
+            initargs=(max(1, (os.cpu_count() or 1) // self._workers),),
         )
 
 
-def _initialise() -> None:
+def _initialise(threads: int) -> None:
+    # Before Numba is imported: workers that each take all cores only get in each other's way.
+    os.environ["NUMBA_NUM_THREADS"] = str(threads)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -187,16 +187,11 @@ def _p_kilonova(screening: ScreeningRow | None, result: RunRow | None) -> float 
 
 
 def _predicted(result: RunRow | None) -> dict[str, Prediction] | None:
+    """The engine's predictions; its None ("fainter than it says") is the planner's too."""
     if result is None:
         return None
-    nan = float("nan")
     return {
-        band: Prediction(
-            *(
-                [nan if value is None else value for value in curve[name]]
-                for name in ("mjd_tai", "q05", "q50", "q95")
-            )
-        )
+        band: Prediction(curve["mjd_tai"], curve["q05"], curve["q50"], curve["q95"])
         for band, curve in result.light_curve.items()
     }
 
