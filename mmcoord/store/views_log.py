@@ -382,15 +382,12 @@ class Milestone:
 
 def ledger(session: Session) -> list[LedgerLine]:
     """The ledger in the order of the stages. Call inside :func:`views.snapshot`."""
-    waiting: dict[str, datetime] = dict(
-        session.execute(
-            select(_work.c.stage, func.min(_work.c.enqueued_at))
-            .where(_work.c.requested > _work.c.done)
-            .group_by(_work.c.stage)
-        )
-        .tuples()
-        .all()
+    rows = session.execute(
+        select(_work.c.stage, func.min(_work.c.enqueued_at))
+        .where(_work.c.requested > _work.c.done)
+        .group_by(_work.c.stage)
     )
+    waiting: dict[str, datetime] = {stage: at for stage, at in rows}
     oldest = session.execute(
         select(func.min(_notice.c.received_at)).where(_notice.c.state == "pending")
     ).scalar_one()

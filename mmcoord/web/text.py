@@ -95,7 +95,7 @@ def percent(value: float | None) -> str:
     """A fraction as a percentage with one place."""
     if value is None or not math.isfinite(value):
         return NOT_KNOWN
-    return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f}\u00a0%"
 
 
 def distance(mean_mpc: float | None, std_mpc: float | None) -> str:
@@ -166,4 +166,4 @@ def top_class(classification: dict[str, float] | None) -> str:
     if not classification:
         return NOT_KNOWN
     name, value = max(classification.items(), key=lambda item: (item[1], item[0]))
-    return f"{name} {100 * value:.0f} %"
+    return f"{name} {100 * value:.0f}\u00a0%"

@@ -7,6 +7,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlmodel import SQLModel
 
@@ -40,6 +41,7 @@ FIRST = "KN27aaa"
 CENTRE = (197.4, -23.4)
 MAP = "5eed" * 16
 RUN = "0123456789abcdef" * 4
+FILE = "mmcoord.db"
 FACTORS = ("membership", "time", "kilonova", "brightness", "observability")
 
 
@@ -56,10 +58,17 @@ def ellipse(
     return ring
 
 
+def url(name: str) -> str:
+    """A name as one part of a path."""
+    return quote(name, safe="")
+
+
 def open_store(folder: Path) -> Database:
-    """An empty store with every table."""
-    database = Database(f"sqlite:///{folder / 'mmcoord.db'}")
-    SQLModel.metadata.create_all(database.engine)
+    """The store in a folder; made with every table where there is none."""
+    is_new = not (folder / FILE).exists()
+    database = Database(f"sqlite:///{folder / FILE}")
+    if is_new:
+        SQLModel.metadata.create_all(database.engine)
     return database
 
 
@@ -69,13 +78,24 @@ def add(database: Database, *rows: SQLModel) -> None:
         session.add_all(rows)
 
 
+def position(k: int) -> tuple[float, float]:
+    """Where the k-th candidate is: a spiral around the middle of the map."""
+    angle, reach = 2.39996 * k, 0.35 * math.sqrt(k + 1)
+    return (
+        CENTRE[0] + 1.6 * reach * math.cos(angle),
+        CENTRE[1] + 2.2 * reach * math.sin(angle),
+    )
+
+
 def plan_row(rank: int, object_id: str, score: float, **changes: Any) -> PlanRow:
     """A plan row with every factor known but one."""
+    known = names(3)
+    ra_deg, dec_deg = position(known.index(object_id) if object_id in known else rank)
     values: dict[str, Any] = {
         "rank": rank,
         "object_id": object_id,
-        "ra_deg": CENTRE[0] + 0.3 * rank,
-        "dec_deg": CENTRE[1] + 0.5 * rank,
+        "ra_deg": ra_deg,
+        "dec_deg": dec_deg,
         "score": score,
         "factors": {
             "membership": 0.83,
@@ -212,8 +232,8 @@ def fill(database: Database, *, candidates: int = 40) -> None:
         ),
         alert_row(1, "PRELIMINARY", localization_id="beef" * 16, far_hz=2e-8),
         alert_row(2, "INITIAL", localization_id=MAP),
-        _map("beef" * 16, 60.0, 12.0, 5.0),
-        _map(MAP, 31.0, 8.0, 3.0),
+        map_row("beef" * 16, 60.0, 12.0, 5.0),
+        map_row(MAP, 31.0, 8.0, 3.0),
     )
     _fill_candidates(database, candidates)
     _fill_plan(database)
@@ -242,7 +262,7 @@ def fill(database: Database, *, candidates: int = 40) -> None:
     )
 
 
-def _map(name: str, area: float, major: float, minor: float) -> LocalizationRow:
+def map_row(name: str, area: float, major: float, minor: float) -> LocalizationRow:
     return LocalizationRow(
         id=name,
         fits=b"SIMPLE",
@@ -268,9 +288,7 @@ def names(number: int) -> list[str]:
 def _fill_candidates(database: Database, number: int) -> None:
     rows: list[SQLModel] = []
     for k, name in enumerate(names(number)):
-        angle, reach = 2.39996 * k, 0.35 * math.sqrt(k + 1)
-        dec = CENTRE[1] + 2.2 * reach * math.sin(angle)
-        ra = CENTRE[0] + 1.6 * reach * math.cos(angle)
+        ra, dec = position(k)
         p = 0.97 if k == 0 else None if k % 7 == 5 else 0.9 / (k + 0.5)
         rows += [
             CandidateRow(object_id=name, source="practice", ra_deg=ra, dec_deg=dec, hpx29=1,

@@ -18,7 +18,11 @@ function span(seconds) {
 function tick() {
   const now = new Date();
   const clock = document.getElementById("clock");
-  if (clock) clock.textContent = now.toISOString().slice(0, 19).replace("T", " ");
+  if (clock) {
+    const [date, time] = now.toISOString().slice(0, 19).split("T");
+    clock.querySelector(".clock-date").textContent = `${date} `;
+    clock.querySelector(".clock-time").textContent = time;
+  }
   for (const age of everywhere("[data-age-of]")) {
     const seconds = (now - new Date(age.dataset.ageOf)) / 1000;
     age.textContent = seconds < 0 ? `in ${span(seconds)}` : `${span(seconds)} ago`;
@@ -129,6 +133,7 @@ async function refresh() {
 
 function apply(fresh) {
   const said = document.querySelector("[data-announce]")?.textContent;
+  const focused = document.activeElement;
   for (const part of everywhere("[data-live]")) {
     const newer = everywhere("[data-live]", fresh).find((p) => p.dataset.live === part.dataset.live);
     if (newer) morph(part, newer);
@@ -136,6 +141,8 @@ function apply(fresh) {
   const title = document.getElementById("light-curve");
   const newTitle = fresh.getElementById("light-curve");
   if (title && newTitle) morph(title, newTitle);
+  // A node that was moved has lost the focus.
+  if (focused?.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
   const says = document.querySelector("[data-announce]")?.textContent;
   if (says && says !== said) announce(says);
   showBands();
