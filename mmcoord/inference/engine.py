@@ -10,7 +10,7 @@ import io
 import math
 import time
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,10 @@ from mmcoord.inference.sampler import Posterior, sample
 
 __all__ = ["light_curve", "run", "warm_up"]
 
+_RIVAL_ESS, _RIVAL_CALLS = 400, 300_000
+"""What an evidence to 0.05 needs; nobody asks for a contaminant's posterior."""
+_MATTERS = 0.01
+"""Probability from which an unconverged rival makes the whole answer unconverged."""
 _RULED_OUT_LNZ = 30.0
 """A model whose highest likelihood lies this far below the best evidence is sampled no more."""
 _STANDARD_BANDS = tuple(b for b in MODELLED if b.split(":")[0] in ("2mass", "lsst"))
@@ -69,7 +73,7 @@ def run(job: Job) -> Result:
     best = _reported(fits)
     summary = {
         "model": best.model.name,
-        "converged": bool(all(f.posterior.converged or f.posterior.ruled_out for f in fits)),
+        "converged": _converged(fits, best, probability),
         "ess": round(best.posterior.ess, 1),
         "log_evidence": best.posterior.log_evidence,
         "log_evidence_err": best.posterior.log_evidence_err,
@@ -130,11 +134,27 @@ def _fit_all(job: Job, data: Data) -> list[_Fit]:
     for model in models:
         likelihood = Likelihood(model, data, job)
         reached = max((f.posterior.log_evidence for f in fits), default=-math.inf)
-        floor = -math.inf if model.is_kilonova else reached - _RULED_OUT_LNZ
+        floor, settings = -math.inf, job.sampler
+        if fits and not model.is_kilonova:
+            floor = reached - _RULED_OUT_LNZ
+            settings = replace(
+                settings,
+                ess_target=min(settings.ess_target, _RIVAL_ESS),
+                max_calls=min(settings.max_calls, _RIVAL_CALLS),
+            )
         seed = zlib.crc32(model.name.encode()) + (job.seed << 32)
-        posterior = sample(likelihood, likelihood.n_dim, seed, job.sampler, must_reach=floor)
+        posterior = sample(likelihood, likelihood.n_dim, seed, settings, must_reach=floor)
         fits.append(_Fit(model, likelihood, posterior))
     return fits
+
+
+def _converged(fits: list[_Fit], reported: _Fit, probability: Array) -> bool:
+    """The reported posterior is converged, and so is every evidence that weighs."""
+    return all(
+        f.posterior.converged
+        for f, p in zip(fits, probability, strict=True)
+        if f is reported or (p > _MATTERS and not f.posterior.ruled_out)
+    )
 
 
 def _reported(fits: list[_Fit]) -> _Fit:

@@ -143,6 +143,8 @@ def _importance(
         for p in pilots
     ]
     draws: _Draws | None = None
+    history: list[tuple[Array, Array]] = []
+    tried: list[tuple[float, list[Mixture]]] = []
     generation = 0
     while True:
         new = _draw(log_likelihood, mixtures, batch, rng)
@@ -153,8 +155,15 @@ def _importance(
             return _posterior(draws, rng, calls, problem)
         if generation == 0 or (_needs_refit(draws) and generation < _MAX_GENERATIONS):
             generation += 1
-            mixtures = _refit(draws, sources, k, n_dim, rng)
+            log_w = draws.log_weights()
+            history.append((draws.x, log_w))
+            tried.append((effective_size(log_w) / len(log_w), mixtures))
+            mixtures = _refit(history, sources, k, n_dim, rng)
+            if generation == _MAX_GENERATIONS:
+                # Fresh draws follow, so choosing by what was seen does not bias them.
+                mixtures = max(tried[-3:], key=lambda pair: pair[0])[1]
             draws = None
+            batch = min(int(1.3 * batch), 4 * (500 + 150 * n_dim))
 
 
 def _draw(
@@ -193,22 +202,27 @@ def _needs_refit(draws: _Draws) -> bool:
 
 
 def _refit(
-    draws: _Draws, sources: list[Array], k: int, n_dim: int, rng: np.random.Generator
+    history: list[tuple[Array, Array]],
+    sources: list[Array],
+    k: int,
+    n_dim: int,
+    rng: np.random.Generator,
 ) -> list[Mixture]:
-    """New mixtures from the weighted draws of both halves, with some of each pilot kept.
+    """New mixtures from all weighted draws so far, with some of each pilot kept.
 
     Weights are tempered until they rest on enough points to fit; what either half found is
     now known to both.
     """
-    log_w = draws.log_weights()
+    x = np.concatenate([points for points, _ in history])
+    log_w = np.concatenate([weights - np.log(len(weights)) for _, weights in history])
     power = 1.0
-    while effective_size(power * log_w) < min(60 * n_dim, 0.3 * len(log_w)) and power > 0.02:
-        power *= 0.7
+    while effective_size(power * log_w) < 80 * n_dim and power > 0.02:
+        power *= 0.85
     weights = np.exp(power * log_w - logsumexp(power * log_w))
     mixtures = []
     for half in (0, 1):
-        chosen = draws.x[systematic(weights, 3000, rng)]
-        kept = sources[half][rng.integers(len(sources[half]), size=300)]
+        chosen = x[systematic(weights, 1500 + 300 * n_dim, rng)]
+        kept = sources[half][rng.integers(len(sources[half]), size=200)]
         mixtures.append(fit(np.concatenate([chosen[half::2], kept]), k, rng))
     return mixtures
 
