@@ -69,6 +69,8 @@ class InferSettings:
     workers: int = 0
     """Processes; 0: one per core."""
     seed: int = 1
+    messengers: tuple[str, ...] = ("GW",)
+    """Whose events start inference and plans; the others are stored and matched."""
     low_significance: bool = False
     """Whether events below the significance threshold start inference and plans."""
     max_attempts: int = 3

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from pathlib import Path
 from listeners.base import Source
 from listeners.table import rows
 from mmcoord.errors import BadInput, ConfigError
-from mmcoord.records import Alert, Candidate, Notice, Photometry
+from mmcoord.records import Alert, Candidate, Notice, ParsedRecord, Photometry
 from mmcoord.stages.context import Context
 from mmcoord.stages.intake import receive
 from mmcoord.timescales import datetime_from_mjd_tai
@@ -27,6 +27,7 @@ __all__ = ["Message", "feed", "messages"]
 _log = logging.getLogger(__name__)
 _CHUNK = 500
 _NOTICE_SUFFIXES = (".json", ".avro", ".xml")
+_GENERAL = ("gcn_unified", "voevent")
 _TABLES = {
     "table_photometry": {"mjd", "band"},
     "table_candidates": {"ra", "dec"},
@@ -114,15 +115,34 @@ def _topic(path: Path, content: bytes) -> str:
 
 def _notice(path: Path, sources: Mapping[str, Source]) -> Message:
     content = path.read_bytes()
-    sent_at = None
-    source = sources["igwn"]
-    try:
-        for record in source.parse(content):
-            if isinstance(record, Alert):
-                sent_at = record.time_created
-    except BadInput as error:
-        _log.warning("%s: %s", path, error)
-    return Message("igwn", _topic(path, content), 0, content, sent_at)
+    name, records = _read_by(content, sources)
+    times = [r.time_created for r in records if isinstance(r, Alert)]
+    times += [datetime_from_mjd_tai(r.obs_mjd_tai) for r in records if isinstance(r, Photometry)]
+    if not records:
+        _log.warning("%s: no listener can read it; it will be a dead letter of %s", path, name)
+    return Message(name, _topic(path, content), 0, content, max(times, default=None))
+
+
+def _read_by(content: bytes, sources: Mapping[str, Source]) -> tuple[str, Sequence[ParsedRecord]]:
+    """The listener that can read a stored payload, and what it reads.
+
+    A file does not say on which topic it came. The listeners are strict, so that the first
+    that finds something in it is the one that it was meant for; the general ones are asked
+    last, and one of them has to say what is wrong with what nobody can read.
+    """
+    asked = sorted(set(sources) - set(_TABLES), key=lambda name: (name in _GENERAL, name))
+    for name in asked:
+        try:
+            records = sources[name].parse(content)
+        except BadInput:
+            continue
+        if records:
+            return name, records
+    head = content.lstrip()[:1]
+    fallback = {b"<": "voevent", b"\0": "rubin"}.get(head, "igwn")
+    if head == b"{" and b"superevent_id" not in content:
+        fallback = "gcn_unified"
+    return (fallback if fallback in sources else next(iter(sources))), ()
 
 
 def _table(path: Path, sources: Mapping[str, Source]) -> list[Message]:

@@ -20,7 +20,15 @@ from sqlmodel import col
 
 from listeners.base import Source
 from mmcoord.errors import BadInput
-from mmcoord.records import Alert, AlertType, Candidate, EventState, Notice, ParsedRecord
+from mmcoord.records import (
+    Alert,
+    AlertType,
+    Candidate,
+    EventState,
+    Notice,
+    ParsedRecord,
+    Photometry,
+)
 from mmcoord.stages import localize
 from mmcoord.stages.context import Context
 from mmcoord.stages.keys import event_key, object_key
@@ -39,7 +47,7 @@ from mmcoord.store.types import table
 __all__ = ["Folded", "Readout", "fold", "read", "receive", "run"]
 
 _BATCH = 500
-_ALERT, _REST = 0, 1
+_ALERT, _BULK = 0, 1
 
 
 # -- the inbox ---------------------------------------------------------------------------
@@ -51,7 +59,7 @@ def receive(ctx: Context, notices: Sequence[Notice]) -> int:
     Called by listeners, which acknowledge to the broker only after it has returned. A
     notice whose coordinates are known already is a redelivery and is dropped here.
     """
-    rows = [_inbox_row(notice) for notice in notices]
+    rows = [_inbox_row(notice, ctx.sources) for notice in notices]
     if not rows:
         return 0
     with ctx.database.write() as session:
@@ -66,7 +74,8 @@ def receive(ctx: Context, notices: Sequence[Notice]) -> int:
     return new
 
 
-def _inbox_row(notice: Notice) -> dict[str, Any]:
+def _inbox_row(notice: Notice, sources: Mapping[str, Source]) -> dict[str, Any]:
+    source = sources.get(notice.source)
     return {
         "source": notice.source,
         "broker": notice.broker,
@@ -75,7 +84,7 @@ def _inbox_row(notice: Notice) -> dict[str, Any]:
         "offset": notice.offset,
         "payload": notice.payload,
         "sha256": hashlib.sha256(notice.payload).hexdigest(),
-        "priority": _REST if notice.source.startswith("table_") else _ALERT,
+        "priority": _BULK if source is not None and source.is_bulk else _ALERT,
         "received_at": notice.received_at,
         "sent_at": notice.sent_at,
         "state": "pending",
@@ -209,17 +218,23 @@ def _write(session: Session, readouts: Sequence[Readout], now: datetime) -> None
         session, [(r, readout.notice_id) for readout in plain for r in readout.records], now
     )
     for readout in plain:
-        for record in readout.records:
-            assert not isinstance(record, Alert)
-            outcomes[readout.notice_id] = (
-                f"candidate {record.object_id}"
-                if isinstance(record, Candidate)
-                else f"photometry of {record.object_id}"
-            )
-            wishes.append(Wish("match", object_key(record.object_id), readout.cause_id))
+        outcomes[readout.notice_id] = _describe(readout.records)
+        names = {r.object_id for r in readout.records if not isinstance(r, Alert)}
+        wishes += [Wish("match", object_key(name), readout.cause_id) for name in sorted(names)]
     queue.enqueue(session, wishes, now)
     _close_notices(session, readouts, outcomes, now)
     journal.write(session, [*entries, *_batch_entry(plain, now)], now)
+
+
+def _describe(records: Sequence[ParsedRecord]) -> str:
+    candidates = [r.object_id for r in records if isinstance(r, Candidate)]
+    points = [r.object_id for r in records if isinstance(r, Photometry)]
+    parts = []
+    if candidates:
+        parts.append(f"candidate {', '.join(candidates[:3])}")
+    if points:
+        parts.append(f"{len(points)} photometric points of {', '.join(sorted(set(points))[:3])}")
+    return "; ".join(parts) or "nothing to keep"
 
 
 def _close_notices(

@@ -27,6 +27,7 @@ from mmcoord.stages import localize
 from mmcoord.stages.context import Context
 from mmcoord.stages.keys import pair_key, split_match_key
 from mmcoord.stages.livesky import LiveSky
+from mmcoord.stages.policy import reason_to_rest
 from mmcoord.store import journal, queue
 from mmcoord.store.queue import Wish, Work
 from mmcoord.store.tables import CandidateRow, DetectionRow, EventRow, LocalizationRow, MatchRow
@@ -318,7 +319,7 @@ def _wishes(
     wishes = []
     touched: dict[str, str] = {}
     for m in matches:
-        if not acts_on(ctx, events[m.event_id]):
+        if reason_to_rest(ctx.settings, events[m.event_id]) is not None:
             continue
         touched[m.event_id] = _cause_of(m, cause)
         wishes.append(
@@ -334,11 +335,6 @@ def _wishes(
         for event_id, why in touched.items()
     ]
     return wishes
-
-
-def acts_on(ctx: Context, event: EventRow) -> bool:
-    """Whether an event may start expensive work: not when it is below significance."""
-    return event.significant is not False or ctx.settings.infer.low_significance
 
 
 def _entries(

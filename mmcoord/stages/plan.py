@@ -20,10 +20,11 @@ from sqlmodel import col
 from followup.evidence import Prediction, TargetEvidence, gather
 from followup.factors import RankSettings
 from followup.rank import explain, rank
-from mmcoord.records import EventState, PlanRow
+from mmcoord.records import PlanRow
 from mmcoord.stages import outbox
 from mmcoord.stages.context import Context
 from mmcoord.stages.planrows import row_to_json
+from mmcoord.stages.policy import reason_to_rest
 from mmcoord.store import journal, queue
 from mmcoord.store.queue import Work
 from mmcoord.store.reading import candidate_record, match_record, photometry_of
@@ -86,12 +87,9 @@ def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
     if event is None:
         return None
     planned_for = _instant(ctx, event)
-    if event.state == EventState.RETRACTED.value:
-        return Draft((), planned_for, "The event is retracted.")
-    if event.significant is False and not ctx.settings.infer.low_significance:
-        return Draft((), planned_for, "Below the significance threshold: no targets are sought.")
-    if event.localization_id is None:
-        return Draft((), planned_for, "No localization yet: candidates cannot be matched.")
+    rest = reason_to_rest(ctx.settings, event)
+    if rest is not None:
+        return Draft((), planned_for, rest)
     targets = _targets(session, event, planned_for)
     rows = rank(
         targets,
