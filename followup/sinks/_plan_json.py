@@ -104,15 +104,15 @@ def summary_line(outgoing: Outgoing) -> str:
     likely = [f"{name} {p:.0%}" for name, p in classes if p >= 0.01]
     if likely:
         parts.append(", ".join(likely))
-    if outgoing.distance_mpc is not None:
-        std = outgoing.distance_std_mpc
-        parts.append(
-            f"{outgoing.distance_mpc:.0f}{f' +/- {std:.0f}' if std is not None else ''} Mpc"
-        )
-    if outgoing.area_90_deg2 is not None:
-        parts.append(f"90% area {outgoing.area_90_deg2:.0f} deg2")
-    if outgoing.far_hz is not None and outgoing.far_hz > 0.0:
-        parts.append(f"one false alarm in {_period(1.0 / outgoing.far_hz)}")
+    distance, std = finite(outgoing.distance_mpc), finite(outgoing.distance_std_mpc)
+    if distance is not None:
+        parts.append(f"{distance:.0f}{f' +/- {std:.0f}' if std is not None else ''} Mpc")
+    area = finite(outgoing.area_90_deg2)
+    if area is not None:
+        parts.append(f"90% area {area:.0f} deg2" if area >= 10.0 else f"90% area {area:.2g} deg2")
+    far = finite(outgoing.far_hz)
+    if far is not None and far > 0.0:
+        parts.append(f"one false alarm in {_period(1.0 / far)}")
     return f"{outgoing.event_id} ({'; '.join(parts)})" if parts else outgoing.event_id
 
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import httpx
 
 from mmcoord.records import Outgoing
 
-__all__ = ["Answer", "Build", "Granularity", "Outcome", "Payload", "Sink"]
+__all__ = ["Answer", "Build", "Checks", "Granularity", "Outcome", "Payload", "Sink"]
 
 Payload = dict[str, Any]
 """JSON-serialisable; stored in the outbox before anything is sent."""
@@ -84,6 +84,15 @@ class Sink(Protocol):
 
     def withdraw(self, payload: Payload, *, key: str, remote_id: str | None) -> Answer:
         """Take back what ``send`` published."""
+        ...
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """A sink that can say whether it would be let in; for ``mmcoord doctor``."""
+
+    def check(self) -> Answer:
+        """Ask the service who we are, and send nothing. SENT: ready; else what is wrong."""
         ...
 
 

@@ -80,6 +80,14 @@ class FileSink:
         except OSError as error:
             return _not_written(error)
 
+    def check(self) -> Answer:
+        """Whether a file can be written; none is left behind."""
+        try:
+            with tempfile.TemporaryFile(dir=self.folder):
+                return Answer(Outcome.SENT, detail=f"{self.folder} can be written")
+        except OSError as error:
+            return _not_written(error)
+
     def _write(self, target: str, state: str, key: str, payload: Payload) -> Answer:
         record = {"state": state, "key": key, "payload": payload}
         try:

@@ -14,9 +14,10 @@ archive. What subscribers received stays received.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -38,7 +39,8 @@ __all__ = ["HermesSink", "build"]
 ARCHIVE_DELAY_S = 60.0
 """After an unclear answer: time given to the archive before it is searched."""
 
-_LOOK_BACK = timedelta(days=14)
+_LOOK_BACK_S = 14 * 86400.0
+_PAGE = 1000
 _MAX_PAGES = 20
 
 
@@ -104,6 +106,18 @@ PRELOAD: tuple[Rule, ...] = (
     Rule("loaded", lambda r: r.status == 201 and _has(r, "key"), Outcome.SENT),
     *_NOT_THERE,
     Rule("not loaded", lambda r: True, Outcome.RETRY),
+)
+
+HEARTBEAT: tuple[Rule, ...] = (
+    Rule("logged in", lambda r: r.status == 200 and _has(r, "is_authenticated"), Outcome.SENT),
+    *_NOT_THERE,
+    Rule(
+        "not logged in",
+        lambda r: r.status == 200 and isinstance(r.body, dict),
+        Outcome.RETRY,
+        MENDED_BY_A_PERSON_S,
+    ),
+    Rule("no heartbeat", lambda r: True, Outcome.RETRY),
 )
 
 
@@ -172,6 +186,10 @@ class HermesSink:
         link = f"{self.url}/submit-message?id={reply.body['key']}"
         return replace(answer, extra={"link": link})
 
+    def check(self) -> Answer:
+        """Whether Hermes knows the token. (The SCiMMA credential shows only on submission.)"""
+        return judge(self._call("GET", "/api/v0/heartbeat/"), HEARTBEAT)
+
     def _publish(self, message: Payload, key: str) -> Answer:
         broken = problems(message)
         if broken:
@@ -190,23 +208,19 @@ class HermesSink:
     def _find(self, key: str) -> Answer:
         """SENT with the uuid; RETRY: searched, not there; UNKNOWN: could not be searched."""
         tag = f"[{tag_of(key)}]"
-        # Hermes passes the time on as milliseconds and the archive takes whole ones only.
-        start = (datetime.now(UTC) - _LOOK_BACK).replace(microsecond=0)
-        params: dict[str, str | int] = {
-            "topic": self.topic,
-            "limit": 1000,
-            "start": start.isoformat(),
-        }
+        oldest_ms = (time.time() - _LOOK_BACK_S) * 1000.0
+        params: dict[str, str | int] = {"topic": self.topic, "limit": _PAGE}
         for _ in range(_MAX_PAGES):
             reply = self._call("GET", "/api/v0/query/", None, params)
             answer = judge(reply, QUERY)
             if answer.outcome is not Outcome.SENT:
                 return replace(answer, outcome=Outcome.UNKNOWN)
+            sent_ms = math.inf
             for record in reply.body["messages"]:
-                title, uuid = _title_and_uuid(record)
+                title, uuid, sent_ms = _title_uuid_time(record)
                 if title.endswith(tag):
                     return Answer(Outcome.SENT, uuid, f"in the archive of {self.topic}")
-            if not reply.body.get("next"):
+            if not reply.body.get("next") or sent_ms < oldest_ms:  # the newest come first
                 return Answer(Outcome.RETRY, detail="looked: not in the archive")
             params["page"] = str(reply.body["next"])
         return Answer(Outcome.UNKNOWN, detail="the archive has too many messages to search")
@@ -230,15 +244,24 @@ class HermesSink:
         )
 
 
-def _title_and_uuid(record: Any) -> tuple[str, str | None]:
-    """From the archive's annotations, or from the headers where a record has them."""
+def _title_uuid_time(record: Any) -> tuple[str, str | None, float]:
+    """Title, uuid and time (ms since 1970; infinite if not given) of an archived message.
+
+    From the archive's annotations, or from the headers where a record has them.
+    """
     if not isinstance(record, dict):
-        return "", None
+        return "", None, math.inf
     notes = record.get("annotations") or {}
-    headers = (record.get("metadata") or {}).get("headers") or {}
+    metadata = record.get("metadata") or {}
+    headers = metadata.get("headers") or {}
     title = notes.get("title") or headers.get("title") or ""
     uuid = notes.get("con_text_uuid") or headers.get("_id")
-    return str(title), None if uuid is None else str(uuid)
+    sent_ms = metadata.get("timestamp")
+    return (
+        str(title),
+        None if uuid is None else str(uuid),
+        float(sent_ms) if isinstance(sent_ms, int | float) else math.inf,
+    )
 
 
 def build(name: str, table: Mapping[str, Any], client: httpx.Client) -> HermesSink:

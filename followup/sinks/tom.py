@@ -113,6 +113,14 @@ class TomSink:
         except Failed as failed:
             return failed.answer
 
+    def check(self) -> Answer:
+        """Whether the TOM knows us as a member of the first group."""
+        try:
+            groups = ", ".join(sorted(self.tom.groups()))
+            return Answer(Outcome.SENT, detail=f"logged in at {self.tom.url}; groups: {groups}")
+        except Failed as failed:
+            return failed.answer
+
     def _send(self, wanted: Wanted) -> Answer:
         self.tom.groups()
         seen = self._seen.pop(wanted.object_id, None)

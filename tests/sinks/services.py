@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -27,6 +28,8 @@ class FakeHermes:
 
     archive_delay_s: float = 5.0
     now_s: float = 0.0
+    """Seconds since ``epoch_s``."""
+    epoch_s: float = field(default_factory=time.time)
     published: list[dict[str, Any]] = field(default_factory=list)
     _times: list[float] = field(default_factory=list)
     retracted: set[str] = field(default_factory=set)
@@ -44,6 +47,8 @@ class FakeHermes:
             return httpx.Response(200, json=message)
         if (request.method, path) == ("GET", "/api/v0/query/"):
             return self._query(request)
+        if (request.method, path) == ("GET", "/api/v0/heartbeat/"):
+            return httpx.Response(200, json={"last_timestamps": {}, "is_authenticated": True})
         if (request.method, path) == ("POST", "/api/v0/submit_message/preload/"):
             return httpx.Response(201, json={"key": "0a0b"})
         if request.method == "PATCH" and path.startswith("/api/v0/query/message/"):
@@ -58,7 +63,7 @@ class FakeHermes:
         newest_first = zip(reversed(self.published), reversed(self._times), strict=True)
         archived = (
             {
-                "metadata": {"topic": m["topic"], "timestamp": 0},
+                "metadata": {"topic": m["topic"], "timestamp": (self.epoch_s + at) * 1000.0},
                 "annotations": {"con_text_uuid": m["uuid"], "title": m["title"]},
             }
             for m, at in newest_first

@@ -119,6 +119,19 @@ HERMES_PRELOAD = [
     Case("not loaded", httpx.ReadTimeout, R),
 ]
 
+HERMES_HEARTBEAT = [
+    Case("logged in", httpx.Response(200, json={"is_authenticated": True}), S),
+    Case("not reached", httpx.ConnectError, R),
+    Case("token refused", httpx.Response(403, json={}), R, 300.0),
+    Case("redirected", httpx.Response(301), R, 300.0),
+    Case("wrong address", _html(404), R, 300.0),
+    Case("too many requests", LATER, R, 17.0),
+    Case("not logged in", httpx.Response(200, json={"is_authenticated": False}), R, 300.0),
+    Case("no heartbeat", _html(200), R),
+    Case("no heartbeat", _html(500), R),
+    Case("no heartbeat", httpx.ReadTimeout, R),
+]
+
 GROUPS = {"results": [{"id": 2, "name": "mmcoord"}], "next": None}
 TOM_READ = [
     Case("read", httpx.Response(200, json=GROUPS), S),
@@ -206,6 +219,11 @@ def _preload(case: Case) -> Answer:
         return sink.preload(sink.payload(PLAN))
 
 
+def _heartbeat(case: Case) -> Answer:
+    with client_for(lambda request: _give(case, request)) as client:
+        return _hermes_sink(client).check()
+
+
 def _tom(service: Handler) -> Answer:
     with client_for(service) as client:
         table = {"url": "https://tom.invalid", "token": "t" * 40}
@@ -246,6 +264,7 @@ TABLES: dict[str, tuple[Sequence[Rule], list[Case], Callable[[Case], Answer]]] =
     "hermes query": (hermes.QUERY, HERMES_QUERY, _query),
     "hermes mark": (hermes.MARK, HERMES_MARK, _mark),
     "hermes preload": (hermes.PRELOAD, HERMES_PRELOAD, _preload),
+    "hermes heartbeat": (hermes.HEARTBEAT, HERMES_HEARTBEAT, _heartbeat),
     "tom read": (_tom_rest.READS, TOM_READ, _tom_read),
     "tom write": (_tom_rest.WRITES, TOM_WRITE, _tom_write),
 }

@@ -159,3 +159,10 @@ def test_a_wrong_setting_is_named(
 def test_it_speaks_per_target(sink: FileSink) -> None:
     assert sink.granularity is Granularity.TARGET
     assert not sink.is_practice
+
+
+def test_the_check_tries_the_folder_and_leaves_nothing(sink: FileSink) -> None:
+    assert sink.check().outcome is Outcome.SENT
+    assert _files(sink) == []
+    sink.folder.rmdir()
+    assert sink.check().outcome is Outcome.RETRY

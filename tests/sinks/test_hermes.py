@@ -116,18 +116,36 @@ def test_an_archive_that_cannot_be_searched_stops_the_sending(hermes: FakeHermes
     assert hermes.published == []
 
 
-def test_the_search_turns_pages_and_asks_for_whole_seconds(
-    hermes: FakeHermes, sink: HermesSink
-) -> None:
-    sink.send(sink.payload(PLAN), key=PLAN.key)
-    for n in range(2500):  # other people's messages on the same topic
+def _others(hermes: FakeHermes, count: int, at_s: float) -> None:
+    """Other people's messages on the same topic."""
+    for n in range(count):
         hermes.published.append({"topic": "hermes.test", "title": f"x {n}", "uuid": str(n)})
-        hermes._times.append(0.0)
+        hermes._times.append(at_s)
+
+
+def test_the_search_turns_pages(hermes: FakeHermes, sink: HermesSink) -> None:
+    sink.send(sink.payload(PLAN), key=PLAN.key)
+    _others(hermes, 2500, 0.0)
     looked = sink.lookup(sink.payload(PLAN), key=PLAN.key)
     assert looked is not None
     assert looked.outcome is Outcome.SENT
     assert [q.get("page") for q in hermes.queries[-3:]] == [None, "1", "2"]
-    assert all("." not in q["start"] for q in hermes.queries)
+
+
+def test_the_search_ends_a_fortnight_back(hermes: FakeHermes, sink: HermesSink) -> None:
+    _others(hermes, 5000, -30 * 86400.0)
+    looked = sink.lookup(sink.payload(PLAN), key=PLAN.key)
+    assert looked is not None
+    assert looked.outcome is Outcome.RETRY
+    assert len(hermes.queries) == 1
+
+
+def test_a_topic_too_busy_to_search_is_not_written_blindly(
+    hermes: FakeHermes, sink: HermesSink
+) -> None:
+    _others(hermes, 25_000, 0.0)
+    assert sink.send(sink.payload(PLAN), key=PLAN.key).outcome is Outcome.RETRY
+    assert len(hermes.published) == 25_000
 
 
 def test_another_key_is_another_message(hermes: FakeHermes, sink: HermesSink) -> None:
@@ -313,3 +331,8 @@ def test_a_wrong_setting_is_named(table: dict[str, object], key: str) -> None:
 def test_the_topic_decides_whether_it_is_practice() -> None:
     assert _sink(FakeHermes()).is_practice
     assert not _sink(FakeHermes(), topic="hermes.message").is_practice
+
+
+def test_the_check_tells_a_known_token_from_an_unknown_one(sink: HermesSink) -> None:
+    assert sink.check().outcome is Outcome.SENT
+    assert _sink(FakeHermes(), token="another").check().outcome is Outcome.RETRY

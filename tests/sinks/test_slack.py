@@ -123,6 +123,12 @@ def test_a_webhook_cannot_look_up() -> None:
     assert sink.lookup(sink.payload(plan), key=plan.key) is None
 
 
+def test_the_check_posts_nothing() -> None:
+    slack = FakeSlack()
+    assert _sink(slack).check().outcome is Outcome.UNKNOWN
+    assert slack.posted == []
+
+
 def test_a_repeat_can_be_recognised_by_people() -> None:
     sink = _sink(FakeSlack())
     first, again, other = (

@@ -321,6 +321,13 @@ def test_a_user_outside_the_group_sends_nothing(
     assert _mine(tom, sky, tom.admin) == {}
 
 
+def test_the_check_says_who_we_are_and_sends_nothing(tom: TomServer, client: httpx.Client) -> None:
+    good = _sink(tom, client).check()
+    assert (good.outcome, "groups: mmcoord" in good.detail) == (Outcome.SENT, True)
+    for token in (tom.outsider.token, "0" * 40):
+        assert _sink(tom, client, token=token).check().outcome is Outcome.RETRY
+
+
 def test_a_stripped_authorization_header_sends_nothing(tom: TomServer, sky: Sky) -> None:
     def strip(request: httpx.Request) -> None:
         del request.headers["Authorization"]  # what some proxies do
