@@ -53,6 +53,8 @@ Offsets = Mapping[tuple[str, int], int]
 _OUT_OF_REACH = (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION)
 _LOOKUP_S = 10.0
 _METADATA_S = 5.0
+_COMMIT_S = 0.2
+_REPEATED_S = 10.0
 _STATUS_S = 5.0
 
 
@@ -96,6 +98,9 @@ class KafkaListener:
         self._start_offsets = start_offsets
         self._paused = threading.Event()
         self._assigned_before: set[tuple[str, int]] = set()
+        self._stored: dict[tuple[str, int], int] = {}
+        """Next offset of each partition that is stored and not committed yet."""
+        self._committed_at = -math.inf
         self._commits_in_flight = 0
         self._failures = 0
         self._heard_at = time.monotonic()
@@ -142,9 +147,10 @@ class KafkaListener:
     def _session(self, stop: threading.Event) -> None:
         """One life of a client, from subscribing to closing."""
         self._commits_in_flight = 0
+        self._stored.clear()
         consumer = self.connection.make(self._client_config())
         try:
-            consumer.subscribe(self._topics(), on_assign=self._assigned)
+            consumer.subscribe(self._topics(), on_assign=self._assigned, on_revoke=self._revoked)
             self._heard_at = time.monotonic()
             self._topics_checked_at = -math.inf
             while not stop.is_set():
@@ -155,6 +161,7 @@ class KafkaListener:
                 batch = self._batch(consumer)
                 if batch:
                     self._store(consumer, batch, stop)
+                self._commit(consumer)
                 self._report(consumer)
                 self._check_topics(consumer)
                 self._check_silence()
@@ -240,7 +247,8 @@ class KafkaListener:
             last_received_at=_now(),
             last_sent_at=notices[-1].sent_at if notices else self.status.last_sent_at,
         )
-        self._commit(consumer, batch)
+        for message in batch:
+            self._stored[message.topic(), message.partition()] = message.offset() + 1
 
     def _is_wanted(self, message: Message) -> bool:
         if message.topic() == self.settings.heartbeat_topic:
@@ -264,15 +272,20 @@ class KafkaListener:
         value, key = message.value() or b"", message.key()
         return wrap(key, value) if self.settings.key_is_schema and key else value
 
-    def _commit(self, consumer: Consumer, batch: list[Message]) -> None:
-        following: dict[tuple[str, int], int] = {}
-        for message in batch:
-            following[message.topic(), message.partition()] = message.offset() + 1
-        consumer.commit(
-            offsets=[TopicPartition(t, p, offset) for (t, p), offset in following.items()],
-            asynchronous=True,
-        )
+    def _commit(self, consumer: Consumer, *, now: bool = False) -> None:
+        """Commit what is stored, a few times a second at most: one commit for each small
+        batch would be most of the traffic in a burst.
+        """
+        if not self._stored or not (now or time.monotonic() - self._committed_at > _COMMIT_S):
+            return
+        places = [TopicPartition(t, p, offset) for (t, p), offset in self._stored.items()]
+        self._stored.clear()
+        self._committed_at = time.monotonic()
+        consumer.commit(offsets=places, asynchronous=True)
         self._commits_in_flight += 1
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._commit(consumer, now=True)
 
     def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """A commit that failed costs redeliveries only."""
@@ -282,7 +295,8 @@ class KafkaListener:
                 self._fault(f"commit: {fault.str()}")
 
     def _finish_commits(self, consumer: Consumer) -> None:
-        """Wait a little for commits under way; what is not committed comes again."""
+        """Commit the rest and wait a little; what is not committed comes again."""
+        self._commit(consumer, now=True)
         deadline = time.monotonic() + 5.0
         while self._commits_in_flight and time.monotonic() < deadline:
             self._give_back(consumer, consumer.poll(0.05))
@@ -397,8 +411,14 @@ class KafkaListener:
         return total
 
     def _fault(self, words: str) -> None:
+        """Tell of a fault; the same words again within seconds are one fault."""
+        words = words[:500]
+        now, last = _now(), self.status.last_error_at
+        is_recent = last is not None and (now - last).total_seconds() < _REPEATED_S
+        if is_recent and words == self.status.last_error:
+            return
         logger.warning("%s: %s", self.settings.name, words)
-        self._update(last_error=words[:500], last_error_at=_now())
+        self._update(last_error=words, last_error_at=now)
 
     def _back_to_work(self, state: ListenerState) -> None:
         if self.status.state is state:

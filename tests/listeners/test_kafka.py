@@ -281,6 +281,38 @@ def test_batches_are_bounded(cluster, topic):
     assert max(large.batches[-10:]) <= 3
 
 
+def test_burst_is_committed_a_few_times_a_second(cluster, topic):
+    commits: list[float] = []
+
+    class Counting(KafkaListener):
+        def _committed(self, error, partitions):
+            assert error is None
+            commits.append(time.monotonic())
+            super()._committed(error, partitions)
+
+    inbox, rest = Inbox(), Inbox()
+    cluster.send(topic, *numbered(0, 3000))
+    using = settings(topic, batch_size=5)
+    begun = time.monotonic()
+    with running(Counting(using, cluster.connection(), inbox.write)):
+        until(lambda: len(inbox.notices) == 3000)
+    assert len(inbox.batches) >= 600
+    assert 1 <= len(commits) <= 3 + (time.monotonic() - begun) / 0.2
+    cluster.send(topic, b"end")
+    with running(listen(cluster, rest, settings(topic))):
+        until(lambda: bool(rest.notices))
+    assert rest.payloads == [b"end"]  # the last batches were committed as well
+
+
+def test_repeated_fault_is_told_once(cluster):
+    inbox = Inbox()
+    listener = listen(cluster, inbox, settings("t"))
+    for _ in range(100):
+        listener._fault("the same")
+    listener._fault("another")
+    assert [status.last_error for status in inbox.statuses] == ["the same", "another"]
+
+
 def test_pause_holds_and_resume_goes_on(cluster, topic):
     inbox = Inbox()
     cluster.send(topic, *numbered(0, 3))
