@@ -220,14 +220,13 @@ def _text(outgoing: Outgoing, state: str) -> str:
 
 
 def _is_public_url(url: str | None) -> bool:
-    """An address that Hermes takes: it refuses a host without a dot."""
+    """An address that others can reach, as far as it shows; Hermes demands a dot in the host."""
     if not isinstance(url, str):
         return False
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return False
     try:
-        ipaddress.ip_address(parts.hostname)
+        return ipaddress.ip_address(parts.hostname).is_global
     except ValueError:
-        return "." in parts.hostname.strip(".") or parts.hostname == "localhost"
-    return True
+        return "." in parts.hostname.strip(".")

@@ -131,7 +131,7 @@ def table_line(row: PlanRow) -> str:
 
 def _period(seconds: float) -> str:
     """A length of time in the unit that reads best."""
-    years = seconds / 31_557_600.0
-    if years >= 1.0:
-        return f"{years:.3g} yr"
-    return f"{seconds / 86400.0:.2g} d" if seconds >= 86400.0 else f"{seconds / 3600.0:.2g} h"
+    for unit, length_s in (("yr", 31_557_600.0), ("d", 86_400.0), ("h", 3_600.0)):
+        if seconds >= length_s:
+            return f"{seconds / length_s:.3g} {unit}"
+    return f"{seconds:.3g} s"

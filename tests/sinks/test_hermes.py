@@ -300,9 +300,21 @@ def test_positions_pass_exactly_when_they_are_on_the_sky(ra: float, dec: float) 
     assert bool(found) == (not (0.0 <= ra < 360.0 and -90.0 <= dec <= 90.0))
 
 
-def test_an_address_that_hermes_refuses_is_no_reference(sink: HermesSink) -> None:
-    local = replace(PLAN, page_url="http://mmcoord:8000/event/x")
-    assert "references" not in sink.payload(local)["data"]
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://mmcoord:8000/event/x",
+        "http://127.0.0.1:8765/event/x",
+        "http://192.168.1.5/event/x",
+        "http://[::1]/event/x",
+        "file:///event/x",
+        "",
+    ],
+)
+def test_an_address_that_others_cannot_reach_is_no_reference(sink: HermesSink, url: str) -> None:
+    payload = sink.payload(replace(PLAN, page_url=url))
+    assert "references" not in payload["data"]
+    assert problems(payload) == []
 
 
 def test_an_empty_plan_can_be_said(hermes: FakeHermes, sink: HermesSink) -> None:
