@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import SQLAlchemyError
@@ -62,6 +63,7 @@ def create_app(
     app.state.service = Service(
         database, settings, sources_status, _tail(database, max_viewers), version("mmcoord")
     )
+    app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)
     app.add_middleware(SecurityHeaders)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     for router in (health.router, routes.router, stream.router, pages.router):

@@ -180,7 +180,7 @@ def _frame(points: Sequence[Point], posterior: dict[str, Any], t0: float) -> _Fr
     ]
     everything = mags or curves or [20.0]
     bright = min(everything)
-    faint = max(mags) + 1.0 if mags else min(max(curves or [22.0]), bright + 6.0)
+    faint = max(mags) + 0.3 if mags else min(max(curves or [22.0]), bright + 6.0)
     pad = max(0.08 * (faint - bright), 0.3)
     return _Frame(t0, low - 0.02 * (high - low), high, bright - pad, faint + pad)
 

@@ -28,6 +28,8 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 FACTORS = ("membership", "time", "kilonova", "brightness", "observability")
 STEPS = ("received", "matched", "screened", "inferred", "planned", "sent")
 _PER_PAGE = 50
+_ROWS = 25
+"""Targets shown before somebody asks for all."""
 _DOTS = 3000
 _POINTS = 5000
 _ROW_ID = 2**63 - 1
@@ -91,6 +93,7 @@ def event(
     event_id: str,
     target: str | None = None,
     bands: str | None = None,
+    rows: str | None = None,
 ) -> HTMLResponse:
     """One event: where, which candidates and why, what was done when."""
     with service.read() as session:
@@ -98,6 +101,8 @@ def event(
         if line is None:
             raise UnknownRecord(f"event {event_id!r} is not known")
         values = _event_values(session, line, target, all_bands=bands == "all")
+    values["n_shown"] = len(values["rows"]) if rows == "all" else _ROWS
+    values["keep"] = "&rows=all" if rows == "all" else ""
     return _page(service, request, "event.html", event=line, target=target, **values)
 
 

@@ -84,6 +84,8 @@ def probability(value: float | None) -> str:
     """Three places; what rounds to none or all says so."""
     if value is None or not math.isfinite(value):
         return NOT_KNOWN
+    if value in (0.0, 1.0):
+        return f"{value:.0f}"
     if 0 < value < 0.001:
         return "<0.001"
     if 0.999 < value < 1:
@@ -114,7 +116,8 @@ def far(far_hz: float | None) -> str:
         return "0 Hz as stated"
     years = 1.0 / (far_hz * _YEAR_S)
     if years >= 1:
-        return f"1 per {amount(years, 2)} yr"
+        rounded = f"{float(f'{years:.2g}'):,.0f}" if years >= 10 else amount(years, 2)
+        return f"1 per {rounded} yr"
     days = years * 365.25
     return f"1 per {amount(days, 2)} d" if days >= 1 else f"{amount(1 / days, 2)} per d"
 
@@ -130,7 +133,7 @@ def duration(seconds: float | None) -> str:
         if span < limit:
             return f"{sign}{amount(span / unit, 2)} {name}"
     days = span / 86400.0
-    return f"{sign}{amount(days, 3 if days < 1000 else 4)} d"
+    return f"{sign}{amount(days)} d" if days < 730 else f"{sign}{days / 365.25:.1f} yr"
 
 
 def ago(then: datetime | None, now: datetime) -> str:

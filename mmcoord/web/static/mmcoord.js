@@ -12,7 +12,8 @@ function span(seconds) {
   if (s < 99.5) return `${Math.round(s)} s`;
   if (s < 5970) return `${Math.round(s / 60)} min`;
   if (s < 172800) return `${Math.round(s / 3600)} h`;
-  return `${(s / 86400).toFixed(s < 864000 ? 1 : 0)} d`;
+  const days = s / 86400;
+  return days < 730 ? `${days.toFixed(days < 10 ? 1 : 0)} d` : `${(days / 365.25).toFixed(1)} yr`;
 }
 
 function tick() {
