@@ -240,13 +240,15 @@ class KafkaListener:
             if stop.is_set():
                 return
         skipped = sum(_is_test(message) for message in batch) if not self.settings.keep_tests else 0
-        self._update(
-            state=ListenerState.RUNNING,
+        self.status = replace(
+            self.status,
             received=self.status.received + len(notices),
             skipped_tests=self.status.skipped_tests + skipped,
             last_received_at=_now(),
             last_sent_at=notices[-1].sent_at if notices else self.status.last_sent_at,
         )
+        if self.status.state is not ListenerState.RUNNING:
+            self._update(state=ListenerState.RUNNING)
         for message in batch:
             self._stored[message.topic(), message.partition()] = message.offset() + 1
 
@@ -405,9 +407,10 @@ class KafkaListener:
             if place.topic == self.settings.heartbeat_topic:
                 continue
             watermarks = consumer.get_watermark_offsets(place, cached=True)
-            if not watermarks or watermarks[1] < 0 or place.offset < 0:
+            if not watermarks or watermarks[1] < 0:
                 return None
-            total += max(0, watermarks[1] - place.offset)
+            if place.offset >= 0:  # else nothing came from this partition: nothing waits there
+                total += max(0, watermarks[1] - place.offset)
         return total
 
     def _fault(self, words: str) -> None:
