@@ -1,4 +1,8 @@
-"""Mixtures of multivariate Student-t: the shape that importance sampling draws from."""
+"""Mixtures of multivariate Student-t: the shape that importance sampling draws from.
+
+Sampling happens in x = probit(u), u the unit cube: there the prior is a standard normal, so that
+directions which the data leave alone are exactly what an elliptical component can follow.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +14,20 @@ import numpy.typing as npt
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
-__all__ = ["Mixture", "fit"]
+__all__ = ["MAX_X", "Mixture", "fit", "log_prior"]
 
 Array = npt.NDArray[np.float64]
 
-_DOF = 5.0
+_DOF = 8.0
+MAX_X = 8.0
+"""Beyond it u rounds to 0 or 1."""
 _WIDE_SHARE, _WIDE_SCALE = 0.05, 3.0
 _PRIOR_SHARE = 0.05
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Student-t components in logit space with a wide copy of each, and the prior.
+    """Student-t components in probit space with a wide copy of each, and the prior.
 
     The prior is the defensive component: wherever the posterior has mass the density is at
     least a twentieth of the prior's, so no importance weight is unbounded by more than that.
@@ -42,11 +48,11 @@ class Mixture:
         kind = rng.random(n)
         z = rng.standard_normal((n, d))
         chi2 = rng.chisquare(_DOF, size=n)
-        logistic = _logit(rng.random((n, d)))
+        prior = rng.standard_normal((n, d))
         radius = np.sqrt(_DOF / chi2) * np.where(kind < _WIDE_SHARE, _WIDE_SCALE, 1.0)
         x = self.mean[which] + radius[:, None] * np.einsum("nij,nj->ni", self.cholesky[which], z)
         from_prior = kind > 1.0 - _PRIOR_SHARE
-        return np.where(from_prior[:, None], logistic, np.clip(x, -36.0, 36.0))
+        return np.where(from_prior[:, None], prior, np.clip(x, -MAX_X, MAX_X))
 
     def log_density(self, x: Array) -> Array:
         """(n, d) -> (n,)."""
@@ -58,9 +64,8 @@ class Mixture:
 
 
 def log_prior(x: Array) -> Array:
-    """Log density of x = logit(u) for u uniform in the unit cube."""
-    size = np.abs(x)
-    return np.asarray(-(size + 2.0 * np.log1p(np.exp(-size))).sum(axis=1))
+    """Log density of x = probit(u) for u uniform in the unit cube: a standard normal."""
+    return np.asarray(-0.5 * (x * x).sum(axis=1) - 0.5 * x.shape[1] * math.log(2.0 * math.pi))
 
 
 def fit(x: Array, n_components: int, rng: np.random.Generator, n_rounds: int = 20) -> Mixture:
@@ -135,8 +140,3 @@ def _log_t_from(distance2: Array, cholesky: Array, d: int) -> Array:
         math.lgamma(0.5 * (_DOF + d)) - math.lgamma(0.5 * _DOF) - 0.5 * d * math.log(_DOF * math.pi)
     )
     return np.asarray(constant - log_det - 0.5 * (_DOF + d) * np.log1p(distance2 / _DOF))
-
-
-def _logit(u: Array) -> Array:
-    u = np.clip(u, 1e-16, 1.0 - 1e-16)
-    return np.asarray(np.log(u) - np.log1p(-u))

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logsumexp
+from scipy.special import logsumexp, ndtr
 
-from mmcoord.inference.mixture import Mixture, fit, log_prior
+from mmcoord.inference.mixture import MAX_X, Mixture, fit, log_prior
 
 __all__ = ["LogLikelihood", "Pilot", "run_pilots"]
 
@@ -38,7 +38,7 @@ class Pilot:
     """What one pilot found."""
 
     x: Array
-    """(n, d) final population in logit space."""
+    """(n, d) final population in probit space."""
     log_likelihood: Array
     broad: Array
     """(n, d) population at about 0.4 of the likelihood's exponent: modes that the final
@@ -58,7 +58,7 @@ def run_pilots(
 ) -> tuple[list[Pilot], int]:
     """Run the pilots side by side; returns them and the number of likelihood calls."""
     size = n_chains * n_steps
-    x = rng.logistic(size=(n_pilots, size, n_dim)).clip(-36.0, 36.0)
+    x = rng.standard_normal((n_pilots, size, n_dim))
     ll = evaluate(log_likelihood, x.reshape(-1, n_dim)).reshape(n_pilots, size)
     calls = n_pilots * size
     beta = np.zeros(n_pilots)
@@ -89,8 +89,8 @@ def run_pilots(
 
 
 def evaluate(log_likelihood: LogLikelihood, x: Array) -> Array:
-    """Log likelihood at (n, d) points in logit space; what is not finite counts as nothing."""
-    return np.nan_to_num(log_likelihood(expit(x)), nan=_LOWEST, posinf=_LOWEST, neginf=_LOWEST)
+    """Log likelihood at (n, d) points in probit space; what is not finite counts as nothing."""
+    return np.nan_to_num(log_likelihood(ndtr(x)), nan=_LOWEST, posinf=_LOWEST, neginf=_LOWEST)
 
 
 def systematic(weights: Array, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
@@ -164,7 +164,7 @@ def _move(
                 _difference(donors, n_chains, 1.0 if step % 9 == 7 else 2.38 / np.sqrt(2 * d), rng)
                 + 1e-4 * z,
             )
-            proposal = proposal.clip(-36.0, 36.0)
+            proposal = proposal.clip(-MAX_X, MAX_X)
         new_ll = evaluate(log_likelihood, proposal.reshape(-1, d)).reshape(n_active, n_chains)
         new_prior = log_prior(proposal.reshape(-1, d)).reshape(n_active, n_chains)
         gain = beta[:, None] * (new_ll - chain_ll) + new_prior - prior + correction

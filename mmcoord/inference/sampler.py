@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logsumexp
+from scipy.special import logsumexp, ndtr
 
 from mmcoord.inference.job import SamplerSettings
 from mmcoord.inference.mixture import Mixture, fit, log_prior
@@ -233,7 +233,7 @@ def _posterior(draws: _Draws, rng: np.random.Generator, calls: int, problem: str
     ess = effective_size(log_w)
     chosen = systematic(np.exp(log_w - logsumexp(log_w)), int(np.clip(ess, 200, _MAX_DRAWS)), rng)
     return Posterior(
-        u=expit(draws.x[rng.permutation(chosen)]),
+        u=ndtr(draws.x[rng.permutation(chosen)]),
         log_evidence=log_z,
         log_evidence_err=error,
         ess=ess,
@@ -250,7 +250,7 @@ def _ruled_out(pilots: list[Pilot], rng: np.random.Generator, calls: int) -> Pos
     best = max(pilots, key=lambda p: p.log_evidence)
     chosen = rng.integers(len(best.x), size=200)
     return Posterior(
-        u=expit(best.x[chosen]),
+        u=ndtr(best.x[chosen]),
         log_evidence=float(values.mean()),
         log_evidence_err=float(values.std(ddof=1)),
         ess=0.0,
