@@ -20,6 +20,7 @@ import queue
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -272,13 +273,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.tom_server", description=__doc__)
     parser.add_argument("--port", type=int, default=8010)
     port = parser.parse_args(argv).port
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves as after Ctrl-C
     print(f"preparing a TOM under {cache_folder()} (a minute the first time) ...", flush=True)
     try:
         with running_tom(port) as tom:
             print(f"TOM Toolkit {tom.version} at {tom.url} (everything is lost when it ends)")
             for user in (tom.bot, tom.observer, tom.outsider, tom.admin):
                 print(f"  {user.name:9} password {user.password}  token {user.token}")
-            print("\n[sinks.tom]\nkind = 'tom'\npractice = true")
+            print("\n[sinks.tom]\nkind = 'tom'\npractice = true\n[sinks.tom.options]")
             print(f"url = '{tom.url}'\ntoken = '{tom.bot.token}'", flush=True)
             with contextlib.suppress(KeyboardInterrupt):
                 threading.Event().wait()
