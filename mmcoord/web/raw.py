@@ -38,7 +38,7 @@ def pretty(payload: bytes) -> Shown:
     except (ValueError, RecursionError):
         return _cut("text", text, "")
     short, number = shorten(document)
-    note = f"{number} long strings are shortened." if number else ""
+    note = f"{number} long string{'s are' if number > 1 else ' is'} shortened." if number else ""
     return _cut("JSON", json.dumps(short, indent=2, ensure_ascii=False), note)
 
 

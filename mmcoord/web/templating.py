@@ -39,6 +39,7 @@ def _environment() -> Environment:
         autoescape=True,
         undefined=StrictUndefined,
         finalize=text.visible,
+        auto_reload=False,  # an upgrade under a running service must not mix versions
         trim_blocks=True,
         lstrip_blocks=True,
     )
