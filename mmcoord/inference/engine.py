@@ -177,7 +177,8 @@ def _p_kilonova(job: Job, fits: list[_Fit], probability: Array) -> tuple[float |
     p = float(probability[is_kilonova].sum())
     rivals = [(float(q), f.model.name) for q, f in zip(probability, fits, strict=True)]
     best = max(rivals)
-    return p, f"best model {best[1]} with probability {best[0]:.3g}"
+    verdict = "undecided" if 0.1 <= p <= 0.9 else "kilonova" if p > 0.9 else "not a kilonova"
+    return p, f"{verdict}: best model {best[1]} with probability {best[0]:.3g}"
 
 
 def _comparison(fits: list[_Fit], probability: Array) -> list[dict[str, Any]]:
