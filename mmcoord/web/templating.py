@@ -49,6 +49,7 @@ def _environment() -> Environment:
         "dec": text.dec_sexagesimal,
         "document": _document,
         "duration": text.duration,
+        "factor": text.factor,
         "far": text.far,
         "iso": text.iso,
         "path": _path,

@@ -16,6 +16,7 @@ __all__ = [
     "dec_sexagesimal",
     "distance",
     "duration",
+    "factor",
     "far",
     "iso",
     "percent",
@@ -81,16 +82,17 @@ def amount(value: float | None, digits: int = 3) -> str:
 
 
 def probability(value: float | None) -> str:
-    """Three places; what rounds to none or all says so."""
+    """Three places; no inference is so sure that it would read as 0 or 1."""
     if value is None or not math.isfinite(value):
         return NOT_KNOWN
-    if value in (0.0, 1.0):
-        return f"{value:.0f}"
-    if 0 < value < 0.001:
+    if value < 0.001:
         return "<0.001"
-    if 0.999 < value < 1:
-        return ">0.999"
-    return f"{value:.3f}"
+    return ">0.999" if value > 0.999 else f"{value:.3f}"
+
+
+def factor(value: float | None) -> str:
+    """A factor of a score: like a probability, but exactly 0 and 1 are what they are."""
+    return f"{value:.0f}" if value in (0.0, 1.0) else probability(value)
 
 
 def percent(value: float | None) -> str:

@@ -335,10 +335,9 @@ def test_amounts_keep_three_digits(value: float) -> None:
 
 
 @given(st.floats(0.0, 1.0))
-def test_only_a_certain_probability_reads_as_certain(p: float) -> None:
-    shown = text.probability(p)
-    assert (shown in ("0", "1")) == (p in (0.0, 1.0))
-    assert shown not in ("0.000", "1.000")
+def test_no_probability_reads_as_certain_and_a_factor_only_where_it_is(p: float) -> None:
+    assert text.probability(p) not in ("0", "1", "0.000", "1.000")
+    assert (text.factor(p) in ("0", "1")) == (p in (0.0, 1.0))
 
 
 def test_ages_count_both_ways() -> None:
