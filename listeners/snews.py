@@ -2,8 +2,9 @@
 
 Keys as in SNEWS_Coincidence_System 3.0.1 (``cs_alert_schema.py``), and the older ones of
 the fire drill of 2022. There is no position, no event id and no count in such an alert: the
-event is named by its earliest neutrino, to the second. An alert whose sublist begins with
-another detector more than a second earlier is therefore another event.
+event is named by the minute of its earliest neutrino. A later alert may add a detector that
+saw it earlier, by milliseconds or by seconds; only across the turn of a minute does that make
+another event.
 
 ``False Alarm Prob`` is kept as sent and must not be used: its formula divides a rate by
 seconds per year where it should multiply.
@@ -69,7 +70,7 @@ def parse(payload: bytes) -> list[Alert]:
     return [
         Alert(
             event_id=event_name(
-                "SNEWS2", earliest.strftime("%Y%m%dT%H%M%S"), is_practice=is_practice
+                "SNEWS2", earliest.strftime("%Y%m%dT%H%M"), is_practice=is_practice
             ),
             messenger=Messenger.NEUTRINO,
             alert_type=alert_type,

@@ -42,7 +42,7 @@ def read(made: Any) -> Alert:
 
 def test_alert_in_earnest():
     alert = read(coincidence())
-    assert alert.event_id == "SNEWS2-20270501T120001"
+    assert alert.event_id == "SNEWS2-20270501T1200"
     assert alert.event_time == datetime(2027, 5, 1, 12, 0, 1, 234567, tzinfo=UTC)
     assert alert.instruments == ("JUNO", "Super-K")
     assert not alert.is_practice
@@ -52,6 +52,18 @@ def test_alert_in_earnest():
         ("JUNO", 0.02),
     ]
     assert alert.extra["server_tag"] == "server-1"
+
+
+def test_an_earlier_detector_joins_the_same_event():
+    joined = coincidence(
+        id="SNEWS_Coincidence_ALERT-UPDATE x",
+        alert_type="UPDATE",
+        detector_names=["JUNO", "Super-K", "IceCube"],
+        neutrino_times=[*coincidence()["neutrino_times"], "2027-05-01T12:00:00.998"],
+        p_values=[0.02, 0.01, 0.01],
+    )
+    assert read(joined).event_id == read(coincidence()).event_id
+    assert read(joined).event_time < read(coincidence()).event_time
 
 
 def test_two_servers_tell_of_one_event():
