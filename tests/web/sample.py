@@ -14,6 +14,7 @@ from sqlmodel import SQLModel
 from mmcoord.records import PlanRow
 from mmcoord.stages.planrows import row_to_json
 from mmcoord.store.database import Database
+from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import (
     AlertRow,
     CandidateRow,
@@ -68,7 +69,7 @@ def open_store(folder: Path) -> Database:
     is_new = not (folder / FILE).exists()
     database = Database(f"sqlite:///{folder / FILE}")
     if is_new:
-        SQLModel.metadata.create_all(database.engine)
+        upgrade(database)
     return database
 
 
