@@ -104,7 +104,8 @@ class Broker:
         self.process: subprocess.Popen[bytes] | None = None
         self._properties = folder / "server.properties"
         self._properties.write_text(_PROPERTIES.format(**self.ports, log_dir=folder / "log"))
-        identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # 16 bytes that begin with a letter: the tool takes a leading "-" for an option.
+        identity = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         subprocess.run(
             [
                 *(*self._java(), "kafka.tools.StorageTool", "format", "--standalone"),
