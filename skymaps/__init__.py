@@ -5,6 +5,7 @@ definitions and the equations. Pictures are in :mod:`skymaps.picture` (matplotli
 """
 
 from skymaps.active import ActiveMaps, ActiveMatches
+from skymaps.build import build_map
 from skymaps.circle import from_circle, from_ellipse
 from skymaps.coincidence import (
     WINDOWS_S,
@@ -33,7 +34,7 @@ from skymaps.regions import (
     region_moc_json,
     region_tiles,
 )
-from skymaps.skymap import SkyMap, SkyMapError, build_map
+from skymaps.skymap import SkyMap, SkyMapError
 from skymaps.table import TableSummary, match_table
 from skymaps.volume import credible_volume_mpc3, searched_volume_mpc3
 

@@ -14,8 +14,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from skymaps.build import build_map
 from skymaps.healpix import pixel_center, to_xyz
-from skymaps.skymap import FloatArray, IntArray, SkyMap, SkyMapError, build_map
+from skymaps.skymap import FloatArray, IntArray, SkyMap, SkyMapError
 
 __all__ = ["from_circle", "from_ellipse"]
 

@@ -9,19 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from skymaps.average import GAUSS_RULE, volume_levels, volume_levels_gridded
 from skymaps.credible import tile_levels
 from skymaps.distance import conditional_moments
 from skymaps.healpix import as_positions, index_block
 from skymaps.skymap import MAX_ORDER, NPIX_MAX, FloatArray, IntArray, SkyMap, SkyMapError
 from skymaps.threads import run_chunks
-from skymaps.volume import (
-    GAUSS_RULE,
-    VolumeTable,
-    tile_log_peaks,
-    volume_levels,
-    volume_levels_gridded,
-    volume_table,
-)
+from skymaps.volume import VolumeTable, tile_log_peaks, volume_table
 
 __all__ = ["CrossMatch", "PreparedMap", "match", "match_distance_pdf", "prepare"]
 

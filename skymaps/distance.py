@@ -30,7 +30,7 @@ def phi(z: float) -> float:
     return _INV_SQRT_2PI * math.exp(-0.5 * z * z)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def mills(z: float) -> float:
     """Mills ratio Q(z) / phi(z) for z >= 4 by its continued fraction, to rounding."""
     f = z
@@ -39,7 +39,7 @@ def mills(z: float) -> float:
     return 1.0 / f
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _moment_ratios(x: float, nodes: FloatArray, weights: FloatArray) -> tuple[float, float]:
     """J_3 / J_2 and J_4 / J_2."""
     if x < FAR_BELOW:
@@ -61,7 +61,7 @@ def _moment_ratios(x: float, nodes: FloatArray, weights: FloatArray) -> tuple[fl
     return j3 / j2, j4 / j2
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _moments(
     mu: FloatArray, sigma: FloatArray, nodes: FloatArray, weights: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
@@ -75,12 +75,14 @@ def _moments(
     return mean, std
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _log_norms(mu: FloatArray, sigma: FloatArray) -> FloatArray:
     out = np.full(len(mu), np.nan)
     for i in range(len(mu)):
         if math.isfinite(mu[i]) and sigma[i] > 0.0:
             x = mu[i] / sigma[i]
+            if abs(x) > 1e6:
+                continue  # beyond any map's meaning, and beyond double precision here
             if x < FAR_BELOW:
                 # phi(x) taken out, so that it cannot underflow.
                 log_j2 = math.log(((x * x + 1.0) * mills(-x) + x) * _INV_SQRT_2PI) - 0.5 * x * x

@@ -73,6 +73,8 @@ class Table:
         if column.code not in _DTYPES or column.code == "L":
             raise SkyMapError(f"column {name}: type {column.code} is not a number")
         dtype = np.dtype(_DTYPES[column.code])
+        if self.length(name) == 0:
+            return np.empty(0, dtype.newbyteorder("="))
         view = np.ndarray(
             (self.rows, column.repeat),
             dtype,
@@ -184,6 +186,9 @@ def _table(header: dict[str, Any], data: memoryview, hdu: int) -> Table:
     if fields > MAX_FIELDS:
         raise SkyMapError(f"HDU {hdu}: TFIELDS = {fields}")
     row_bytes = _integer(header, "NAXIS1", hdu)
+    rows = _integer(header, "NAXIS2", hdu)
+    if rows * row_bytes > len(data):
+        raise SkyMapError(f"HDU {hdu}: {rows} rows of {row_bytes} bytes in {len(data)} bytes")
     columns: dict[str, _Column] = {}
     offset = 0
     for n in range(1, fields + 1):
@@ -202,7 +207,7 @@ def _table(header: dict[str, Any], data: memoryview, hdu: int) -> Table:
         offset += _field_bytes(code, repeat)
     if offset != row_bytes:
         raise SkyMapError(f"HDU {hdu}: columns take {offset} bytes a row, NAXIS1 = {row_bytes}")
-    return Table(header, columns, data, _integer(header, "NAXIS2", hdu), row_bytes)
+    return Table(header, columns, data, rows, row_bytes)
 
 
 def _field_bytes(code: str, repeat: int) -> int:

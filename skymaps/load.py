@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from skymaps.build import build_map
 from skymaps.fits import Table, read_tables, write_table
 from skymaps.flat import merge_flat
-from skymaps.skymap import MAX_ORDER, SR_TO_DEG2, SkyMap, SkyMapError, build_map
+from skymaps.skymap import MAX_ORDER, SR_TO_DEG2, SkyMap, SkyMapError
 
 __all__ = ["MAX_BYTES", "load", "to_fits_bytes"]
 
@@ -61,12 +62,13 @@ def load(source: bytes | str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) 
     """
     data = _expand(_bytes_of(source, max_bytes), max_bytes)
     tables = read_tables(data)
-    for table in tables:
-        if "UNIQ" in table.columns:
-            return _multi_order(table)
-    for table in tables:
-        if _is_flat(table):
-            return _flat(table)
+    with np.errstate(all="ignore"):  # whatever is not finite is looked for explicitly
+        for table in tables:
+            if "UNIQ" in table.columns:
+                return _multi_order(table)
+        for table in tables:
+            if _is_flat(table):
+                return _flat(table)
     found = [", ".join(t.columns) or "no columns" for t in tables]
     raise SkyMapError(f"no table with a sky map among {len(tables)}: {'; '.join(found)[:200]}")
 

@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from skymaps.build import build_map
 from skymaps.circle import from_circle
 from skymaps.crossmatch import match
 from skymaps.distance import log_norm
-from skymaps.skymap import MAX_ORDER, NPIX_MAX, FloatArray, IntArray, SkyMap, SkyMapError, build_map
+from skymaps.skymap import MAX_ORDER, NPIX_MAX, FloatArray, IntArray, SkyMap, SkyMapError
 
 __all__ = ["combined_map", "overlap_integral", "overlap_with_circle", "overlap_with_point"]
 

@@ -27,6 +27,7 @@ __all__ = ["sky_picture"]
 Candidate = tuple[str, float, float]
 """Name, right ascension, declination (deg)."""
 _ORANGE = "#d95f02"
+_LABEL: dict[str, Any] = {"xytext": (6, 4), "textcoords": "offset points"}
 _LINES = {0.5: "-", 0.9: "--"}
 
 
@@ -93,13 +94,13 @@ def _draw_whole(
     mid_x, mid_y = 0.5 * (x[1:] + x[:-1]), 0.5 * (y[1:] + y[:-1])
     ra, dec = np.meshgrid(180.0 - np.degrees(mid_x), np.degrees(mid_y))
     density = match(prepare(skymap), ra.ravel(), dec.ravel()).prob_density_sr.reshape(ra.shape)
-    axes.pcolormesh(x, y, density, cmap="YlGnBu", rasterized=True)
+    axes.pcolormesh(x, y, density, cmap="Blues", rasterized=True)
     for level, style in _LINES.items():
         for ring in rings[level]:
             _plot_broken(axes, np.radians(180.0 - ring[:, 0]), np.radians(ring[:, 1]), style)
     for name, a, d in candidates:
         axes.plot(np.radians(180.0 - a % 360.0), np.radians(d), "*", color=_ORANGE, ms=9)
-        axes.annotate(name, (np.radians(180.0 - a % 360.0), np.radians(d)), fontsize=7)
+        axes.annotate(name, (np.radians(180.0 - a % 360.0), np.radians(d)), fontsize=7, **_LABEL)
     axes.grid(alpha=0.3)
     axes.set_xticks(np.radians([-120, -60, 0, 60, 120]), ["20h", "16h", "12h", "8h", "4h"])
 
@@ -125,9 +126,9 @@ def _default_zoom(skymap: SkyMap) -> tuple[float, float, float]:
     near = apart[apart < 30.0]
     weight = skymap.probability[tiles][apart < 30.0]
     by_distance = np.argsort(near)
-    reach = np.interp(0.95 * weight.sum(), np.cumsum(weight[by_distance]), near[by_distance])
+    reach = np.interp(0.99 * weight.sum(), np.cumsum(weight[by_distance]), near[by_distance])
     tile_deg = np.degrees(2.0 ** -float(order[peak]))
-    return float(ra[peak]), float(dec[peak]), float(min(2.4 * reach + 4.0 * tile_deg, 60.0))
+    return float(ra[peak]), float(dec[peak]), float(min(2.6 * reach + 4.0 * tile_deg, 60.0))
 
 
 def _draw_zoom(
@@ -144,7 +145,7 @@ def _draw_zoom(
     ra, dec = _from_plane(*np.meshgrid(-mid, mid), ra0, dec0)
     density = match(prepare(skymap), ra.ravel(), dec.ravel()).prob_density_sr.reshape(ra.shape)
     scale = np.degrees(1.0)
-    axes.pcolormesh(side * scale, side * scale, density, cmap="YlGnBu", rasterized=True)
+    axes.pcolormesh(side * scale, side * scale, density, cmap="Blues", rasterized=True)
     for level, style in _LINES.items():
         for ring in rings[level]:
             x, y = _to_plane(np.vstack([ring, ring[:1]]), ra0, dec0)
@@ -153,7 +154,7 @@ def _draw_zoom(
         x, y = _to_plane(np.array([[a, d]]), ra0, dec0)
         if abs(x[0]) < half and abs(y[0]) < half:
             axes.plot(-x * scale, y * scale, "*", color=_ORANGE, ms=11)
-            axes.annotate(name, (-x[0] * scale, y[0] * scale), fontsize=8)
+            axes.annotate(name, (-x[0] * scale, y[0] * scale), fontsize=8, **_LABEL)
     limit = half * scale
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     axes.set_xlabel(f"west of {ra0:.2f}° [deg]   (east is left)")

@@ -22,29 +22,22 @@ from skymaps.skymap import FloatArray, SkyMap, SkyMapError
 from skymaps.threads import run_chunks
 
 __all__ = [
-    "GAUSS_RULE",
+    "Curve",
     "VolumeTable",
     "credible_volume_mpc3",
     "level_at",
     "searched_volume_mpc3",
     "tile_log_peaks",
-    "volume_levels",
-    "volume_levels_gridded",
     "volume_table",
 ]
 
+Curve = tuple[float, float, npt.NDArray, FloatArray, FloatArray, FloatArray, float]
 _SQRT2 = math.sqrt(2.0)
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 _INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
 _KNOTS = 1024
-_REACH = 6.0
-"""A distance error is integrated this many standard deviations to either side."""
-_RESOLUTION = 0.25
-"""Largest step in a gridded distance, in standard deviations of the tile's Gaussian."""
-_FAR_OUT = 12.0
-"""Standard deviations from a tile's mean beyond which its density is not looked at."""
-GAUSS_RULE = np.array(np.polynomial.legendre.leggauss(48))
-"""Nodes and weights of the integration over a piece of a distance error."""
+_HEAVY = 1e-3
+"""Probability of a tile that gets knots of its own."""
 _TAIL = 1e-7
 """Probability left beyond the lower end of the table."""
 _ERF_STEPS = 256
@@ -135,25 +128,30 @@ def _masses(
 
 @dataclass(frozen=True)
 class VolumeTable:
-    """F(log rho) of one map: probability of all that is denser.
+    """F(log rho) of one map: probability of all that is denser, on knots of the root depth.
 
-    Knot k is at log rho = top - (k * step)^2.
+    The depth of a point is top minus its log density; knots ascend in s = sqrt(depth).
     """
 
     top: float
     """Log density (per Mpc^3) of the densest point of the map."""
     step: float
+    """Width in s of the intervals of ``first``."""
+    first: npt.NDArray[np.int32]
+    """Knot at the beginning of each interval."""
+    knot: FloatArray
+    """s of the knots."""
     level: FloatArray
     """F at the knots, rising from 0."""
     slope: FloatArray
-    """dF per knot, for cubic Hermite interpolation."""
+    """dF/ds at the beginning and end of each cell between knots, shape (2, cells)."""
     total: float
     """Probability of all tiles with a distance."""
 
     @property
-    def curve(self) -> tuple[float, float, FloatArray, FloatArray, float]:
+    def curve(self) -> Curve:
         """The fields as the kernels take them."""
-        return self.top, self.step, self.level, self.slope, self.total
+        return (self.top, self.step, self.first, self.knot, self.level, self.slope, self.total)
 
 
 def _tile_terms(
@@ -195,21 +193,48 @@ def volume_table(skymap: SkyMap, *, workers: int | None = None) -> VolumeTable |
         return None
     total = float(_mass_above(-690.0, *tiles))
     depth = -_where_mass_is(total * (1.0 - _TAIL), tiles)
-    # Each tile adds a square root at its peak; even knots in the root of the depth follow
-    # those of the densest tiles, which hold the most.
-    step = math.sqrt(depth) / (_KNOTS - 1)
-    thresholds = -np.square(step * np.arange(_KNOTS))
+    knot, first, kink, step = _knots(depth, tiles)
     # Knots cost more the lower they are; dealt in turn, all threads have the same to do.
-    deal = np.argsort(np.arange(_KNOTS) % 16, kind="stable")
-    dealt, level = np.empty(_KNOTS), np.empty(_KNOTS)
+    deal = np.argsort(np.arange(len(knot)) % 16, kind="stable")
+    thresholds = -np.square(knot[deal])
+    dealt, level = np.empty(len(knot)), np.empty(len(knot))
     run_chunks(
-        lambda lo, hi: _masses(thresholds[deal], lo, hi, tiles, dealt),
-        _KNOTS,
-        workers,
-        serial_below=2,
+        lambda lo, hi: _masses(thresholds, lo, hi, tiles, dealt), len(knot), workers, serial_below=2
     )
     level[deal] = dealt
-    return VolumeTable(top, step, level, _monotone_slopes(level), total)
+    level = np.maximum.accumulate(level)  # rounding
+    return VolumeTable(top, step, first, knot, level, _monotone_slopes(knot, level, kink), total)
+
+
+def _knots(
+    depth: float, tiles: tuple[FloatArray, ...]
+) -> tuple[FloatArray, npt.NDArray[np.int32], npt.NDArray[np.intp], float]:
+    """Knots in s, the one at the beginning of each even interval, kinks, and that interval.
+
+    Each tile adds a square root of the depth below its peak. Even knots in s follow those of
+    the densest tiles, which hold the most, and thousands of small ones are smooth together;
+    a tile that holds much by itself gets knots of its own that crowd towards its peak.
+    """
+    peak, weight_of = tiles[0], _tile_masses(tiles)
+    step = math.sqrt(depth) / (_KNOTS - 1)
+    even = step * np.arange(_KNOTS)
+    heavy = np.flatnonzero((weight_of > _HEAVY) & (-peak < depth))
+    below = np.append(0.0, 1e-7 * 1.5 ** np.arange(40))
+    own = np.sqrt((-peak[heavy])[:, None] + below).ravel()
+    knot = np.unique(np.concatenate([even, own[own < even[-1]]]))
+    kink = np.searchsorted(knot, np.sqrt(-peak[heavy]))
+    return knot, np.searchsorted(knot, even).astype(np.int32), kink, step
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _tile_masses(tiles: tuple[FloatArray, ...]) -> FloatArray:
+    """Probability of each tile."""
+    _, _, _, x, erf_x, phi_x, weight, _ = tiles
+    out = np.empty(len(x))
+    for i in range(len(x)):
+        whole = (x[i] * x[i] + 1.0) * 0.5 * (1.0 + erf_x[i]) + x[i] * phi_x[i]
+        out[i] = weight[i] * (erf_x[i] if x[i] < FAR_BELOW else whole)
+    return out
 
 
 def _where_mass_is(mass: float, tiles: tuple[FloatArray, ...]) -> float:
@@ -297,37 +322,49 @@ def _volume_terms(
     return top, terms, (skymap.distances[1][use], skymap.area_sr[use])
 
 
-def _monotone_slopes(y: FloatArray) -> FloatArray:
-    """Slopes per knot that keep a cubic Hermite curve monotone (Fritsch & Butland 1984)."""
-    d = np.diff(y)
+def _monotone_slopes(x: FloatArray, y: FloatArray, kink: npt.NDArray[np.intp]) -> FloatArray:
+    """Slopes that keep a cubic Hermite curve monotone (Fritsch & Butland 1984).
+
+    At a kink each side has its own slope. Shape (2, cells): at their beginnings and ends.
+    """
+    h = np.diff(x)
+    d = np.diff(y) / h
     slope = np.empty_like(y)
     slope[0], slope[-1] = d[0], d[-1]
-    left, right = d[:-1], d[1:]
-    same = left * right > 0.0
-    slope[1:-1] = np.where(same, 2.0 * left * right / np.where(same, left + right, 1.0), 0.0)
-    return slope
+    left, right = 2.0 * h[1:] + h[:-1], h[1:] + 2.0 * h[:-1]
+    rising = (d[:-1] > 0.0) & (d[1:] > 0.0)
+    safe = np.where(rising, d[:-1], 1.0), np.where(rising, d[1:], 1.0)
+    with np.errstate(over="ignore"):  # a slope of next to nothing is one of nothing
+        harmonic = (left + right) / (left / safe[0] + right / safe[1])
+    slope[1:-1] = np.where(rising, harmonic, 0.0)
+    begin, end = slope[:-1].copy(), slope[1:].copy()
+    begin[kink[kink < len(d)]] = d[kink[kink < len(d)]]
+    end[kink[kink > 0] - 1] = d[kink[kink > 0] - 1]
+    return np.stack([begin, end])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def level_at(
-    log_density: float, curve: tuple[float, float, FloatArray, FloatArray, float]
-) -> float:
+def level_at(log_density: float, curve: Curve) -> float:
     """Interpolate the table (see :attr:`VolumeTable.curve`) at one log density."""
-    top, step, level, slope, total = curve
+    top, step, first, knot, level, slope, total = curve
     depth = top - log_density
     if depth <= 0.0:
         return 0.0
-    t = math.sqrt(depth) / step
-    if not t < len(level) - 1:
+    s = math.sqrt(depth)
+    cell = s / step
+    if not cell < len(first) - 1:
         return total
-    k = int(t)
-    h = t - k
+    k = np.int64(first[int(cell)])
+    while k < len(knot) - 2 and knot[k + 1] <= s:
+        k += 1
+    width = knot[k + 1] - knot[k]
+    h = (s - knot[k]) / width
     g = 1.0 - h
     return (
         level[k] * (1.0 + 2.0 * h) * g * g
-        + slope[k] * h * g * g
+        + slope[0, k] * width * h * g * g
         + level[k + 1] * h * h * (3.0 - 2.0 * h)
-        - slope[k + 1] * h * h * g
+        - slope[1, k] * width * h * h * g
     )
 
 
@@ -339,173 +376,3 @@ def tile_log_peaks(skymap: SkyMap) -> FloatArray:
     with np.errstate(divide="ignore"):
         log_p = np.log(skymap.density_sr)
     return log_p + np.log(norm) - np.log(sigma) - _LOG_SQRT_2PI
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def volume_levels(
-    tile: npt.NDArray,
-    distance: FloatArray,
-    errors: FloatArray,
-    lo: int,
-    hi: int,
-    model: tuple[FloatArray, FloatArray, FloatArray],
-    curve: tuple[float, float, FloatArray, FloatArray, float],
-    rule: FloatArray,
-    density_out: FloatArray,
-    level_out: FloatArray,
-) -> None:
-    """3D density and level of candidates lo..hi in known tiles; NaN where one has no distance.
-
-    ``errors`` has shape (2, candidates): below and above the distance; or (2, 0) when all are
-    exact. Density and level are averaged over the two-piece normal distribution, cut at zero.
-    ``model`` is (mu, sigma, log amplitude) of the tiles, ``rule`` is :data:`GAUSS_RULE`.
-    """
-    mu, sigma, log_amplitude = model
-    for i in range(lo, hi):
-        density_out[i] = np.nan
-        level_out[i] = np.nan
-        k = tile[i]
-        d = distance[i]
-        if k < 0 or not (d >= 0.0 and math.isfinite(d)) or not math.isfinite(mu[k]):
-            continue
-        below = errors[0, i] if errors.shape[1] else 0.0
-        above = errors[1, i] if errors.shape[1] else 0.0
-        if below > 0.0 and above > 0.0:
-            gaussian = (mu[k], sigma[k], log_amplitude[k])
-            density_out[i] = _mean_density(d, below, above, gaussian)
-            level_out[i] = _mean_level(d, below, above, gaussian, curve, rule)
-        else:
-            z = (d - mu[k]) / sigma[k]
-            log_density = log_amplitude[k] - 0.5 * z * z
-            density_out[i] = math.exp(log_density)
-            level_out[i] = level_at(log_density, curve)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _between(a: float, b: float) -> float:
-    """Integral of exp(-z*z/2) from a to b >= a, without loss where both are far out."""
-    if a > 0.0:
-        inside = math.erfc(a / _SQRT2) - math.erfc(b / _SQRT2)
-    elif b < 0.0:
-        inside = math.erfc(-b / _SQRT2) - math.erfc(-a / _SQRT2)
-    else:
-        inside = math.erf(b / _SQRT2) - math.erf(a / _SQRT2)
-    return inside * math.sqrt(0.5 * math.pi)
-
-
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _whole_two_piece(d: float, below: float, above: float) -> float:
-    """Integral of the two-piece normal shape over r >= 0."""
-    return below * _between(-d / below, 0.0) + above * _between(0.0, 40.0)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _mean_density(
-    d: float, below: float, above: float, gaussian: tuple[float, float, float]
-) -> float:
-    """Density averaged over the candidate's distance: a product of Gaussians on either side."""
-    mu, sigma, log_amplitude = gaussian
-    total = 0.0
-    for side in range(2):
-        s = below if side == 0 else above
-        width = sigma * s / math.hypot(sigma, s)
-        middle = width * width * (mu / (sigma * sigma) + d / (s * s))
-        a = ((0.0 if side == 0 else d) - middle) / width
-        b = (d - middle) / width if side == 0 else max(a, 0.0) + 40.0
-        spread = (mu - d) / math.hypot(sigma, s)
-        total += math.exp(log_amplitude - 0.5 * spread * spread) * width * _between(a, b)
-    return total / _whole_two_piece(d, below, above)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _mean_level(
-    d: float,
-    below: float,
-    above: float,
-    gaussian: tuple[float, float, float],
-    curve: tuple[float, float, FloatArray, FloatArray, float],
-    rule: FloatArray,
-) -> float:
-    """Level averaged over the candidate's distance.
-
-    The level is the same constant wherever the density is below the table. Only where it is
-    not is the difference integrated, by Gauss-Legendre in pieces that end at d and at mu.
-    """
-    mu, sigma, log_amplitude = gaussian
-    top, step, knots, _, total = curve
-    end = step * (len(knots) - 1)
-    above_table = log_amplitude - (top - end * end)
-    if above_table <= 0.0:
-        return total
-    reach = math.sqrt(2.0 * above_table) * sigma
-    lo = max(0.0, mu - reach, d - _REACH * below)
-    hi = min(mu + reach, d + _REACH * above)
-    if hi <= lo:
-        return total
-    first = min(max(min(d, mu), lo), hi)
-    second = min(max(max(d, mu), lo), hi)
-    missing = 0.0
-    for piece in range(3):
-        a = lo if piece == 0 else (first if piece == 1 else second)
-        b = first if piece == 0 else (second if piece == 1 else hi)
-        if b <= a:
-            continue
-        half = 0.5 * (b - a)
-        for j in range(rule.shape[1]):
-            r = a + half * (1.0 + rule[0, j])
-            z = (r - d) / (below if r < d else above)
-            weight = rule[1, j] * half * math.exp(-0.5 * z * z)
-            z = (r - mu) / sigma
-            missing += weight * (total - level_at(log_amplitude - 0.5 * z * z, curve))
-    return total - missing / _whole_two_piece(d, below, above)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def volume_levels_gridded(
-    tile: npt.NDArray,
-    distance: FloatArray,
-    pdf: FloatArray,
-    grid: FloatArray,
-    lo: int,
-    hi: int,
-    model: tuple[FloatArray, FloatArray, FloatArray],
-    curve: tuple[float, float, FloatArray, FloatArray, float],
-    density_out: FloatArray,
-    level_out: FloatArray,
-) -> None:
-    """The same for distances known as densities ``pdf[candidate, node]`` over ``grid[node]``.
-
-    ``distance[node]`` is the distance there (grid and distance may both be distances, or a
-    redshift and its distance). Both are taken as linear between the nodes.
-    """
-    mu, sigma, log_amplitude = model
-    total = curve[4]
-    for i in range(lo, hi):
-        density_out[i] = np.nan
-        level_out[i] = np.nan
-        k = tile[i]
-        if k < 0 or not math.isfinite(mu[k]):
-            continue
-        norm = 0.0
-        density = 0.0
-        missing = 0.0
-        for j in range(len(grid) - 1):
-            left, right = pdf[i, j], pdf[i, j + 1]
-            if not (left >= 0.0 and right >= 0.0 and left + right > 0.0):
-                continue
-            norm += 0.5 * (left + right) * (grid[j + 1] - grid[j])
-            near = distance[j] - mu[k] < _FAR_OUT * sigma[k]
-            if not (near and mu[k] - distance[j + 1] < _FAR_OUT * sigma[k]):
-                continue  # neither density nor a level below the total
-            span = distance[j + 1] - distance[j]
-            count = int(min(max(span / (_RESOLUTION * sigma[k]), 1.0), 1000.0)) + 1
-            for c in range(count):
-                f = (c + 0.5) / count
-                w = (left + f * (right - left)) * (grid[j + 1] - grid[j]) / count
-                z = (distance[j] + f * span - mu[k]) / sigma[k]
-                log_density = log_amplitude[k] - 0.5 * z * z
-                density += w * math.exp(log_density)
-                missing += w * (total - level_at(log_density, curve))
-        if norm > 0.0:
-            density_out[i] = density / norm
-            level_out[i] = total - missing / norm
