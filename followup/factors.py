@@ -27,7 +27,7 @@ class RankSettings:
     """
 
     floor: float = 1e-3
-    """No factor but observability counts less: maps, models and clocks can be wrong."""
+    """No factor counts less: maps, models and clocks can be wrong."""
     unknown_membership: float = 0.5
     """Mean of 1 - credible level over true counterparts."""
     unknown_time: float = 0.5
@@ -42,6 +42,12 @@ class RankSettings:
     prior_kilonova: float = 0.1
     """Kilonova factor before inference and screen have looked."""
     unknown_brightness: float = 0.5
+    unobservable: float = 0.02
+    """Observability factor of a target that no instrument can observe in the coming day.
+
+    Not zero: other observatories, space and radio telescopes, and later nights remain, and a
+    likely kilonova behind the Sun must not rank below an unlikely one in the dark.
+    """
     depth_scatter_mag: float = 0.3
     """1-sigma scatter of a night's real depth about the catalogue's (seeing, haze, Moon)."""
     persistence_mag: float = 0.3
@@ -87,6 +93,7 @@ _WEIGHTS = (
     "unknown_history",
     "unknown_membership",
     "unknown_time",
+    "unobservable",
 )
 
 

@@ -40,7 +40,8 @@ def rank(
 ) -> tuple[PlanRow, ...]:
     """Rank the targets of one event for the day that follows ``now``.
 
-    A target that no instrument can observe keeps its row, with the reason, after all others.
+    A target that no instrument can observe in the coming day keeps its row, with the reason;
+    its observability counts as ``settings.unobservable``.
     The same inputs in any order give the same rows; ties go by ``object_id``.
 
     Raises
@@ -62,7 +63,7 @@ def rank(
             ordered[start : start + _BLOCK], night, tuple(instruments), event_time, settings
         )
     ]
-    drafts.sort(key=lambda d: (d.choice is None, -d.score, -d.merit, d.target.object_id))
+    drafts.sort(key=lambda d: (-d.score, d.target.object_id))
     return tuple(_row(place, draft) for place, draft in enumerate(drafts, start=1))
 
 
@@ -97,8 +98,6 @@ class _Draft:
     target: TargetEvidence
     factors: dict[str, Factor]
     score: float
-    merit: float
-    """Score without brightness and observability: orders what cannot be observed."""
     choice: Choice | None
     why: str | None
 
@@ -125,17 +124,16 @@ def _drafts(
         merit = math.prod(f.counted for f in factors.values())
         choice = choices.get(row)
         if choice is None:
-            factors |= _out_of_reach(row, sight.seen, instruments)
-            drafts.append(_Draft(target, factors, 0.0, merit, None, None))
+            factors |= _out_of_reach(row, sight.seen, instruments, settings)
+            score = merit * settings.unknown_brightness * settings.unobservable
+            drafts.append(_Draft(target, factors, float(f"{score:.12g}"), None, None))
             continue
         winner = int(winners[row])
         best = bests[winner]
         factors |= _in_reach(row, best, instruments[winner], choice, settings)
         # Twelve digits: the last bits depend on where a row stands in an array.
         score = float(f"{merit * float(values[winner, row]):.12g}")
-        drafts.append(
-            _Draft(target, factors, score, merit, choice, _why(choice, winner, instruments))
-        )
+        drafts.append(_Draft(target, factors, score, choice, _why(choice, winner, instruments)))
     return drafts
 
 
@@ -160,9 +158,13 @@ def _in_reach(
 
 
 def _out_of_reach(
-    row: int, seen: Observability, instruments: Sequence[Instrument]
+    row: int, seen: Observability, instruments: Sequence[Instrument], settings: RankSettings
 ) -> dict[str, Factor]:
-    brightness = Factor(None, 1.0, "not judged: cannot be observed in the coming day")
+    brightness = Factor(
+        None,
+        settings.unknown_brightness,
+        f"not judged: cannot be observed; counted as {settings.unknown_brightness:g}",
+    )
     causes: Counter[str] = Counter()
     for number in range(len(instruments)):
         if not seen.dark[number].any():
@@ -175,7 +177,11 @@ def _out_of_reach(
             causes["has it up for less than an exposure"] += 1
     told = "; ".join(f"{count} of {len(instruments)} {cause}" for cause, count in causes.items())
     reason = f"cannot be observed in the coming day: {told or 'no instrument is configured'}"
-    return {"brightness": brightness, "observability": Factor(0.0, 0.0, reason)}
+    counted = settings.unobservable
+    return {
+        "brightness": brightness,
+        "observability": Factor(counted, counted, f"{reason}; counted as {counted:g}"),
+    }
 
 
 def _why(choice: Choice, winner: int, instruments: Sequence[Instrument]) -> str:

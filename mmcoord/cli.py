@@ -124,7 +124,7 @@ def replay(
         new = feed(ctx, stored)
         _note(f"replay: {new} of them new to the store; working")
         pipeline.drain()
-        with ctx.database.read() as session:
+        with ctx.database.snapshot() as session:
             document = summary(session)
     if as_json:
         _print_json(document)

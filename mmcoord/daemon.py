@@ -41,6 +41,7 @@ __all__ = ["Feeder", "serve"]
 
 _log = logging.getLogger(__name__)
 _IDLE_S = 0.1
+_GRACE_S = 3
 _RESTART_S = (1.0, 60.0)
 
 Feeder = Callable[[Context, threading.Event], None]
@@ -99,7 +100,12 @@ def _json(status: ListenerStatus) -> dict[str, Any]:
 
 def _serve_page(app: Any, settings: Settings) -> None:
     config = uvicorn.Config(
-        app, host=settings.web.host, port=settings.web.port, log_level="warning", lifespan="off"
+        app,
+        host=settings.web.host,
+        port=settings.web.port,
+        log_level="warning",
+        lifespan="off",
+        timeout_graceful_shutdown=_GRACE_S,  # live pages would stay open for ever
     )
     server = uvicorn.Server(config)
     print(f"mmcoord: http://{settings.web.host}:{settings.web.port}/", flush=True)  # noqa: T201

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 from confluent_kafka import KafkaException
 
+from followup.sinks.base import Outcome, Sink
 from mmcoord.config import Settings, load_settings
 from mmcoord.errors import MmcoordError
 from mmcoord.store import queue
@@ -67,7 +68,7 @@ def _parts(settings: Settings) -> Iterator[Finding]:
         yield Finding("store", False, f"{type(error).__name__}: {error}")
         return
     with _closing(database), httpx.Client() as client:
-        with database.read() as session:
+        with database.snapshot() as session:
             lost = {b.stage: b.lost for b in queue.balance(session) if b.lost}
         yield Finding(
             "store",
@@ -81,7 +82,7 @@ def _parts(settings: Settings) -> Iterator[Finding]:
             return
         for name, sink in sorted(ctx.sinks.items()):
             kind = "practice" if sink.is_practice else "PRODUCTION"
-            yield Finding(f"sink {name}", True, f"{settings.sinks[name].kind}, {kind}")
+            yield _sink(name, sink, f"{settings.sinks[name].kind}, {kind}")
         if not settings.listeners:
             yield Finding("listeners", True, "none configured: nothing is heard from outside")
         for name, wanted in sorted(settings.listeners.items()):
@@ -91,6 +92,16 @@ def _parts(settings: Settings) -> Iterator[Finding]:
                 yield Finding(f"listener {name}", False, str(error))
                 continue
             yield _broker(name, listener, wanted.topics)
+
+
+def _sink(name: str, sink: Sink, kind: str) -> Finding:
+    """Ask the service who we are, where it can be asked; nothing is sent."""
+    check = getattr(sink, "check", None)
+    if check is None:
+        return Finding(f"sink {name}", True, f"{kind}; it cannot be asked")
+    answer = check()
+    good = answer.outcome in (Outcome.SENT, Outcome.UNKNOWN)
+    return Finding(f"sink {name}", good, f"{kind}; {answer.detail or answer.outcome}")
 
 
 def _broker(name: str, listener: object, topics: tuple[str, ...]) -> Finding:

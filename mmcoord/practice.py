@@ -120,7 +120,7 @@ def score(ctx: Context, nights: Sequence[Night]) -> dict[str, Any]:
 
     A rank is None when the kilonova is not in the plan at all.
     """
-    with ctx.database.read() as session:
+    with ctx.database.snapshot() as session:
         document = summary(session)
         candidates = session.execute(select(func.count()).select_from(CandidateRow)).scalar_one()
     plans = {event["id"]: event["plan"] for event in document["events"]}

@@ -69,6 +69,8 @@ class Sink(Protocol):
     for every sink, so that no sink can forget it.
     """
     granularity: Granularity
+    settle_s: float
+    """After a crash, how long to wait before ``lookup`` can be believed (its archive lags)."""
 
     def payload(self, outgoing: Outgoing) -> Payload:
         """What would be sent. Pure: no network, no clock, same input same output."""

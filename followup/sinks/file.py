@@ -39,6 +39,7 @@ class FileSink:
     is_practice: bool
     folder: Path
     granularity: Granularity = Granularity.TARGET
+    settle_s: float = 0.0
 
     def payload(self, outgoing: Outgoing) -> Payload:
         """The event, its targets (one when asked per target) and their photometry."""

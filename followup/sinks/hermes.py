@@ -135,6 +135,7 @@ class HermesSink:
     timeout_s: float
     client: httpx.Client = field(repr=False)
     granularity: Granularity = Granularity.PLAN
+    settle_s: float = 90.0
 
     def payload(self, outgoing: Outgoing) -> Payload:
         """The message; ``data.mmcoord`` carries the whole ranking."""

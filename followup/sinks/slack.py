@@ -63,6 +63,7 @@ class SlackSink:
     timeout_s: float
     client: httpx.Client = field(repr=False)
     granularity: Granularity = Granularity.PLAN
+    settle_s: float = 0.0
 
     def payload(self, outgoing: Outgoing) -> Payload:
         """The message under ``message``; beside it what withdrawing needs."""

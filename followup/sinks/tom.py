@@ -70,6 +70,7 @@ class TomSink:
     cone_arcsec: float
     with_photometry: bool
     granularity: Granularity = Granularity.TARGET
+    settle_s: float = 0.0
     _seen: dict[str, _Seen] = field(default_factory=dict, repr=False)
     """By object id; spares a re-ranking its searches."""
 

@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 from mmcoord.api.tail import JournalTail
 from mmcoord.config import Settings
 from mmcoord.store.database import Database
-from mmcoord.store.views import snapshot
 
 __all__ = ["Service", "ServiceDep"]
 
@@ -32,7 +31,7 @@ class Service:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session that only looks, at one instant of the store."""
-        with snapshot(self.database) as session:
+        with self.database.snapshot() as session:
             yield session
 
     def now(self) -> datetime:

@@ -36,12 +36,14 @@ def backoff(attempts: int) -> timedelta:
 
 def recover(ctx: Context) -> None:
     """After a crash: what was being sent may or may not have arrived."""
+    now = ctx.now()
     with ctx.database.write() as session:
-        session.execute(
-            update(DeliveryRow)
-            .where(col(DeliveryRow.state) == "sending")
-            .values(state="unknown", next_attempt_at=ctx.now())
-        )
+        for row in session.execute(
+            select(DeliveryRow).where(col(DeliveryRow.state) == "sending")
+        ).scalars():
+            sink = ctx.sinks.get(row.sink)
+            row.state = "unknown"
+            row.next_attempt_at = now + timedelta(seconds=sink.settle_s if sink else 0.0)
 
 
 def run(ctx: Context) -> int:

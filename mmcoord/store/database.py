@@ -65,6 +65,18 @@ class Database:
             yield session
 
     @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """A read session in which every statement sees the same instant.
+
+        For counts from several statements that are compared with each other. SQLite's read
+        transactions are snapshots already.
+        """
+        with self.read() as session:
+            if not self.is_sqlite:
+                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            yield session
+
+    @contextmanager
     def write(self) -> Iterator[Session]:
         """One transaction: committed at the end, rolled back on any exception."""
         with Session(self._writer, expire_on_commit=False) as session, session.begin():

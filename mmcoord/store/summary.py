@@ -75,7 +75,14 @@ def events(session: Session) -> list[dict[str, Any]]:
 
 def event_summary(session: Session, event: EventRow) -> dict[str, Any]:
     """One event with its newest plan."""
-    place = session.get(LocalizationRow, event.localization_id) if event.localization_id else None
+    place = session.execute(
+        select(
+            col(LocalizationRow.is_3d),
+            col(LocalizationRow.area_90_deg2),
+            col(LocalizationRow.distance_mpc),
+            col(LocalizationRow.distance_std_mpc),
+        ).where(col(LocalizationRow.id) == event.localization_id)
+    ).one_or_none()
     plan = session.execute(
         select(PlanRevisionRow)
         .where(col(PlanRevisionRow.event_id) == event.event_id)

@@ -9,8 +9,6 @@ Lists come in a stable order and in pages (``limit``, ``offset``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -19,7 +17,6 @@ from sqlalchemy import and_, func, literal, select
 from sqlalchemy.orm import Session
 
 from mmcoord.records import AlertType
-from mmcoord.store.database import Database
 from mmcoord.store.tables import (
     AlertRow,
     CandidateRow,
@@ -47,7 +44,6 @@ __all__ = [
     "place",
     "plan",
     "plans",
-    "snapshot",
     "targets",
 ]
 
@@ -61,20 +57,6 @@ _plan: Any = PlanRevisionRow.__table__  # type: ignore[attr-defined]
 _request: Any = RequestRow.__table__  # type: ignore[attr-defined]
 
 Line = TypeVar("Line")
-
-
-@contextmanager
-def snapshot(database: Database) -> Iterator[Session]:
-    """A read session in which every statement sees the same instant.
-
-    The ledger compares counts from several statements; without one instant for all of them a
-    busy PostgreSQL would now and then seem to have lost something. SQLite's read transactions
-    are snapshots already.
-    """
-    with database.read() as session:
-        if not database.is_sqlite:
-            session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-        yield session
 
 
 # -- events ------------------------------------------------------------------------------

@@ -381,7 +381,7 @@ class Milestone:
 
 
 def ledger(session: Session) -> list[LedgerLine]:
-    """The ledger in the order of the stages. Call inside :func:`views.snapshot`."""
+    """The ledger in the order of the stages. Call inside ``Database.snapshot``."""
     rows = session.execute(
         select(_work.c.stage, func.min(_work.c.enqueued_at))
         .where(_work.c.requested > _work.c.done)

@@ -100,19 +100,25 @@ def test_ties_go_by_name() -> None:
     assert len({row.score for row in rows}) == 1
 
 
-def test_what_cannot_be_observed_comes_last_with_its_reason() -> None:
-    north = target("polar", **(FULL | {"dec_deg": 80.0, "p_kilonova": 1.0}))
-    weak = target("weak", **(FULL | {"p_kilonova": 0.001}))
-    rows = ranked(north, weak)
-    assert [row.object_id for row in rows] == ["weak", "polar"]
+def test_what_cannot_be_observed_is_weighed_down_with_its_reason() -> None:
+    """By hand: membership 0.8, time 1, brightness unknown 0.5, observability 0.02."""
+    north = target("polar", **(FULL | {"dec_deg": 80.0, "p_kilonova": 0.9}))
+    rows = ranked(north, target("up", **FULL))
+    assert [row.object_id for row in rows] == ["up", "polar"]
     last = rows[1]
-    assert last.score == 0.0
-    assert last.factors["observability"] == 0.0
+    assert last.score == pytest.approx(0.8 * 0.9 * 0.5 * 0.02)
+    assert last.factors["observability"] == 0.02
     assert "cannot be observed" in last.reasons["observability"]
     assert "1 of 1 has it too low" in last.reasons["observability"]
     assert (last.instrument, last.band, last.start, last.exposure_s) == (None,) * 4
     assert last.predicted_mag is None
-    assert last.p_kilonova == 1.0
+    assert last.p_kilonova == 0.9
+
+
+def test_a_likely_kilonova_behind_the_sun_ranks_above_an_unlikely_one_in_the_dark() -> None:
+    north = target("polar", **(FULL | {"dec_deg": 80.0, "p_kilonova": 1.0}))
+    weak = target("weak", **(FULL | {"p_kilonova": 0.001}))
+    assert [row.object_id for row in ranked(north, weak)] == ["polar", "weak"]
 
 
 def test_unobservable_targets_are_ordered_by_what_speaks_for_them() -> None:
@@ -256,7 +262,7 @@ def test_every_step_of_the_way_up_and_unknown_in_between() -> None:
     no, yes = steady(35.0), steady(12.0)
     dim, unseen = score(predicted={"lsst:r": no}), score(predicted=None)
     assert dim < unseen < score(predicted={"lsst:r": yes})
-    assert score(dec_deg=80.0) == 0.0
+    assert 0.0 < score(dec_deg=80.0) < 0.05 * score()
 
 
 @settings(max_examples=30, deadline=None)
@@ -336,10 +342,10 @@ def test_no_target_is_lost_and_order_of_input_changes_nothing(
         assert set(row.factors) == {*defaults, "observability"}
         assert set(row.factors) <= set(row.reasons)
         assert all(value is None or 0.0 <= value <= 1.0 for value in row.factors.values())
-        if row.instrument is not None and row.predicted_mag is None:
+        if row.predicted_mag is None:
             counted = [defaults[k] if v is None else v for k, v in row.factors.items()]
             assert row.score == pytest.approx(math.prod(counted))
-        assert (row.instrument is None) == (row.factors["observability"] == 0.0)
+        assert (row.instrument is None) == (row.factors["observability"] == 0.02)
 
 
 def test_a_row_does_not_depend_on_the_other_targets() -> None:
@@ -360,7 +366,7 @@ def test_an_empty_plan_says_why() -> None:
     assert ranked() == ()
     assert "no candidate" in explain(())
     rows = ranked(target(**FULL), cameras=())
-    assert rows[0].score == 0.0
+    assert rows[0].instrument is None
     assert "no instrument is configured" in explain(rows)
     assert "Nothing to observe" in explain(rows)
 

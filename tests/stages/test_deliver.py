@@ -28,6 +28,7 @@ class Service:
     name: str = "service"
     is_practice: bool = True
     granularity: Granularity = Granularity.TARGET
+    settle_s: float = 0.0
     script: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
     withdrawn: list[str] = field(default_factory=list)
@@ -182,6 +183,21 @@ def test_a_crash_between_sending_and_recording_does_not_repeat(
     deliver.recover(ctx)  # the next start
     deliver_all(ctx)
     assert states(database) == {"publish:service:S1:1:a": "sent"}
+    assert len(service.held) == 1
+
+
+def test_an_archive_that_lags_is_not_asked_too_early(
+    database: Database, tmp_path: Path, clock: Clock
+) -> None:
+    service = Service(script=["takes it and we die"], settle_s=90.0)
+    ctx = context(database, tmp_path, service, clock)
+    publish(ctx, ["a"])
+    with pytest.raises(KeyboardInterrupt):
+        deliver.run(ctx)
+    deliver.recover(ctx)
+    assert deliver.run(ctx) == 0
+    clock.now += timedelta(seconds=90)
+    deliver_all(ctx)
     assert len(service.held) == 1
 
 

@@ -14,7 +14,6 @@ from mmcoord.store import views_log
 from mmcoord.store.database import Database
 from mmcoord.store.migrate import upgrade
 from mmcoord.store.queue import Wish, enqueue, finish, take
-from mmcoord.store.views import snapshot
 from tests.web import sample
 from tests.web.sample import EVENT, FIRST, HEARD, RUN
 
@@ -64,7 +63,7 @@ def test_the_ledger_always_balances_to_a_reader_while_work_is_done(postgres: Dat
     worker.start()
     try:
         for _ in range(300):
-            with snapshot(postgres) as session:
+            with postgres.snapshot() as session:
                 lost = [line.lost for line in views_log.ledger(session)]
             assert lost == [0, 0, 0, 0]
     finally:
