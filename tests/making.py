@@ -42,9 +42,7 @@ def gaussian_map(
     mu = np.full(n, distance_mpc)
     norm = np.full(n, 1.0 / (distance_mpc**2 + sigma**2))
     ipix = flat.start >> (2 * (29 - flat.order.astype(np.int64)))
-    return skymaps.build_map(
-        flat.order, ipix, flat.density_sr, (mu, np.full(n, sigma), norm)
-    )
+    return skymaps.build_map(flat.order, ipix, flat.density_sr, (mu, np.full(n, sigma), norm))
 
 
 def lvk_notice(
