@@ -107,8 +107,8 @@ class CandidateIndex:
             Arrays of different lengths, or a position that is none.
         """
         key = order29_index(ra_deg, dec_deg, workers=workers).ravel()
-        ids = np.array(candidate_id, np.int64).ravel()
-        times = np.array(mjd, np.float64).ravel()
+        ids = np.asarray(candidate_id, np.int64).ravel()
+        times = np.asarray(mjd, np.float64).ravel()
         if not len(key) == len(ids) == len(times):
             raise SkyMapError(f"{len(key)} positions, {len(ids)} ids, {len(times)} times")
         if len(key) and key.min() < 0:
