@@ -22,6 +22,7 @@ def sample_nested(
     Live points follow the target: about a quarter of the effective size asked for.
     """
     import dynesty
+    import numba
     from dynesty.utils import resample_equal
 
     rng = np.random.default_rng(seed)
@@ -33,7 +34,12 @@ def sample_nested(
     run = dynesty.NestedSampler(
         one, lambda u: u, n_dim, nlive=n_live, sample="rwalk", bound="multi", rstate=rng
     )
-    run.run_nested(print_progress=False, dlogz=0.05, maxcall=settings.max_calls)
+    threads = numba.get_num_threads()
+    numba.set_num_threads(1)  # one point a call: waking threads would cost more than it gives
+    try:
+        run.run_nested(print_progress=False, dlogz=0.05, maxcall=settings.max_calls)
+    finally:
+        numba.set_num_threads(threads)
     results = run.results
     weights = np.exp(results.logwt - results.logz[-1])
     weights = weights / weights.sum()

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp, ndtr
+from threadpoolctl import threadpool_limits
 
 from mmcoord.inference.job import SamplerSettings
 from mmcoord.inference.mixture import Mixture, fit, log_prior
@@ -104,7 +105,19 @@ def sample(
         A ln Z that matters. Where even the highest likelihood found lies below it, the model is
         ruled out, since Z cannot exceed the maximum likelihood, and sampling stops.
     """
-    settings = settings or SamplerSettings()
+    # One thread for linear algebra: matrices are small, and sums must not depend on how many
+    # threads there are. The likelihood's own threads are Numba's and do not sum.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _sample(log_likelihood, n_dim, seed, settings or SamplerSettings(), must_reach)
+
+
+def _sample(
+    log_likelihood: LogLikelihood,
+    n_dim: int,
+    seed: int,
+    settings: SamplerSettings,
+    must_reach: float,
+) -> Posterior:
     if settings.backend == "dynesty":
         from mmcoord.inference.nested import sample_nested
 

@@ -42,13 +42,15 @@ class Parameter:
     def from_unit(self, u: Array) -> Array:
         """Inverse cumulative prior: u in [0, 1] -> value."""
         if self.prior == "uniform":
-            return self.low + u * (self.high - self.low)
-        if self.prior == "log_uniform":
-            return np.asarray(np.exp(np.log(self.low) + u * np.log(self.high / self.low)))
-        from scipy.special import ndtr, ndtri
+            values = self.low + u * (self.high - self.low)
+        elif self.prior == "log_uniform":
+            values = np.exp(np.log(self.low) + u * np.log(self.high / self.low))
+        else:
+            from scipy.special import ndtr, ndtri
 
-        below, above = ndtr((np.array([self.low, self.high]) - self.mean) / self.std)
-        return np.asarray(self.mean + self.std * ndtri(below + u * (above - below)))
+            below, above = ndtr((np.array([self.low, self.high]) - self.mean) / self.std)
+            values = self.mean + self.std * ndtri(below + u * (above - below))
+        return np.asarray(np.clip(values, self.low, self.high))
 
 
 class Magnitudes(Protocol):

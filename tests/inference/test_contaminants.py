@@ -1,0 +1,125 @@
+"""Contaminant models against physics, another program, and known supernovae."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import quad
+
+from mmcoord.errors import ConfigError
+from mmcoord.inference.kernels import C_CM_S, DAY_S, MSUN_G, SIGMA_CGS
+from mmcoord.inference.models import registry
+from mmcoord.inference.models.base import Parameter
+from mmcoord.inference.models.nickel import nickel_luminosity, shock_cooling
+from mmcoord.inference.models.sn_ia import SN_IA
+from mmcoord.inference.passbands import passbands
+from tests.inference.light import C_CM_S as C
+from tests.inference.light import parameters_of, planck, rows_of
+from tests.shared import shared
+
+PC_CM = 3.0856775814913673e18
+
+
+@pytest.mark.parametrize("name", registry.names())
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=5, deadline=None)
+def test_every_model_is_finite_over_its_prior(name: str, seed: int) -> None:
+    model = registry.load(name)
+    theta = model.theta(np.random.default_rng(seed).random((50, len(model.parameters))))
+    for column, parameter in zip(theta.T, model.parameters, strict=True):
+        assert np.all((column >= parameter.low) & (column <= parameter.high))
+    d = np.geomspace(10, 1000, 50)
+    mags = model.magnitudes(
+        theta, d, d * 2.3e-4, np.array([-20.0, -0.1, 1e-6, 0.3, 5.0, 14.0]),
+        np.array([0, 1, 2, 0, 1, 2]), passbands(("lsst:u", "ztf:g", "2mass:ks"), 0.1),
+    )  # fmt: skip
+    assert mags.shape == (50, 6)
+    assert np.all(np.isfinite(mags))
+    assert mags.max() <= 60.0
+
+
+def test_an_unknown_model_is_an_error_that_lists_the_known() -> None:
+    with pytest.raises(ConfigError, match="no model 'nope': there are afterglow"):
+        registry.load("nope")
+
+
+@given(
+    kind=st.sampled_from(["uniform", "log_uniform", "normal"]),
+    low=st.floats(0.1, 5.0),
+    width=st.floats(0.5, 10.0),
+)
+def test_priors_map_the_unit_interval_onto_their_range(
+    kind: Literal["log_uniform", "normal", "uniform"], low: float, width: float
+) -> None:
+    parameter = Parameter("x", "", low, low + width, kind, mean=low + 0.3 * width, std=0.4)
+    u = np.linspace(0, 1, 101)
+    x = parameter.from_unit(u)
+    assert np.all(np.diff(x) >= 0)
+    assert x[0] == pytest.approx(low)
+    # A normal's far tail ends where double precision does.
+    assert x[-1] == pytest.approx(low + width, rel=1e-9 if kind != "normal" else 0.2)
+    assert x[-1] <= low + width
+
+
+def test_shock_cooling_has_nmmas_shape() -> None:
+    # NMMA leaves out the pi of F = pi B (R/D)^2, so its fluxes are below L/(4 pi D^2) by just
+    # that factor; with it the two programs agree.
+    delta = []
+    for row in rows_of(shared("kn/oracle/nmma_abs_mags.csv")):
+        p = parameters_of(row["params"]) if row["model"] == "Piro2021" else {}
+        if not p:
+            continue
+        temperature, radius = shock_cooling(
+            10 ** p["log10_Menv"], 10 ** p["log10_Renv"], 10 ** p["log10_Ee"],
+            float(row["t_rest_day"]),
+        )  # fmt: skip
+        nu = np.array([C / (float(row["lambda_A"]) * 1e-8)])
+        flux = np.pi * planck(nu, np.array([temperature]))[0] * (radius / (10 * PC_CM)) ** 2
+        if flux > 1e-40:
+            delta.append(-2.5 * np.log10(flux / 3.631e-20) - float(row["abs_mag_ab_10pc"]))
+    shift = np.array([d for d in delta if abs(d) < 2.0]) + 2.5 * np.log10(np.pi)
+    assert len(shift) > 100
+    assert np.median(np.abs(shift)) < 0.002
+    assert np.quantile(np.abs(shift), 0.9) < 0.03
+
+
+def test_shock_cooling_radiates_what_its_luminosity_says() -> None:
+    temperature, radius = shock_cooling(0.1, 1e13, 1e50, 0.5)
+    light = 4 * np.pi * SIGMA_CGS * radius**2 * temperature**4
+    vt = np.sqrt(5 * 3.9 / (7 * 1.9) * 2 * 1e50 / (0.1 * MSUN_G))
+    td = np.sqrt(3 * 0.2 * 0.119 * 0.1 * MSUN_G / (9 * vt * C_CM_S))
+    expected = np.pi * 9 / 15 * C_CM_S * 1e13 * vt**2 / 0.2 * (td / (0.5 * DAY_S)) ** 0.5
+    assert light == pytest.approx(expected, rel=1e-6)
+
+
+def test_nickel_light_equals_quadrature() -> None:
+    mass, nickel, speed = 3.0, 0.15, 0.03
+    td2 = 2 * 0.1 * mass * MSUN_G / (13.7 * speed * C_CM_S**2)
+    t_day = np.array([1.0, 5.0, 15.0, 40.0])
+    ours = np.empty(4)
+    nickel_luminosity(mass, nickel, speed, t_day, ours)
+
+    def heat(t_s: float) -> float:
+        ni, co = np.exp(-t_s / DAY_S / 8.8), np.exp(-t_s / DAY_S / 111.3)
+        return float(nickel * MSUN_G * (3.9e10 * ni + 6.78e9 * (co - ni)))
+
+    for t, light in zip(t_day * DAY_S, ours, strict=True):
+        leak = 3 * 0.027 * mass * MSUN_G / (4 * np.pi * (speed * C_CM_S) ** 2)
+        integral = quad(lambda s, t=t: heat(s) * s * np.exp((s * s - t * t) / td2), 0, t)[0]
+        assert light == pytest.approx(2 / td2 * integral * -np.expm1(-leak / t**2), rel=0.004)
+
+
+def test_a_type_ia_supernova_is_what_it_should_be() -> None:
+    # Peak M_B as asked; B falls by about 1.1 mag in 15 d (stretch 1); colour B-V near 0 at peak.
+    theta = np.array([[0.0, 1.0, -19.3, 0.0]])
+    bands = passbands(("bessell:b", "bessell:v"))
+    mags = SN_IA.magnitudes(
+        theta, np.array([1e-5]), np.zeros(1), np.array([0.0, 0.0, 15.0]), np.array([0, 1, 0]), bands
+    )[0]
+    assert mags[0] == pytest.approx(-19.3, abs=0.02)
+    assert mags[2] - mags[0] == pytest.approx(1.1, abs=0.15)
+    assert abs(mags[0] - mags[1] + 0.13) < 0.15  # Vega's B-V = 0 is AB's -0.13
