@@ -14,7 +14,7 @@ run: $(STAMP)
 	$(BIN)/mmcoord serve --practice
 
 test: $(STAMP)
-	sh tests/system_parts.sh
+	sh tests/system_parts.sh $(BIN)/python
 	$(MAKE) --no-print-directory check pytest
 
 check: lint types contracts

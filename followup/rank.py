@@ -24,7 +24,7 @@ from followup.sites import Instrument
 from followup.tonight import Best, Choice, Night, Sight, night_from
 from mmcoord.records import PlanRow
 
-__all__ = ["explain", "rank"]
+__all__ = ["explain", "outlook", "rank"]
 
 _BLOCK = 500
 """Targets worked on at once; bounds the memory."""
@@ -67,19 +67,25 @@ def rank(
     return tuple(_row(place, draft) for place, draft in enumerate(drafts, start=1))
 
 
-def explain(rows: Sequence[PlanRow], *, limit: int = 10) -> str:
-    """The plan in words: why each of the first ``limit`` targets stands where it does.
-
-    Says why a plan is empty, and why targets cannot be observed.
-    """
+def outlook(rows: Sequence[PlanRow]) -> str:
+    """What can be observed at all, in a line or two; why a plan is empty."""
     if not rows:
-        return "The plan is empty: no candidate of this event was given to the planner.\n"
+        return "The plan is empty: no candidate of this event was given to the planner."
     observable = [row for row in rows if row.instrument is not None]
     lines = [f"{len(observable)} of {len(rows)} targets can be observed in the coming day."]
     if not observable:
         lines.append("Nothing to observe. Why:")
         counts = Counter(row.reasons["observability"] for row in rows)
         lines += [f"  {count} x {reason}" for reason, count in sorted(counts.items())]
+    return "\n".join(lines)
+
+
+def explain(rows: Sequence[PlanRow], *, limit: int = 10) -> str:
+    """The plan in words: why each of the first ``limit`` targets stands where it does.
+
+    Says why a plan is empty, and why targets cannot be observed.
+    """
+    lines = [outlook(rows)]
     for row in rows[:limit]:
         lines.append(f"{row.rank}. {row.object_id}  score {row.score:.3g}")
         for name, reason in row.reasons.items():

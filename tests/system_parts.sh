@@ -1,19 +1,28 @@
 #!/bin/sh
-# Install the system parts that the tests talk to, where that is possible (Debian, as root).
-# Elsewhere the tests use what they find and say what they skipped.
+# Install the system parts that the tests talk to, where that is possible (Debian, as root), and
+# fetch Apache Kafka. Elsewhere the tests use what they find and say what they skipped.
 set -eu
+python=${1:-python3}
 
 want=""
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || want="$want postgresql"
 command -v chromium >/dev/null 2>&1 || want="$want chromium"
-[ -z "$want" ] && exit 0
+command -v java >/dev/null 2>&1 || want="$want default-jre-headless"
+command -v mvn >/dev/null 2>&1 || want="$want maven"
 
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    echo "tests: installing Debian packages:$want"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq
-    # shellcheck disable=SC2086
-    apt-get install -y -qq --no-install-recommends $want >/dev/null
-else
-    echo "tests: not here and cannot be installed by this user:$want (their tests are skipped)"
+if [ -n "$want" ]; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        echo "tests: installing Debian packages:$want"
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get update -qq
+        # shellcheck disable=SC2086
+        apt-get install -y -qq --no-install-recommends $want >/dev/null
+    else
+        echo "tests: not here and cannot be installed by this user:$want (their tests are skipped)"
+    fi
+fi
+
+if command -v mvn >/dev/null 2>&1; then
+    "$python" -m tests.listeners.broker --if-absent ||
+        echo "tests: Apache Kafka could not be fetched (its tests are skipped)"
 fi

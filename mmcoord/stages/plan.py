@@ -19,7 +19,7 @@ from sqlmodel import col
 
 from followup.evidence import Prediction, TargetEvidence, gather
 from followup.factors import RankSettings
-from followup.rank import explain, rank
+from followup.rank import outlook, rank
 from mmcoord.records import PlanRow
 from mmcoord.stages import outbox
 from mmcoord.stages.context import Context
@@ -100,7 +100,7 @@ def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
         else ctx.catalogue.instruments,
         settings=RankSettings(),
     )
-    return Draft(rows[: ctx.settings.plan.max_rows], planned_for, explain(rows))
+    return Draft(rows[: ctx.settings.plan.max_rows], planned_for, outlook(rows))
 
 
 def _instant(ctx: Context, event: EventRow) -> datetime:

@@ -19,18 +19,17 @@ from listeners.kafka import KafkaListener
 from listeners.settings import ListenerState
 from tests.listeners.broker import PASSWORD, USER, Broker, TokenServer, why_not
 from tests.listeners.conftest import Inbox, running, settings, until
+from tests.system import missing
 
-pytestmark = [
-    pytest.mark.kafka,
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(why_not()), reason=f"real Kafka: {why_not()}"),
-]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 FAST = {"group.protocol": "consumer", "topic.metadata.refresh.interval.ms": 1000}
 
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    if why_not():
+        missing(f"Apache Kafka: {why_not()}")
     made = Broker(tmp_path_factory.mktemp("kafka"))
     yield made
     made.kill()

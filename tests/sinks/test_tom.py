@@ -15,6 +15,7 @@ from followup.sinks.base import Answer, Outcome
 from followup.sinks.tom import TomSink, build
 from mmcoord.records import AlertType, Outgoing, OutgoingKind, PlanRow
 from tests.sinks.sample import outgoing, row_of
+from tests.system import missing
 from tests.tom_server import TomServer, TomUnavailable, TomUser, extras, running_tom
 
 pytestmark = pytest.mark.tom
@@ -462,4 +463,4 @@ def test_a_closed_tom_that_shows_our_extras_works_too(client: httpx.Client, sky:
             found = closed.targets(mmcoord_rank_min=2, mmcoord_rank_max=2)
             assert [t["id"] for t in found] == [target["id"]]
     except TomUnavailable as error:
-        pytest.skip(f"no TOM Toolkit here: {error}")
+        missing(f"TOM Toolkit: {error}")

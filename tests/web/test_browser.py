@@ -15,6 +15,7 @@ from mmcoord.config import Settings
 from mmcoord.stages.planrows import row_to_json
 from mmcoord.store.database import Database
 from mmcoord.store.tables import CandidateRow, MatchRow, PlanRevisionRow, RequestRow
+from tests.system import missing
 from tests.web import sample
 from tests.web.sample import EVENT, FIRST, HEARD, MAP
 from tests.web.server import serving
@@ -50,10 +51,7 @@ class Tab:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     if not CHROMIUM.exists():
-        reason = f"no Chromium at {CHROMIUM} (set MMCOORD_CHROMIUM)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing(f"Chromium at {CHROMIUM} (Debian: chromium; or set MMCOORD_CHROMIUM)")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -68,9 +68,14 @@ def why_not() -> str:
     """Why no broker can be started here; empty if one can."""
     if shutil.which("java") is None:
         return "no Java"
-    if not list(_JARS.glob("kafka_2.13-*.jar")):
+    if not is_fetched():
         return f"no Kafka in {_JARS}; fetch it with: python -m tests.listeners.broker"
     return ""
+
+
+def is_fetched() -> bool:
+    """Whether the jars are in the cache."""
+    return bool(list(_JARS.glob("kafka_2.13-*.jar")))
 
 
 def fetch() -> None:
