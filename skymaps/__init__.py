@@ -27,6 +27,7 @@ from skymaps.overlap import (
     overlap_with_circle,
     overlap_with_point,
 )
+from skymaps.position_error import match_position_error
 from skymaps.redshift import PLANCK15, FlatCosmology, redshift_distance
 from skymaps.regions import (
     credible_region_polygons,
@@ -70,6 +71,7 @@ __all__ = [
     "load",
     "match",
     "match_distance_pdf",
+    "match_position_error",
     "match_table",
     "order29_index",
     "overlap_integral",

@@ -138,9 +138,7 @@ def test_gridded_distance_agrees_with_the_gaussian_it_samples() -> None:
     assert gridded.credible_level_3d == pytest.approx(direct.credible_level_3d, abs=1e-3)
     # Far out in a Gaussian's tail, straight lines between its nodes are off by per cents.
     faint = 1e-4 * direct.prob_density_mpc3.max()
-    assert gridded.prob_density_mpc3 == pytest.approx(
-        direct.prob_density_mpc3, rel=5e-3, abs=faint
-    )
+    assert gridded.prob_density_mpc3 == pytest.approx(direct.prob_density_mpc3, rel=5e-3, abs=faint)
     # The same as a photo-z: nodes in redshift, density per redshift.
     z = np.linspace(0.0, 0.3, 3001)
     distance = PLANCK15.luminosity_distance_mpc(z)
