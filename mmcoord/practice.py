@@ -30,9 +30,9 @@ __all__ = ["live_feeder", "practice_settings", "score", "stream"]
 
 _log = logging.getLogger(__name__)
 _CHUNK = 200
-_LIVE_BEFORE_S = 6.0
+_LIVE_BEFORE_S = 4.0
 """Wall time for all that was sent before the event."""
-_LIVE_AFTER_S = 45.0
+_LIVE_AFTER_S = 30.0
 _LIVE_CANDIDATES = 2000
 _MESSAGES_PER_CANDIDATE = 14
 _FEWEST, _MOST = 50, 5000
@@ -40,7 +40,7 @@ _FEWEST, _MOST = 50, 5000
 _IDLE_S = 0.01
 
 
-def practice_settings(settings: Settings, debounce_s: float = 2.0) -> Settings:
+def practice_settings(settings: Settings, debounce_s: float = 4.0) -> Settings:
     """Settings for a simulated or replayed stream: plans are made for the data's time.
 
     ``debounce_s`` is short because time is compressed; zero makes a drained replay wait for
@@ -50,7 +50,7 @@ def practice_settings(settings: Settings, debounce_s: float = 2.0) -> Settings:
         settings,
         clock="data",
         infer=dataclasses.replace(settings.infer, debounce_s=debounce_s),
-        plan=dataclasses.replace(settings.plan, debounce_s=debounce_s / 2),
+        plan=dataclasses.replace(settings.plan, debounce_s=debounce_s / 4),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +98,26 @@ def build_listener(
             group_id=settings.group_id,
             heartbeat_topic=str(settings.options.get("heartbeat_topic", "")),
             silence_s=settings.options.get("silence_s"),
+            key_is_schema=bool(settings.options.get("key_is_schema", False)),
+            keep_tests=bool(settings.options.get("keep_tests", False)),
+            backfill_from=_moment(settings.options.get("backfill_from"), name),
         ),
         connection,
         write,
         on_status,
         lambda: _next_offsets(ctx.database, connection.broker),
     )
+
+
+def _moment(value: Any, name: str) -> datetime | None:
+    """A TOML date-time with its zone."""
+    if value is None:
+        return None
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise ConfigError(
+            f"listeners.{name}.options.backfill_from: {value!r} is not a date-time with a zone"
+        )
+    return value
 
 
 def _connection(name: str, settings: ListenerSettings) -> Connection:
