@@ -31,7 +31,7 @@ __all__ = ["Posterior", "pareto_k", "sample"]
 Array = npt.NDArray[np.float64]
 
 _N_PILOTS = 2
-_MAX_GENERATIONS = 8
+_MAX_GENERATIONS = 20
 _HALVES_DLOGZ = 0.15
 _KHAT_MAX = 0.7
 _MAX_DRAWS = 4000
@@ -130,7 +130,7 @@ def _sample(
         )
         if max(float(p.log_likelihood.max()) for p in scouts) < must_reach - _SCOUT_MARGIN:
             return _ruled_out(scouts, rng, calls)
-    n_chains, n_steps = 100 + 32 * n_dim, 18
+    n_chains, n_steps = 60 + 20 * n_dim, 30
     pilots, pilot_calls = run_pilots(
         log_likelihood, n_dim, rng, n_pilots=_N_PILOTS, n_chains=n_chains, n_steps=n_steps
     )

