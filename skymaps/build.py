@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
-from skymaps.distance import log_norm
+from skymaps.distance import NORM_RECOMPUTED, NORM_UNUSABLE, mend_norms
 from skymaps.skymap import (
     MAX_ORDER,
     NPIX_MAX,
@@ -18,6 +19,7 @@ from skymaps.skymap import (
     SkyMap,
     SkyMapError,
 )
+from skymaps.threads import run_chunks
 
 __all__ = ["build_map"]
 
@@ -25,8 +27,6 @@ NORM_TOLERANCE = 1e-6
 """A map whose sum is within this of one is taken as it is (float32 maps reach 1e-8)."""
 NEGATIVE_TOLERANCE = 1e-7
 """Negative density down to this fraction of the maximum is float32 rounding, set to zero."""
-DISTNORM_TOLERANCE = 1e-2
-"""Relative disagreement of DISTNORM with DISTMU and DISTSIGMA beyond which it is replaced."""
 
 
 def build_map(
@@ -111,18 +111,24 @@ def _order29_start(order: IntArray, ipix: IntArray) -> IntArray:
 
 def _check_disjoint(start: IntArray, order: IntArray, notes: list[str]) -> None:
     """Refuse overlaps; note gaps."""
-    end = start + (np.int64(1) << (2 * (MAX_ORDER - order)))
-    overlap = end[:-1] > start[1:]
-    if overlap.any():
-        i = int(np.argmax(overlap))
-        shift = 2 * (MAX_ORDER - order)
-        raise SkyMapError(
-            f"tiles overlap or repeat: order {order[i]} pixel {start[i] >> shift[i]} and "
-            f"order {order[i + 1]} pixel {start[i + 1] >> shift[i + 1]}"
-        )
-    covered = float(np.sum(np.exp2(-2.0 * order)) / 12.0)
-    if int(np.sum(end - start)) != NPIX_MAX:
-        notes.append(f"covers {covered:.6f} of the sky; density 0 elsewhere")
+    row, covered = _first_overlap(start, order)
+    if row >= 0:
+        a, b = (f"order {order[i]} pixel {start[i] >> 2 * (29 - order[i])}" for i in (row, row + 1))
+        raise SkyMapError(f"tiles overlap or repeat: {a} and {b}")
+    if covered != NPIX_MAX:
+        notes.append(f"covers {covered / NPIX_MAX:.6f} of the sky; density 0 elsewhere")
+
+
+@njit(cache=True, nogil=True)
+def _first_overlap(start: IntArray, order: IntArray) -> tuple[int, int]:
+    """Row of the first tile that reaches into the next (-1: none), and the indices covered."""
+    covered = 0
+    for i in range(len(start)):
+        size = np.int64(1) << (2 * (MAX_ORDER - order[i]))
+        covered += size
+        if i + 1 < len(start) and start[i] + size > start[i + 1]:
+            return i, covered
+    return -1, covered
 
 
 def _mend_density(density: FloatArray, order: IntArray, notes: list[str]) -> FloatArray:
@@ -155,17 +161,16 @@ def _mend_distances(
 ) -> list[FloatArray]:
     """NaN in all three columns wherever one of them cannot be used."""
     mu, sigma, norm = columns
-    bad = ~(np.isfinite(mu) & np.isfinite(sigma) & np.isfinite(norm) & (sigma > 0) & (norm > 0))
-    exact = log_norm(np.where(bad, np.nan, mu), np.where(bad, np.nan, sigma))
-    off = np.abs(np.log(np.where(bad, 1.0, norm)) - exact) > DISTNORM_TOLERANCE
-    if off.any():
-        notes.append(f"DISTNORM of {int(off.sum())} tiles contradicts the others; recomputed")
-        norm = np.where(off, np.exp(exact), norm)
-    bad |= ~(np.isfinite(exact) & np.isfinite(norm) & (norm > 0.0))
+    state = np.empty(len(mu), np.int8)
+    run_chunks(lambda lo, hi: mend_norms(mu, sigma, norm, lo, hi, state), len(mu))
+    wrong, bad = state == NORM_RECOMPUTED, state == NORM_UNUSABLE
+    if wrong.any():
+        notes.append(f"DISTNORM of {int(wrong.sum())} tiles contradicts the others; recomputed")
     if bad.any():
         lost = float(np.sum((density * np.pi / 3.0 * np.exp2(-2.0 * order))[bad]))
         notes.append(
             f"{int(bad.sum())} tiles with {lost:.3g} of the probability have no usable distance"
         )
-        mu, sigma, norm = (np.where(bad, np.nan, c) for c in (mu, sigma, norm))
-    return [mu, sigma, norm]
+        for column in columns:
+            column[bad] = np.nan
+    return columns

@@ -11,16 +11,34 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from skymaps.skymap import FloatArray, SkyMap, SkyMapError
+from skymaps.threads import run_chunks
 
-__all__ = ["conditional_moments", "distance_summary", "log_norm", "mills", "phi"]
+__all__ = [
+    "NORM_RECOMPUTED",
+    "NORM_UNUSABLE",
+    "conditional_moments",
+    "distance_summary",
+    "log_norm",
+    "mend_norms",
+    "mills",
+    "phi",
+]
 
 _SQRT2 = math.sqrt(2.0)
 _INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
 FAR_BELOW = -4.0
 """Below this mu / sigma the recursion cancels and the series in e^(-u) is used."""
+_CUT_AWAY = 9.0
+"""Above this mu / sigma the cut at r = 0 takes less than rounding does."""
+_LARGEST_X = 1e6
+"""Beyond this mu / sigma there is neither a meaning nor double precision left."""
+DISTNORM_TOLERANCE = 1e-2
+"""Relative disagreement of DISTNORM with DISTMU and DISTSIGMA beyond which it is replaced."""
+NORM_RECOMPUTED, NORM_UNUSABLE = 1, 2
 _NODES, _WEIGHTS = np.polynomial.laguerre.laggauss(40)
 
 
@@ -76,27 +94,64 @@ def _moments(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _log_norms(mu: FloatArray, sigma: FloatArray) -> FloatArray:
-    out = np.full(len(mu), np.nan)
-    for i in range(len(mu)):
-        if math.isfinite(mu[i]) and sigma[i] > 0.0:
-            x = mu[i] / sigma[i]
-            if abs(x) > 1e6:
-                continue  # beyond any map's meaning, and beyond double precision here
-            if x < FAR_BELOW:
-                # phi(x) taken out, so that it cannot underflow.
-                log_j2 = math.log(((x * x + 1.0) * mills(-x) + x) * _INV_SQRT_2PI) - 0.5 * x * x
-            else:
-                log_j2 = math.log((x * x + 1.0) * 0.5 * math.erfc(-x / _SQRT2) + x * phi(x))
-            out[i] = -log_j2 - 2.0 * math.log(sigma[i])
-    return out
+def _j2(x: float) -> float:
+    """J_2(x) for x >= -4."""
+    if x < _CUT_AWAY:
+        return (x * x + 1.0) * 0.5 * math.erfc(-x / _SQRT2) + x * phi(x)
+    return x * x + 1.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _log_j2(x: float) -> float:
+    """log J_2(x)."""
+    if x < FAR_BELOW:
+        # phi(x) taken out, so that it cannot underflow.
+        return math.log(((x * x + 1.0) * mills(-x) + x) * _INV_SQRT_2PI) - 0.5 * x * x
+    return math.log(_j2(x))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _log_norms(mu: FloatArray, sigma: FloatArray, lo: int, hi: int, out: FloatArray) -> None:
+    for i in range(lo, hi):
+        x = mu[i] / sigma[i]
+        usable = math.isfinite(mu[i]) and sigma[i] > 0.0 and abs(x) <= _LARGEST_X
+        out[i] = -_log_j2(x) - 2.0 * math.log(sigma[i]) if usable else np.nan
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def mend_norms(
+    mu: FloatArray, sigma: FloatArray, norm: FloatArray, lo: int, hi: int, state: npt.NDArray
+) -> None:
+    """Compare DISTNORM with the norm that mu and sigma imply; replace it where they disagree.
+
+    ``state`` says of each tile in lo..hi: 0 sound, NORM_RECOMPUTED or NORM_UNUSABLE.
+    """
+    for i in range(lo, hi):
+        m, s, n = mu[i], sigma[i], norm[i]
+        x = m / s
+        state[i] = 0
+        if (
+            not (math.isfinite(m) and 0.0 < s < math.inf and 0.0 < n < math.inf)
+            or not abs(x) <= _LARGEST_X
+        ):
+            state[i] = NORM_UNUSABLE
+        elif x >= FAR_BELOW and abs(n * s * s * _j2(x) - 1.0) < DISTNORM_TOLERANCE:
+            continue  # nearly all, without a logarithm
+        else:
+            log_implied = -_log_j2(x) - 2.0 * math.log(s)
+            if not abs(math.log(n) - log_implied) < DISTNORM_TOLERANCE:
+                norm[i] = math.exp(log_implied)
+                usable = norm[i] > 0.0 and math.isfinite(norm[i])
+                state[i] = NORM_RECOMPUTED if usable else NORM_UNUSABLE
 
 
 def log_norm(mu_mpc: FloatArray, sigma_mpc: FloatArray) -> FloatArray:
     """Logarithm of DISTNORM (Mpc^-2) that normalises p(r); NaN where there is no distance."""
-    return _log_norms(
-        np.ascontiguousarray(mu_mpc, np.float64), np.ascontiguousarray(sigma_mpc, np.float64)
-    )
+    mu = np.ascontiguousarray(mu_mpc, np.float64)
+    sigma = np.ascontiguousarray(sigma_mpc, np.float64)
+    out = np.empty(len(mu))
+    run_chunks(lambda lo, hi: _log_norms(mu, sigma, lo, hi, out), len(mu))
+    return out
 
 
 def conditional_moments(mu_mpc: FloatArray, sigma_mpc: FloatArray) -> tuple[FloatArray, FloatArray]:

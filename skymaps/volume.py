@@ -218,6 +218,9 @@ def _knots(
     peak, weight_of = tiles[0], _tile_masses(tiles)
     step = math.sqrt(depth) / (_KNOTS - 1)
     even = step * np.arange(_KNOTS)
+    # Tiles of one peak count together: dividing a tile in four makes no other knots.
+    begin = np.flatnonzero(np.append(True, peak[1:] != peak[:-1]))
+    peak, weight_of = peak[begin], np.add.reduceat(weight_of, begin)
     heavy = np.flatnonzero((weight_of > _HEAVY) & (-peak < depth))
     below = np.append(0.0, 1e-7 * 1.5 ** np.arange(40))
     own = np.sqrt((-peak[heavy])[:, None] + below).ravel()

@@ -45,11 +45,12 @@ def test_every_real_map_agrees_with_ligo_skymap() -> None:
     from astropy.coordinates import SkyCoord
     from ligo.skymap.io import read_sky_map
 
-    ra, dec = random_positions(np.random.default_rng(3), 20_000)
+    ra, dec = random_positions(np.random.default_rng(3), 5_000)
     for name in real_names():
         table = read_sky_map(io.BytesIO(real_blobs()[name]), moc=True)
         # Flat float32 maps stay float32 there, so that its sums are only good to 1e-8.
         single = table["PROBDENSITY"].dtype.itemsize == 4
+        table = table["UNIQ", "PROBDENSITY"]
         theirs = ligo.crossmatch(table, SkyCoord(ra * u.deg, dec * u.deg))
         mine = skymaps.match(real_map(name), ra, dec)
         values, counts = np.unique(real_map(name).density_sr, return_counts=True)
@@ -84,8 +85,13 @@ def test_row_order_and_splitting_change_nothing(seed: int) -> None:
     first = skymaps.match(skymap, ra, dec, distance, 5.0)
     second = skymaps.match(other, ra, dec, distance, 5.0)
     assert np.array_equal(first.prob_density_sr, second.prob_density_sr)
-    for field in ("credible_level_2d", "prob_density_mpc3", "credible_level_3d"):
-        assert getattr(first, field) == pytest.approx(getattr(second, field), abs=1e-9), field
+    for field, tolerance in (
+        ("credible_level_2d", 1e-12),
+        ("prob_density_mpc3", 1e-12),
+        ("credible_level_3d", 1e-6),
+    ):
+        expected = pytest.approx(getattr(second, field), abs=tolerance)
+        assert getattr(first, field) == expected, field
     for level in (0.3, 0.9):
         # A region cuts through tiles of one density in part, whichever way they are divided.
         assert skymaps.credible_area_deg2(skymap, level) == pytest.approx(

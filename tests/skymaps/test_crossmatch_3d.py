@@ -54,7 +54,7 @@ def check_against_quadrature(skymap: skymaps.SkyMap, steps: int) -> float:
 
 def test_table_is_within_1e_4_on_every_real_map() -> None:
     for name in real_names(is_3d=True):
-        assert check_against_quadrature(real_map(name), 4000) < 1e-4, name
+        assert check_against_quadrature(real_map(name), 2000) < 1e-4, name
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -73,11 +73,11 @@ def test_far_end_is_the_probability_with_distance() -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_level_never_falls_with_falling_density(seed: int) -> None:
     table = volume_table(random_map(seed, is_3d=True))
     assert table is not None
-    levels = [level_at(table.top - d, table.curve) for d in np.linspace(-1, 40, 4000)]
+    levels = [level_at(table.top - d, table.curve) for d in np.linspace(-1, 40, 1500)]
     assert np.all(np.diff(levels) >= -1e-12)
     assert levels[0] == 0.0
 
