@@ -36,6 +36,7 @@ RESULT_COLUMNS = (
 )
 """Columns added to the candidates' own; empty (null in Parquet) where there is no answer."""
 
+_ROW_FORMAT = ",".join(["%.10g"] * len(RESULT_COLUMNS)) + "\n"
 _ALIASES = {
     "id": ("id", "object_id"),
     "ra": ("ra", "ra_deg"),
@@ -266,22 +267,34 @@ def _open_sink(out: str | os.PathLike[str] | TextIO, header: list[str], stack: E
 
 
 class _CsvSink:
+    """Writes the candidates' columns as they came and the answers in ten digits."""
+
     def __init__(self, stream: TextIO, header: list[str]) -> None:
-        self._writer = csv.writer(stream, lineterminator="\n")
-        self._writer.writerow([*header, *RESULT_COLUMNS])
+        self._stream = stream
+        csv.writer(stream, lineterminator="\n").writerow([*header, *RESULT_COLUMNS])
 
     def write(self, rows: list[list[str]], answer: CrossMatch) -> None:
-        columns = [_texts(getattr(answer, name)) for name in RESULT_COLUMNS]
-        self._writer.writerows(
-            [*row, *new] for row, new in zip(rows, zip(*columns, strict=True), strict=True)
+        lines = _Lines()
+        csv.writer(lines, lineterminator="\r\n").writerows(rows)  # so that both are quoted
+        columns = [getattr(answer, name).tolist() for name in RESULT_COLUMNS]
+        # One formatting for all numbers of a row takes a third of the time of one for each.
+        texts = [_ROW_FORMAT % values for values in zip(*columns, strict=True)]
+        self._stream.write(
+            "".join(
+                [
+                    a[:-2] + "," + b.replace("nan", "")
+                    for a, b in zip(lines.lines, texts, strict=True)
+                ]
+            )
         )
 
 
-def _texts(values: FloatArray) -> list[str]:
-    """Ten digits, empty for NaN."""
-    if len(values) and np.isnan(values).all():
-        return [""] * len(values)
-    return ["" if v != v else f"{v:.10g}" for v in values.tolist()]
+class _Lines:
+    """Collects what ``csv.writer`` writes, a string for each row."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.write = self.lines.append
 
 
 class _ParquetSink:
