@@ -15,7 +15,7 @@ import numpy as np
 from skymaps.credible import credible_area_deg2
 from skymaps.crossmatch import match, prepare
 from skymaps.distance import distance_summary
-from skymaps.healpix import to_xyz
+from skymaps.healpix import pixel_center, to_xyz
 from skymaps.regions import credible_region_polygons, region_tiles
 from skymaps.skymap import MAX_ORDER, FloatArray, SkyMap, SkyMapError
 
@@ -115,8 +115,6 @@ def _plot_broken(axes: Axes, x: FloatArray, y: FloatArray, style: str) -> None:
 
 def _default_zoom(skymap: SkyMap) -> tuple[float, float, float]:
     """Around the densest tile, wide enough for what of the 90 % region is near it."""
-    from skymaps.healpix import pixel_center
-
     tiles = region_tiles(skymap, 0.9)
     order = skymap.order[tiles].astype(np.int64)
     ra, dec = pixel_center(order, skymap.start[tiles] >> (2 * (MAX_ORDER - order)))
