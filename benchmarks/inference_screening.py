@@ -41,7 +41,7 @@ def candidates(name: str, n: int, n_points: int) -> list[ScreenRequest]:
 
 
 def main() -> None:
-    screen_many(candidates("steady", 2, 8))
+    screen_many(candidates("steady", 2, 64))  # builds the bank of every band
     figures: dict[str, float] = {}
     for n_points in (1, 2, 4, 8, 16, 64):
         objects = candidates("steady", 300, n_points)

@@ -174,7 +174,7 @@ def _p_kilonova(job: Job, fits: list[_Fit], probability: Array) -> tuple[float |
     is_kilonova = np.array([f.model.is_kilonova for f in fits])
     if is_kilonova.all() or not is_kilonova.any():
         return None, "no comparison: only one class of model was asked for"
-    p = float(probability[is_kilonova].sum())
+    p = min(float(probability[is_kilonova].sum()), 1.0)
     rivals = [(float(q), f.model.name) for q, f in zip(probability, fits, strict=True)]
     best = max(rivals)
     verdict = "undecided" if 0.1 <= p <= 0.9 else "kilonova" if p > 0.9 else "not a kilonova"

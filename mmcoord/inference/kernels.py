@@ -84,7 +84,7 @@ def photosphere(
 ) -> tuple[float, float]:
     """(temperature, radius): R = v t until the temperature would fall below its floor."""
     radius = v_cm_s * t_s
-    temperature = (luminosity / (4.0 * math.pi * SIGMA_CGS * radius * radius)) ** 0.25
+    temperature = math.sqrt(math.sqrt(luminosity / (4.0 * math.pi * SIGMA_CGS * radius * radius)))
     if temperature < t_floor_k:
         temperature = t_floor_k
         radius = math.sqrt(luminosity / (4.0 * math.pi * SIGMA_CGS * t_floor_k**4))
