@@ -125,7 +125,8 @@ class InferStage:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._owner = uuid.uuid4().hex
-        self._running: dict[str, Future[Result]] = {}
+        self._running: dict[str, tuple[tuple[str, str], Future[Result]]] = {}
+        """Run key -> (event id, object id) and the future."""
 
     def recover(self, ctx: Context) -> None:
         """Queue again what a dead process left running. Needs the pipeline lock."""
@@ -153,33 +154,43 @@ class InferStage:
     # -- execution ---------------------------------------------------------------------
 
     def _dispatch(self, ctx: Context) -> int:
+        """Start the best queued runs, one at a time for each candidate.
+
+        While a candidate's run is under way its newer data wait (and replace one another in
+        the queue), so that a fast light curve cannot occupy every worker with stale data.
+        """
         free = self._executor.capacity - len(self._running)
         if free <= 0:
             return 0
+        with ctx.database.read() as session:
+            if session.execute(_queued().limit(1)).first() is None:
+                return 0
         now = ctx.now()
+        busy = {pair for pair, _ in self._running.values()}
+        rows: list[RunRow] = []
         with ctx.database.write() as session:
-            rows = list(
-                session.execute(
-                    select(RunRow)
-                    .where(col(RunRow.state) == "queued")
-                    .order_by(col(RunRow.priority).desc(), col(RunRow.run_key))
-                    .limit(free)
-                ).scalars()
-            )
-            for row in rows:
+            for row in session.execute(_queued()).scalars():
+                pair = (row.event_id, row.object_id)
+                if len(rows) == free:
+                    break
+                if pair in busy:
+                    continue
+                busy.add(pair)
                 row.state = "running"
                 row.attempts += 1
                 row.started_at = now
                 row.lease_owner = self._owner
                 row.lease_until = now + timedelta(seconds=ctx.settings.infer.lease_s)
+                rows.append(row)
         for row in rows:
-            self._running[row.run_key] = self._executor.submit(job_from_json(row.job))
+            future = self._executor.submit(job_from_json(row.job))
+            self._running[row.run_key] = ((row.event_id, row.object_id), future)
         return len(rows)
 
     def _collect(self, ctx: Context) -> int:
-        finished = [key for key, future in self._running.items() if future.done()]
+        finished = [key for key, (_, future) in self._running.items() if future.done()]
         for key in finished:
-            future = self._running.pop(key)
+            _, future = self._running.pop(key)
             error = future.exception()
             with ctx.database.write() as session:
                 row = session.get(RunRow, key)
@@ -189,6 +200,14 @@ class InferStage:
                 else:
                     _fail(session, row, error, ctx)
         return len(finished)
+
+
+def _queued() -> Any:
+    return (
+        select(RunRow)
+        .where(col(RunRow.state) == "queued")
+        .order_by(col(RunRow.priority).desc(), col(RunRow.run_key))
+    )
 
 
 def _complete(session: Session, row: RunRow, result: Result, ctx: Context) -> None:

@@ -1,0 +1,231 @@
+"""Inference is asked for once per data set, whoever asks, whatever crashes."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+import skymaps
+from mmcoord.errors import BadPhotometry
+from mmcoord.inference.job import DistancePrior, Job, Result, run_key
+from mmcoord.records import Photometry
+from mmcoord.stages import intake, plan
+from mmcoord.stages.context import Context
+from mmcoord.stages.infer import InferStage
+from mmcoord.stages.jobs import job_from_json, job_to_json
+from mmcoord.stages.match import MatchStage
+from mmcoord.store import queue
+from mmcoord.store.database import Database
+from mmcoord.store.tables import DeadLetterRow, RequestRow, RunRow, ScreeningRow
+from tests.making import (
+    StandInExecutor,
+    candidate_row,
+    gaussian_map,
+    lvk_notice,
+    make_context,
+    photometry_row,
+    send,
+)
+
+FADING = [
+    (0.5, "lsst:g", 19.2),
+    (0.5, "lsst:i", 19.3),
+    (1.5, "lsst:g", 20.6),
+    (1.5, "lsst:i", 20.0),
+]
+
+
+def night(ctx: Context, *, offset: int = 0) -> None:
+    """An event and one candidate that fades like a kilonova at 60 Mpc."""
+    fits = skymaps.to_fits_bytes(gaussian_map())
+    messages = [
+        ("igwn", lvk_notice(skymap=fits)),
+        ("table_candidates", candidate_row("fader", 150.0, -20.0)),
+        *(("table_photometry", photometry_row("fader", *point)) for point in FADING),
+    ]
+    send(ctx, messages, first_offset=offset)
+
+
+def work(ctx: Context, infer: InferStage) -> None:
+    """Intake, match, infer and plan until nothing moves."""
+    match = MatchStage()
+    while intake.run(ctx) or match.run(ctx) or infer.run(ctx) or plan.run(ctx):
+        pass
+
+
+@pytest.fixture
+def ctx(database: Database, tmp_path: Path) -> Context:
+    return make_context(database, tmp_path)
+
+
+def rows(ctx: Context) -> list[RunRow]:
+    with ctx.database.read() as session:
+        return list(session.execute(select(RunRow).order_by(RunRow.created_at)).scalars())
+
+
+def test_a_fading_candidate_is_screened_inferred_and_planned(ctx: Context) -> None:
+    executor = StandInExecutor(p_kilonova=0.9)
+    night(ctx)
+    work(ctx, InferStage(executor))
+    (run,) = rows(ctx)
+    assert (run.state, run.object_id, len(executor.jobs)) == ("done", "fader", 1)
+    assert executor.jobs[0].distance.kind == "gaussian"
+    assert 55 < executor.jobs[0].distance.mean_mpc < 70
+    with ctx.database.read() as session:
+        request = session.execute(
+            select(RequestRow).order_by(RequestRow.revision.desc())  # type: ignore[attr-defined]
+        ).scalars().first()  # fmt: skip
+        assert all(balance.lost == 0 for balance in queue.balance(session))
+    assert request is not None
+    assert (request.row["p_kilonova"], request.row["run_key"]) == (0.9, run.run_key)
+
+
+def test_more_notices_of_the_same_map_start_no_second_run(ctx: Context) -> None:
+    executor = StandInExecutor()
+    infer = InferStage(executor)
+    night(ctx)
+    work(ctx, infer)
+    fits = skymaps.to_fits_bytes(gaussian_map())
+    for number, kind in enumerate(("INITIAL", "UPDATE")):
+        send(ctx, [("igwn", lvk_notice(alert_type=kind, skymap=fits))], first_offset=100 + number)
+        work(ctx, infer)
+    assert len(executor.jobs) == 1
+    assert rows(ctx)[0].cached == 2
+
+
+def test_new_photometry_is_a_new_data_set(ctx: Context) -> None:
+    executor = StandInExecutor()
+    infer = InferStage(executor)
+    night(ctx)
+    work(ctx, infer)
+    send(ctx, [("table_photometry", photometry_row("fader", 2.5, "lsst:i", 21.0))], first_offset=50)
+    work(ctx, infer)
+    assert [run.state for run in rows(ctx)] == ["done", "done"]
+    assert [len(job.photometry) for job in executor.jobs] == [4, 5]
+    with ctx.database.read() as session:
+        screening = session.execute(select(ScreeningRow)).scalar_one()
+    assert screening.run_key == rows(ctx)[1].run_key
+
+
+class Stubborn(StandInExecutor):
+    """Jobs stay under way until they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[tuple[Job, Future[Result]]] = []
+
+    def submit(self, job: Job) -> Future[Result]:
+        self.jobs.append(job)
+        future: Future[Result] = Future()
+        self.open.append((job, future))
+        return future
+
+    def let_go(self) -> None:
+        for job, future in self.open:
+            future.set_result(Result(run_key(job), {"p_kilonova": 0.5, "model": "x"}, b"", {}))
+        self.open.clear()
+
+
+def test_a_burst_of_photometry_does_not_occupy_every_worker_with_stale_data(ctx: Context) -> None:
+    executor = Stubborn()
+    infer = InferStage(executor)
+    night(ctx)
+    work(ctx, infer)
+    for number in range(3):
+        point = photometry_row("fader", 2.5 + number, "lsst:i", 21.0 + number)
+        send(ctx, [("table_photometry", point)], first_offset=50 + number)
+        work(ctx, infer)
+    assert len(executor.open) == 1  # two workers, one candidate: one run at a time
+    assert [run.state for run in rows(ctx)] == ["running", "superseded", "superseded", "queued"]
+    executor.let_go()
+    work(ctx, infer)
+    executor.let_go()
+    work(ctx, infer)
+    assert [len(job.photometry) for job in executor.jobs] == [4, 7]
+    assert [r.state for r in rows(ctx)] == ["done", "superseded", "superseded", "done"]
+
+
+def test_what_a_dead_process_left_running_is_run_again(ctx: Context) -> None:
+    night(ctx)
+    work(ctx, InferStage(Stubborn()))  # this process dies here
+    assert rows(ctx)[0].state == "running"
+    executor = StandInExecutor()
+    second = InferStage(executor)
+    second.recover(ctx)
+    work(ctx, second)
+    assert [(run.state, run.attempts) for run in rows(ctx)] == [("done", 2)]
+    assert len(executor.jobs) == 1
+
+
+class Failing(StandInExecutor):
+    """Every job ends by an exception."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    def submit(self, job: Job) -> Future[Result]:
+        self.jobs.append(job)
+        future: Future[Result] = Future()
+        future.set_exception(self._error)
+        return future
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"), [(MemoryError("worker gone"), 3), (BadPhotometry("no point"), 1)]
+)
+def test_a_lost_worker_is_tried_again_a_refusal_is_not(
+    ctx: Context, error: Exception, attempts: int
+) -> None:
+    executor = Failing(error)
+    night(ctx)
+    work(ctx, InferStage(executor))
+    (run,) = rows(ctx)
+    assert (run.state, run.attempts, len(executor.jobs)) == ("failed", attempts, attempts)
+    with ctx.database.read() as session:
+        (letter,) = session.execute(select(DeadLetterRow)).scalars()
+    assert "fader" in letter.reason
+    assert type(error).__name__ in letter.reason
+
+
+def test_low_significance_and_retracted_events_start_nothing(ctx: Context) -> None:
+    executor = StandInExecutor()
+    fits = skymaps.to_fits_bytes(gaussian_map())
+    candidate = [
+        ("table_candidates", candidate_row("fader", 150.0, -20.0)),
+        *(("table_photometry", photometry_row("fader", *point)) for point in FADING),
+    ]
+    send(ctx, [("igwn", lvk_notice("MS260301low", skymap=fits, significant=False)), *candidate])
+    send(ctx, [("igwn", lvk_notice("MS260301gone", skymap=fits))], first_offset=50)
+    send(ctx, [("igwn", lvk_notice("MS260301gone", "RETRACTION"))], first_offset=51)
+    work(ctx, InferStage(executor))
+    assert executor.jobs == []
+    with ctx.database.read() as session:
+        assert session.execute(select(RequestRow)).first() is None
+
+
+POINTS = st.builds(
+    Photometry,
+    object_id=st.text(min_size=1, max_size=5),
+    obs_mjd_tai=st.floats(59999.5, 60010.0),
+    band=st.sampled_from(["lsst:g", "ztf:r", "2mass:ks"]),
+    mag_ab=st.floats(15.0, 25.0),
+    mag_err=st.floats(0.01, 1.0),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(POINTS, min_size=1, max_size=5), st.floats(1.0, 500.0), st.integers(0, 99))
+def test_a_job_survives_the_store(points: list[Photometry], mean: float, seed: int) -> None:
+    job = Job(tuple(points), 60000.0, DistancePrior("gaussian", mean, 0.2 * mean), seed=seed)
+    back = job_from_json(json.loads(json.dumps(job_to_json(job))))
+    assert back == job
+    assert run_key(back) == run_key(job)
+    assert run_key(replace(job, seed=seed + 1)) != run_key(job)
