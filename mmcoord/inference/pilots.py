@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp, ndtr
+from scipy.special import ndtr
 
-from mmcoord.inference.mixture import MAX_X, Mixture, fit, log_prior
+from mmcoord.inference.mixture import MAX_X, Mixture, fit, log_prior, logsumexp
 
 __all__ = ["LogLikelihood", "Pilot", "run_pilots"]
 

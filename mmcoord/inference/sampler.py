@@ -20,11 +20,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp, ndtr
+from scipy.special import ndtr
 from threadpoolctl import threadpool_limits
 
 from mmcoord.inference.job import SamplerSettings
-from mmcoord.inference.mixture import Mixture, fit, log_prior
+from mmcoord.inference.mixture import Mixture, fit, log_prior, logsumexp
 from mmcoord.inference.pilots import LogLikelihood, Pilot, evaluate, run_pilots, systematic
 
 __all__ = ["Posterior", "pareto_k", "sample"]
