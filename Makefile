@@ -43,7 +43,7 @@ format: $(STAMP)
 # The environment is made once and again only when pyproject.toml changes.
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("mmcoord needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	$(BIN)/python -m mmcoord.warm
 	touch $(STAMP)

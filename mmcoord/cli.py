@@ -19,6 +19,7 @@ from typing import Annotated, Any, NoReturn
 
 import httpx
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 
 from mmcoord.config import Settings, load_settings
 from mmcoord.errors import ConfigError, MmcoordError
@@ -53,7 +54,7 @@ def main() -> NoReturn:
         sys.exit(1)
     except ConfigError as error:
         _die(f"mmcoord: {error}", 2)
-    except (MmcoordError, ValueError, OSError) as error:
+    except (MmcoordError, ValueError, OSError, SQLAlchemyError) as error:
         _die(f"mmcoord: {error}", 1)
     except Exception as error:
         # click's own usage errors, which carry their exit code and message.
@@ -109,16 +110,20 @@ def replay(
     paths: Annotated[list[Path], typer.Argument(help="Files and folders of notices and tables.")],
     config: ConfigOption = None,
     db: DbOption = None,
+    send: Annotated[
+        bool, typer.Option("--send", help="Let real events reach production sinks again.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Feed stored notices and candidates through the whole way and print a summary.
 
-    Without --db the store is a temporary one and is gone afterwards.
+    Without --db the store is a temporary one and is gone afterwards. What is real is not sent
+    to production sinks a second time, unless --send says so.
     """
     from mmcoord.replay import feed, messages
     from mmcoord.store.summary import summary
 
-    with _pipeline(config, db) as (ctx, pipeline):
+    with _pipeline(config, db, send_real=send) as (ctx, pipeline):
         stored = messages(paths, ctx.sources)
         _note(f"replay: {len(stored)} messages")
         new = feed(ctx, stored)
@@ -372,9 +377,10 @@ def _context(settings: Settings) -> Iterator[Any]:
 
 
 @contextmanager
-def _pipeline(config: Path | None, db: str | None) -> Iterator[Any]:
+def _pipeline(config: Path | None, db: str | None, *, send_real: bool = False) -> Iterator[Any]:
     """A context and pipeline for a replay: data clock, no debounce, own store by default."""
     from mmcoord.practice import practice_settings
+    from mmcoord.stages import deliver
     from mmcoord.stages.executor import PoolExecutor
     from mmcoord.stages.pipeline import Pipeline
     from mmcoord.wiring import with_default_sink
@@ -384,6 +390,7 @@ def _pipeline(config: Path | None, db: str | None) -> Iterator[Any]:
         temporary = tempfile.mkdtemp(prefix="mmcoord-")
         db = f"sqlite:///{temporary}/mmcoord.db"
     settings = practice_settings(_settings(config, db), debounce_s=0.0)
+    settings = dataclasses.replace(settings, send_real=send_real)
     path = settings.url.removeprefix("sqlite:///")
     outbox = Path(f"{path}.outbox") if path != settings.url else Path(settings.data_dir) / "outbox"
     try:
@@ -391,6 +398,7 @@ def _pipeline(config: Path | None, db: str | None) -> Iterator[Any]:
             with ctx.database.pipeline_lock():
                 pipeline = Pipeline(ctx, PoolExecutor(settings.infer.workers))
                 pipeline.recover()
+                deliver.recover(ctx)
                 try:
                     yield ctx, pipeline
                 finally:

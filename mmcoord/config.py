@@ -34,6 +34,13 @@ __all__ = [
     "secret",
 ]
 
+_NOT_SETTINGS = (
+    "MMCOORD_CHROMIUM",
+    "MMCOORD_KAFKA_JARS",
+    "MMCOORD_SHARED",
+    "MMCOORD_TOM_CACHE",
+)
+"""Variables of the project's own tests."""
 _SECRET_WORDS = ("password", "token", "secret", "webhook")
 
 
@@ -125,6 +132,8 @@ class Settings:
     """Empty: SQLite in ``data_dir``."""
     clock: str = "wall"
     """``wall``, or ``data``: plans are made for the time of the newest data (replays)."""
+    send_real: bool = True
+    """Whether real events go to production sinks; a replay does not repeat what was said."""
     page_url: str = ""
     """Address of the page as others reach it, for links in messages."""
     web: WebSettings = field(default_factory=WebSettings)
@@ -199,12 +208,15 @@ def _no_literal_secrets(document: Mapping[str, Any], where: str) -> None:
 
 def _overlay(document: dict[str, Any], environ: Mapping[str, str]) -> None:
     for variable, text in environ.items():
-        if not variable.startswith("MMCOORD_") or variable == "MMCOORD_SHARED":
+        if not variable.startswith("MMCOORD_") or variable in _NOT_SETTINGS:
             continue
         *tables, key = variable.removeprefix("MMCOORD_").lower().split("__")
         target = document
         for table in tables:
-            target = target.setdefault(table, {})
+            below = target.setdefault(table, {})
+            if not isinstance(below, dict):
+                raise ConfigError(f"environment: {variable}: {table!r} is a value, not a table")
+            target = below
         target[key] = text
 
 

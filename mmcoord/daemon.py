@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -67,10 +68,9 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
         ctx = build_context(settings, database, client)
         pipeline = Pipeline(ctx, PoolExecutor(settings.infer.workers))
         stack.callback(pipeline.close)
-        pipeline.recover()
         loops: dict[str, Callable[[], None]] = {
-            "stages": lambda: _loop(pipeline.step, stop),
-            "deliver": lambda: _loop(lambda: deliver.run(ctx), stop),
+            "stages": lambda: _loop(pipeline.recover, pipeline.step, stop),
+            "deliver": lambda: _loop(lambda: deliver.recover(ctx), lambda: deliver.run(ctx), stop),
         }
         for name, wanted in settings.listeners.items():
             listener = build_listener(
@@ -112,7 +112,8 @@ def _serve_page(app: Any, settings: Settings) -> None:
     server.run()
 
 
-def _loop(step: Callable[[], int], stop: threading.Event) -> None:
+def _loop(recover: Callable[[], None], step: Callable[[], int], stop: threading.Event) -> None:
+    recover()  # also after a fault that ended this loop: what it had in hand is taken up again
     while not stop.is_set():
         if not step():
             stop.wait(_IDLE_S)
@@ -121,11 +122,14 @@ def _loop(step: Callable[[], int], stop: threading.Event) -> None:
 def _supervise(name: str, loop: Callable[[], None], stop: threading.Event) -> None:
     delay = _RESTART_S[0]
     while not stop.is_set():
+        begun = time.monotonic()
         try:
             loop()
             return
         except Exception:
             # Whatever it was (a locked database, a full disk), the night goes on.
+            if time.monotonic() - begun > _RESTART_S[1]:
+                delay = _RESTART_S[0]
             _log.exception("%s stopped; starting it again in %.0f s", name, delay)
             stop.wait(delay)
             delay = min(2 * delay, _RESTART_S[1])

@@ -14,7 +14,6 @@ Records are frozen: a correction is a new record.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -40,6 +39,13 @@ __all__ = [
     "Photometry",
     "PlanRow",
 ]
+
+_MAX_ID = 256
+"""Longest identifier; they are keys in the store."""
+_MJD_RANGE = (0.0, 100_000.0)
+"""1858 to 2132: nobody observed outside it."""
+_MAG_RANGE = (-50.0, 50.0)
+_YEARS = (1970, 2132)
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -173,12 +179,16 @@ class Alert:
     """Other names of the event in the notice: ``GRB 170817A``, ``bn170817529``."""
 
     def __post_init__(self) -> None:
-        if not self.event_id:
-            raise BadNotice("empty event id", where="event_id")
+        if not self.event_id or len(self.event_id) > _MAX_ID or "|" in self.event_id:
+            raise BadNotice(f"{self.event_id[:40]!r} is no event id", where="event_id")
         for name in ("time_created", "event_time"):
             value = getattr(self, name)
-            if value is not None and value.tzinfo is None:
+            if value is None:
+                continue
+            if value.tzinfo is None:
                 raise BadNotice("time without a zone", where=name)
+            if not _YEARS[0] <= value.year < _YEARS[1]:
+                raise BadNotice(f"{value:%Y-%m-%d} is no time of an event", where=name)
 
     @property
     def order_key(self) -> tuple[datetime, int]:
@@ -211,14 +221,18 @@ class Candidate:
     """Other columns of the packet (JSON values), passed through."""
 
     def __post_init__(self) -> None:
-        if not self.object_id:
-            raise BadCandidate("empty identifier", where="id")
+        if not self.object_id or len(self.object_id) > _MAX_ID:
+            raise BadCandidate(f"{self.object_id[:40]!r} is no identifier", where="id")
         if not 0.0 <= self.ra_deg < 360.0:  # false for NaN too
             raise BadCandidate(f"{self.ra_deg!r} is not in [0, 360) deg", where="ra")
         if not -90.0 <= self.dec_deg <= 90.0:
             raise BadCandidate(f"{self.dec_deg!r} is not in [-90, 90] deg", where="dec")
         if self.redshift is not None and not (self.redshift > -0.01 and self.redshift < 20):
             raise BadCandidate(f"{self.redshift!r} is not a redshift", where="redshift")
+        if self.redshift_err is not None and not 0.0 <= self.redshift_err < 20.0:
+            raise BadCandidate(f"{self.redshift_err!r} is not an error", where="redshift_err")
+        if self.ebv_mw is not None and not 0.0 <= self.ebv_mw < 100.0:
+            raise BadCandidate(f"{self.ebv_mw!r} is not an E(B-V)", where="ebv_mw")
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,16 +256,16 @@ class Photometry:
     is_limit: bool = False
 
     def __post_init__(self) -> None:
-        if not self.object_id:
-            raise BadPhotometry("empty identifier", where="id")
-        if not math.isfinite(self.obs_mjd_tai):
-            raise BadPhotometry(f"time {self.obs_mjd_tai!r} is not finite", where="mjd")
-        if not math.isfinite(self.mag_ab):
-            raise BadPhotometry(f"magnitude {self.mag_ab!r} is not finite", where="mag")
+        if not self.object_id or len(self.object_id) > _MAX_ID:
+            raise BadPhotometry(f"{self.object_id[:40]!r} is no identifier", where="id")
+        if not _MJD_RANGE[0] <= self.obs_mjd_tai < _MJD_RANGE[1]:
+            raise BadPhotometry(f"{self.obs_mjd_tai!r} is no MJD of an observation", where="mjd")
+        if not _MAG_RANGE[0] < self.mag_ab < _MAG_RANGE[1]:
+            raise BadPhotometry(f"{self.mag_ab!r} is not a magnitude", where="mag")
         if self.is_limit != (self.mag_err is None):
             raise BadPhotometry("a limit has no error and a detection has one", where="mag_err")
-        if self.mag_err is not None and not (0.0 < self.mag_err < math.inf):
-            raise BadPhotometry(f"error {self.mag_err!r} is not positive", where="mag_err")
+        if self.mag_err is not None and not 0.0 < self.mag_err < _MAG_RANGE[1]:
+            raise BadPhotometry(f"{self.mag_err!r} is not an error", where="mag_err")
 
 
 ParsedRecord = Alert | Candidate | Photometry

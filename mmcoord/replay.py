@@ -64,7 +64,7 @@ def messages(paths: Iterable[Path], sources: Mapping[str, Source]) -> list[Messa
         else:
             found.append(_notice(path, sources))
     if not found:
-        raise ConfigError("nothing to replay: no .json, .avro, .xml or .csv file found")
+        raise ConfigError("nothing to replay: no notice, no candidates and no photometry found")
     first = _first_seen(found, sources)
     order = {"table_candidates": 0}
 
@@ -134,7 +134,9 @@ def _read_by(content: bytes, sources: Mapping[str, Source]) -> tuple[str, Sequen
     for name in asked:
         try:
             records = sources[name].parse(content)
-        except BadInput:
+        except Exception as error:
+            # Not only BadInput: intake is where a listener's fault is told and kept.
+            _log.debug("%s: %s", name, error)
             continue
         if records:
             return name, records
@@ -150,10 +152,13 @@ def _table(path: Path, sources: Mapping[str, Source]) -> list[Message]:
         header = {name.strip().lower() for name in next(csv.reader(lines), [])}
     name = next((name for name, need in _TABLES.items() if need <= header), None)
     if name is None:
-        raise ConfigError(
-            f"{path}: neither candidates (id, ra, dec) nor photometry (id, mjd, band, mag); "
-            f"columns are {', '.join(sorted(header)) or 'none'}"
+        _log.warning(
+            "%s is left out: neither candidates (id, ra, dec) nor photometry (id, mjd, band, "
+            "mag); columns are %s",
+            path,
+            ", ".join(sorted(header)) or "none",
         )
+        return []
     topic = _topic(path, path.read_bytes())
     found = []
     for number, payload in rows(path):

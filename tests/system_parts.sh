@@ -14,9 +14,11 @@ if [ -n "$want" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         echo "tests: installing Debian packages:$want"
         export DEBIAN_FRONTEND=noninteractive
-        apt-get update -qq
         # shellcheck disable=SC2086
-        apt-get install -y -qq --no-install-recommends $want >/dev/null
+        if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends $want; } >/dev/null
+        then
+            echo "tests: these could not be installed:$want (their tests are skipped)"
+        fi
     else
         echo "tests: not here and cannot be installed by this user:$want (their tests are skipped)"
     fi

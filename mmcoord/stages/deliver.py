@@ -10,16 +10,16 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from followup.sinks.base import Answer, Outcome, Sink
-from mmcoord.records import OutgoingKind
+from mmcoord.records import EventState, OutgoingKind
 from mmcoord.stages.context import Context
-from mmcoord.stages.outbox import may_send
+from mmcoord.stages.outbox import why_refused, withdraw_late
 from mmcoord.store import journal
-from mmcoord.store.tables import DeadLetterRow, DeliveryRow
+from mmcoord.store.tables import DeadLetterRow, DeliveryRow, EventRow, PlanRevisionRow
 
 __all__ = ["backoff", "recover", "run"]
 
@@ -68,27 +68,63 @@ def run(ctx: Context) -> int:
 
 def _deliver(ctx: Context, delivery_id: int) -> None:
     with ctx.database.write() as session:
-        row = session.get(DeliveryRow, delivery_id)
+        row = session.get(DeliveryRow, delivery_id, with_for_update=True)
         if row is None or row.state not in ("pending", "unknown"):
             return  # superseded since
         sink = ctx.sinks.get(row.sink)
         if sink is None:
             _end(session, row, "failed", f"no sink {row.sink!r} is configured any more", ctx.now())
             return
-        if not may_send(sink, is_practice=row.is_practice):
-            _end(session, row, "refused", "practice and real do not mix", ctx.now())
+        refusal = why_refused(ctx.settings, sink, is_practice=row.is_practice)
+        if refusal is not None:
+            _end(session, row, "refused", refusal, ctx.now())
             return
+        stale = _stale(session, row)
         ask_first = row.attempts > 0 or row.state == "unknown"
+        if stale and not ask_first:
+            _end(session, row, "superseded", stale, ctx.now())
+            return
         row.state = "sending"
         row.attempts += 1
-    answer = _act(sink, row, ask_first=ask_first)
+    answer = _act(sink, row, ask_first=ask_first, may_repeat=not stale)
     with ctx.database.write() as session:
-        fresh = session.get(DeliveryRow, delivery_id)
+        fresh = session.get(DeliveryRow, delivery_id, with_for_update=True)
         assert fresh is not None
+        if answer is None:
+            _end(session, fresh, "superseded", f"{stale}; it had not arrived", ctx.now())
+            return
         _record(session, fresh, answer, ctx.now())
+        if fresh.state == "sent" and _retracted(session, fresh):
+            withdraw_late(ctx, session, fresh)
 
 
-def _act(sink: Sink, row: DeliveryRow, *, ask_first: bool) -> Answer:
+def _stale(session: Session, row: DeliveryRow) -> str:
+    """Why a publication should no longer be made; empty when it should, or is a withdrawal."""
+    if row.kind != OutgoingKind.PUBLISH.value:
+        return ""
+    if _retracted(session, row):
+        return "the event has been retracted"
+    newest = session.execute(
+        select(func.max(col(PlanRevisionRow.revision))).where(
+            col(PlanRevisionRow.event_id) == row.event_id
+        )
+    ).scalar_one()
+    if newest is not None and newest > row.plan_revision:
+        return f"plan revision {newest} is there"
+    return ""
+
+
+def _retracted(session: Session, row: DeliveryRow) -> bool:
+    if row.kind != OutgoingKind.PUBLISH.value:
+        return False
+    state = session.execute(
+        select(col(EventRow.state)).where(col(EventRow.event_id) == row.event_id)
+    ).scalar_one_or_none()
+    return state == EventState.RETRACTED.value
+
+
+def _act(sink: Sink, row: DeliveryRow, *, ask_first: bool, may_repeat: bool) -> Answer | None:
+    """One attempt; None when the message is not there and should not be sent any more."""
     try:
         if row.kind == OutgoingKind.WITHDRAW.value:
             return sink.withdraw(row.payload, key=row.withdraws or row.key, remote_id=row.remote_id)
@@ -96,6 +132,8 @@ def _act(sink: Sink, row: DeliveryRow, *, ask_first: bool) -> Answer:
             found = sink.lookup(row.payload, key=row.key)
             if found is not None and found.outcome in (Outcome.SENT, Outcome.UNKNOWN):
                 return found
+            if not may_repeat:
+                return None
         return sink.send(row.payload, key=row.key)
     except Exception as error:
         # A sink's own fault must not stop the others; it is kept with the delivery.

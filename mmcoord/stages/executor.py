@@ -59,6 +59,8 @@ class PoolExecutor:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
+            for worker in multiprocessing.active_children():
+                worker.terminate()  # what it was doing is run again at the next start
 
     def _start(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(

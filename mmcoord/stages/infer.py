@@ -13,6 +13,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,6 +37,7 @@ from mmcoord.inference.screening import ScreenRequest, ScreenResult, screen_many
 from mmcoord.records import EventState, Photometry
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import Executor
+from mmcoord.stages.isolate import bury_work, isolating
 from mmcoord.stages.jobs import job_from_json, job_to_json
 from mmcoord.stages.keys import split_pair_key
 from mmcoord.store import journal, queue
@@ -127,14 +129,26 @@ class InferStage:
         self._owner = uuid.uuid4().hex
         self._running: dict[str, tuple[tuple[str, str], Future[Result]]] = {}
         """Run key -> (event id, object id) and the future."""
+        self._alone = False
+        """One job at a time, since a worker has died."""
 
     def recover(self, ctx: Context) -> None:
-        """Queue again what a dead process left running. Needs the pipeline lock."""
+        """Queue again what is called running and is not under way here.
+
+        After a crash that is what the dead process had in hand (needs the pipeline lock);
+        after a fault of the database, what could not be written down. The interrupted
+        attempt is not held against the run.
+        """
         with ctx.database.write() as session:
             session.execute(
                 update(_run)
-                .where(_run.c.state == "running")
-                .values(state="queued", lease_owner=None, lease_until=None)
+                .where(_run.c.state == "running", _run.c.run_key.not_in(list(self._running)))
+                .values(
+                    state="queued",
+                    attempts=_run.c.attempts - 1,
+                    lease_owner=None,
+                    lease_until=None,
+                )
             )
 
     def run(self, ctx: Context) -> int:
@@ -159,7 +173,7 @@ class InferStage:
         While a candidate's run is under way its newer data wait (and replace one another in
         the queue), so that a fast light curve cannot occupy every worker with stale data.
         """
-        free = self._executor.capacity - len(self._running)
+        free = (1 if self._alone else self._executor.capacity) - len(self._running)
         if free <= 0:
             return 0
         with ctx.database.read() as session:
@@ -183,22 +197,39 @@ class InferStage:
                 row.lease_until = now + timedelta(seconds=ctx.settings.infer.lease_s)
                 rows.append(row)
         for row in rows:
-            future = self._executor.submit(job_from_json(row.job))
-            self._running[row.run_key] = ((row.event_id, row.object_id), future)
+            self._running[row.run_key] = ((row.event_id, row.object_id), self._submitted(row))
         return len(rows)
+
+    def _submitted(self, row: RunRow) -> Future[Result]:
+        """The run's future; a run that cannot even be started has failed in it."""
+        try:
+            return self._executor.submit(job_from_json(row.job))
+        except Exception as error:
+            failed: Future[Result] = Future()
+            failed.set_exception(error)
+            return failed
 
     def _collect(self, ctx: Context) -> int:
         finished = [key for key, (_, future) in self._running.items() if future.done()]
+        was_alone = self._alone
         for key in finished:
-            _, future = self._running.pop(key)
+            _, future = self._running[key]
             error = future.exception()
+            broken = isinstance(error, BrokenProcessPool)
             with ctx.database.write() as session:
                 row = session.get(RunRow, key)
                 assert row is not None
                 if error is None:
                     _complete(session, row, future.result(), ctx)
+                elif broken and not was_alone:
+                    # A dying worker takes all others with it, and nobody knows yet whose
+                    # fault it was: they are run again one by one, and only then it counts.
+                    row.state = "queued"
+                    row.attempts -= 1
                 else:
                     _fail(session, row, error, ctx)
+            del self._running[key]  # only now: after a failed commit it is collected again
+            self._alone = broken
         return len(finished)
 
 
@@ -292,11 +323,19 @@ def _fail(session: Session, row: RunRow, error: BaseException, ctx: Context) -> 
 
 
 def _serve(ctx: Context) -> int:
+    with ctx.database.read() as session:
+        works = queue.take(session, _STAGE, ctx.now(), _BATCH)
+    isolating(
+        works,
+        lambda some: _serve_some(ctx, some),
+        lambda work, reason: bury_work(ctx, work, reason),
+    )
+    return len(works)
+
+
+def _serve_some(ctx: Context, works: Sequence[Work]) -> None:
     now = ctx.now()
     with ctx.database.read() as session:
-        works = queue.take(session, _STAGE, now, _BATCH)
-        if not works:
-            return 0
         pairs = _pairs(session, works)
     settings = ctx.settings.infer
     screened = screen_many(
@@ -335,7 +374,6 @@ def _serve(ctx: Context) -> int:
         )
         queue.finish(session, works)
         journal.write(session, _screen_entries(pairs, verdicts, works, ctx.now()), ctx.now())
-    return len(works)
 
 
 def _pairs(session: Session, works: Sequence[Work]) -> dict[str, Pair]:
@@ -386,7 +424,7 @@ def _request_run(
             known.coalesced += 1
         elif known.state == "superseded":
             known.state = "queued"
-        else:
+        elif known.state == "done":
             known.cached += 1
         return
     # Older data of the same pair that nobody has begun to look at: the new run replaces it.

@@ -31,6 +31,7 @@ from mmcoord.records import (
 )
 from mmcoord.stages import localize
 from mmcoord.stages.context import Context
+from mmcoord.stages.isolate import isolating
 from mmcoord.stages.keys import event_key, object_key
 from mmcoord.store import journal, queue
 from mmcoord.store.ingest import store_candidates, store_photometry
@@ -117,7 +118,7 @@ def read(row: NoticeRow, sources: Mapping[str, Source]) -> Readout:
     if source is None:
         return replace(base, error=f"no listener named {row.source!r} is installed")
     try:
-        records = tuple(source.parse(row.payload))
+        return _read(row, source, base)
     except BadInput as error:
         return replace(base, error=str(error))
     except Exception as error:
@@ -125,17 +126,24 @@ def read(row: NoticeRow, sources: Mapping[str, Source]) -> Readout:
         return replace(
             base, error=f"fault in listener {row.source!r}: {type(error).__name__}: {error}"
         )
-    alert = next((record for record in records if isinstance(record, Alert)), None)
-    if alert is None:
+
+
+def _read(row: NoticeRow, source: Source, base: Readout) -> Readout:
+    records = tuple(source.parse(row.payload))
+    alerts = [record for record in records if isinstance(record, Alert)]
+    if not alerts:
         return replace(base, records=records)
+    alert = alerts[0]
     external = alert.external.skymap_fits if alert.external else None
     errors: list[str] = []
+    if len(alerts) > 1:
+        errors.append(f"holds {len(alerts)} alerts; the first was kept, one a notice is expected")
     place = _load(alert.skymap_fits, "skymap", errors)
     if place is None and alert.region is not None:
         place = localize.from_region(alert.region)
     return replace(
         base,
-        records=records,
+        records=(alert, *(r for r in records if not isinstance(r, Alert))),
         localization=place,
         combined=_load(external, "combined skymap", errors),
         error="; ".join(errors) or None,
@@ -192,9 +200,15 @@ def run(ctx: Context) -> int:
             ).scalars()
         )
     readouts = [read(row, ctx.sources) for row in rows]
-    if readouts:
+
+    def write(some: Sequence[Readout]) -> None:
         with ctx.database.write() as session:
-            _write(session, readouts, ctx.now())
+            _write(session, some, ctx.now())
+
+    def bury(readout: Readout, reason: str) -> None:
+        write([replace(readout, records=(), localization=None, combined=None, error=reason)])
+
+    isolating(readouts, write, bury)
     return len(readouts)
 
 
@@ -202,31 +216,28 @@ def _write(session: Session, readouts: Sequence[Readout], now: datetime) -> None
     entries: list[journal.Entry] = []
     wishes: list[Wish] = []
     outcomes: dict[int, str] = {}
-    plain: list[Readout] = []
     for readout in readouts:
-        alert = next((r for r in readout.records if isinstance(r, Alert)), None)
-        if alert is not None:
-            outcomes[readout.notice_id] = _write_alert(
-                session, readout, alert, now, entries, wishes
-            )
-        else:
-            plain.append(readout)
-    store_candidates(
-        session, [(r, readout.notice_id) for readout in plain for r in readout.records], now
-    )
-    store_photometry(
-        session, [(r, readout.notice_id) for readout in plain for r in readout.records], now
-    )
-    for readout in plain:
-        outcomes[readout.notice_id] = _describe(readout.records)
-        names = {r.object_id for r in readout.records if not isinstance(r, Alert)}
-        wishes += [Wish("match", object_key(name), readout.cause_id) for name in sorted(names)]
+        said = []
+        if readout.records and isinstance(readout.records[0], Alert):
+            said.append(_write_alert(session, readout, readout.records[0], now, entries, wishes))
+        others = [record for record in readout.records if not isinstance(record, Alert)]
+        if others:
+            said.append(_describe(others))
+        outcomes[readout.notice_id] = "; ".join(said) or "nothing to keep"
+        wishes += [
+            Wish("match", object_key(name), readout.cause_id)
+            for name in sorted({record.object_id for record in others})
+        ]
+    flat = [(record, readout.notice_id) for readout in readouts for record in readout.records]
+    store_candidates(session, flat, now)
+    store_photometry(session, flat, now)
     queue.enqueue(session, wishes, now)
     _close_notices(session, readouts, outcomes, now)
+    plain = [r for r in readouts if not r.records or not isinstance(r.records[0], Alert)]
     journal.write(session, [*entries, *_batch_entry(plain, now)], now)
 
 
-def _describe(records: Sequence[ParsedRecord]) -> str:
+def _describe(records: Sequence[Candidate | Photometry]) -> str:
     candidates = [r.object_id for r in records if isinstance(r, Candidate)]
     points = [r.object_id for r in records if isinstance(r, Photometry)]
     parts = []
@@ -234,7 +245,7 @@ def _describe(records: Sequence[ParsedRecord]) -> str:
         parts.append(f"candidate {', '.join(candidates[:3])}")
     if points:
         parts.append(f"{len(points)} photometric points of {', '.join(sorted(set(points))[:3])}")
-    return "; ".join(parts) or "nothing to keep"
+    return "; ".join(parts)
 
 
 def _close_notices(
@@ -247,7 +258,7 @@ def _close_notices(
             {
                 "id": readout.notice_id,
                 "state": "dead" if readout.error is not None else "processed",
-                "outcome": readout.error or outcomes.get(readout.notice_id, "nothing to keep"),
+                "outcome": _stored(readout.error) or outcomes[readout.notice_id],
                 "processed_at": now,
             }
             for readout in readouts
@@ -260,7 +271,7 @@ def _close_notices(
                 {
                     "notice_id": readout.notice_id,
                     "stage": INTAKE,
-                    "reason": readout.error,
+                    "reason": _stored(readout.error),
                     "at": now,
                     "cause_id": readout.cause_id,
                 }
@@ -268,6 +279,13 @@ def _close_notices(
             ],
         )
     queue.count(session, INTAKE, processed=len(readouts) - len(dead), dead=len(dead))
+
+
+def _stored(text: str | None) -> str | None:
+    """Text that every database takes: an error may quote what it could not read."""
+    if text is None:
+        return None
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")[:4000]
 
 
 def _batch_entry(readouts: Sequence[Readout], now: datetime) -> list[journal.Entry]:

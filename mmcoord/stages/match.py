@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
@@ -25,6 +25,7 @@ from mmcoord.config import MatchSettings
 from mmcoord.records import EventState, Match
 from mmcoord.stages import localize
 from mmcoord.stages.context import Context
+from mmcoord.stages.isolate import bury_work, isolating
 from mmcoord.stages.keys import pair_key, split_match_key
 from mmcoord.stages.livesky import LiveSky
 from mmcoord.stages.policy import reason_to_rest
@@ -139,21 +140,67 @@ class MatchStage:
 
     def run(self, ctx: Context) -> int:
         """Serve one batch of wishes; returns how many were served."""
-        now = ctx.now()
         with ctx.database.read() as session:
-            works = queue.take(session, _STAGE, now, _BATCH)
-            if not works:
-                return 0
+            works = queue.take(session, _STAGE, ctx.now(), _BATCH)
+        isolating(
+            works,
+            lambda some: self._serve(ctx, some),
+            lambda work, reason: bury_work(ctx, work, reason),
+        )
+        return len(works)
+
+    def _serve(self, ctx: Context, works: Sequence[Work]) -> None:
+        with ctx.database.read() as session:
             if self._sky is None:
                 self._sky = _filled(session, ctx.settings.match.max_credible_level)
-            events, matches = _search(ctx, session, self._sky, works)
+            events, looked_at, matches = _search(ctx, session, self._sky, works)
         cause = {work.key: work.cause_id for work in works}
+        now = ctx.now()
         with ctx.database.write() as session:
             _store(session, matches, cause, now)
-            queue.enqueue(session, _wishes(ctx, events, matches, cause), now)
+            left = _forget(session, events, looked_at, matches)
+            wishes = _wishes(ctx, events, matches, cause)
+            wishes += [Wish("plan", event_id, works[0].cause_id) for event_id in sorted(left)]
+            queue.enqueue(session, wishes, now)
             queue.finish(session, works)
             journal.write(session, _entries(works, matches, ctx.now()), ctx.now())
-        return len(works)
+
+
+def _forget(
+    session: Session,
+    events: Mapping[str, EventRow],
+    looked_at: Mapping[str, set[str] | None],
+    matches: Sequence[Match],
+) -> set[str]:
+    """Remove the matches that no longer hold; returns the events that lost one.
+
+    Late photometry can push an object's first detection out of the window, a revision its
+    position out of the map: the end must not depend on what arrived first.
+    """
+    holding = {(match.event_id, match.object_id) for match in matches}
+    left = set()
+    for event_id, objects in looked_at.items():
+        query = select(col(MatchRow.object_id)).where(
+            col(MatchRow.event_id) == event_id,
+            col(MatchRow.localization_id) == events[event_id].localization_id,
+        )
+        known = session.execute(query).scalars().all()
+        gone = [
+            object_id
+            for object_id in known
+            if (objects is None or object_id in objects) and (event_id, object_id) not in holding
+        ]
+        for start in range(0, len(gone), _BATCH):
+            session.execute(
+                delete(MatchRow).where(
+                    col(MatchRow.event_id) == event_id,
+                    col(MatchRow.localization_id) == events[event_id].localization_id,
+                    col(MatchRow.object_id).in_(gone[start : start + _BATCH]),
+                )
+            )
+        if gone:
+            left.add(event_id)
+    return left
 
 
 def _filled(session: Session, level: float) -> LiveSky:
@@ -170,8 +217,12 @@ def _filled(session: Session, level: float) -> LiveSky:
 
 def _search(
     ctx: Context, session: Session, sky: LiveSky, works: Sequence[Work]
-) -> tuple[dict[str, EventRow], list[Match]]:
-    """All pairs that the wishes are about: whole events, and single objects."""
+) -> tuple[dict[str, EventRow], dict[str, set[str] | None], list[Match]]:
+    """All pairs that the wishes are about: whole events, and single objects.
+
+    Returns the active events, for each of them the objects looked at (None: all), and the
+    matches among those.
+    """
     wanted: dict[str, set[str]] = {"event": set(), "object": set()}
     for work in works:
         kind, identifier = split_match_key(work.key)
@@ -194,7 +245,9 @@ def _search(
     sky.put_candidates(objects.object_ids, objects.ra_deg, objects.dec_deg)
     inside = sky.maps_at(objects.ra_deg, objects.dec_deg) if objects.object_ids else {}
     matches: list[Match] = []
+    looked_at: dict[str, set[str] | None] = {}
     for event_id, event in sorted(active.items()):
+        looked_at[event_id] = None if event_id in wanted["event"] else wanted["object"]
         if event_id in wanted["event"]:
             table = _candidates(session, sky.candidates_in(ready(event.localization_id or "")))
         elif event_id in inside:
@@ -206,7 +259,7 @@ def _search(
         matches += decide(
             event, event.localization_id or "", prepared, table, seen, ctx.settings.match
         )
-    return active, matches
+    return active, looked_at, matches
 
 
 def _fits(session: Session, localization_id: str) -> bytes:

@@ -16,13 +16,14 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from followup.sinks.base import Granularity, Sink
-from mmcoord.errors import MmcoordError
+from mmcoord.config import Settings
 from mmcoord.records import AlertType, EventState, Outgoing, OutgoingKind, PlanRow
 from mmcoord.stages.context import Context
 from mmcoord.stages.planrows import row_from_json
 from mmcoord.store.reading import photometry_of
 from mmcoord.store.tables import (
     AlertRow,
+    DeadLetterRow,
     DeliveryRow,
     EventRow,
     LocalizationRow,
@@ -30,7 +31,7 @@ from mmcoord.store.tables import (
     RequestRow,
 )
 
-__all__ = ["delivery_key", "may_send", "outgoing_for", "write_deliveries"]
+__all__ = ["delivery_key", "outgoing_for", "why_refused", "withdraw_late", "write_deliveries"]
 
 
 def delivery_key(kind: str, sink: str, event_id: str, revision: int, target: str) -> str:
@@ -38,9 +39,16 @@ def delivery_key(kind: str, sink: str, event_id: str, revision: int, target: str
     return f"{kind}:{sink}:{event_id}:{revision}:{target}"
 
 
-def may_send(sink: Sink, *, is_practice: bool) -> bool:
-    """Practice goes to practice sinks, real to production sinks, and nothing else."""
-    return sink.is_practice == is_practice
+def why_refused(settings: Settings, sink: Sink, *, is_practice: bool) -> str | None:
+    """Practice goes to practice sinks, real to production sinks, and nothing else. Pure.
+
+    Returns the reason for a refusal, None when the sink may be told.
+    """
+    if sink.is_practice != is_practice:
+        return f"a {'practice' if is_practice else 'real'} event, and this sink takes none"
+    if not is_practice and not settings.send_real:
+        return "a real event in a replay: what was said is not repeated (--send repeats it)"
+    return None
 
 
 def write_deliveries(
@@ -110,11 +118,15 @@ def _write_publications(
     sink: Sink,
     rows: Sequence[PlanRow],
 ) -> None:
+    _write_withdrawals(
+        ctx, session, event, revision, name, sink, staying={row.object_id for row in rows}
+    )
     chosen = _chosen(ctx, session, name, sink, event.event_id, rows)
     if not chosen:
         return
-    if not may_send(sink, is_practice=event.is_practice):
-        _add_refusal(ctx, session, event, revision, name)
+    refusal = why_refused(ctx.settings, sink, is_practice=event.is_practice)
+    if refusal is not None:
+        _add_refusal(ctx, session, event, revision, name, refusal)
         return
     groups: list[tuple[str, Sequence[PlanRow]]] = (
         [(row.object_id, [row]) for row in chosen]
@@ -162,10 +174,12 @@ def _write_withdrawals(
     revision: PlanRevisionRow,
     name: str,
     sink: Sink,
+    staying: set[str] | None = None,
 ) -> None:
     """One withdrawal for each thing that this sink holds of the event.
 
-    Several revisions of a target may be one thing at the sink (same remote id); of several
+    With ``staying``, only for targets that the plan no longer has. Several revisions of a
+    target may be one thing at the sink (same remote id); of several
     messages about whole plans the last one is answered.
     """
     posted: dict[tuple[str, str], DeliveryRow] = {}
@@ -179,6 +193,8 @@ def _write_withdrawals(
         )
         .order_by(col(DeliveryRow.plan_revision))
     ).scalars():
+        if staying is not None and (row.target in staying or not row.target):
+            continue
         held = row.remote_id or row.key if sink.granularity is Granularity.TARGET else ""
         posted[(row.target, held)] = row
     for (target, _), published in sorted(posted.items()):
@@ -192,6 +208,33 @@ def _write_withdrawals(
             key=published.key,
         )
         _add(ctx, session, event, revision, name, sink, outgoing, target, published)
+
+
+def withdraw_late(ctx: Context, session: Session, published: DeliveryRow) -> None:
+    """Withdraw what turned out to have arrived after its event was retracted."""
+    event = session.get(EventRow, published.event_id)
+    revision = session.execute(
+        select(PlanRevisionRow)
+        .where(col(PlanRevisionRow.event_id) == published.event_id)
+        .order_by(col(PlanRevisionRow.revision).desc())
+        .limit(1)
+    ).scalar_one()
+    key = f"withdraw:{published.key}"
+    known = session.execute(select(DeliveryRow).where(col(DeliveryRow.key) == key))
+    if event is None or known.scalar_one_or_none() is not None:
+        return
+    rows = _published_rows(session, published)
+    outgoing = outgoing_for(
+        ctx,
+        session,
+        event,
+        revision.revision,
+        rows,
+        kind=OutgoingKind.WITHDRAW,
+        key=published.key,
+    )
+    sink = ctx.sinks[published.sink]
+    _add(ctx, session, event, revision, published.sink, sink, outgoing, published.target, published)
 
 
 def _published_rows(session: Session, published: DeliveryRow) -> list[PlanRow]:
@@ -224,8 +267,17 @@ def _add(
     payload: dict[str, Any] = {}
     try:
         payload = sink.payload(outgoing)
-    except (MmcoordError, ValueError) as error:
-        state, detail = "failed", f"no payload: {error}"
+    except Exception as error:
+        # A fault of one sink must not keep the plan from the others.
+        state, detail = "failed", f"no payload: {type(error).__name__}: {error}"
+        session.add(
+            DeadLetterRow(
+                stage="deliver",
+                reason=f"{outgoing.key} to {name}: {detail}",
+                at=now,
+                cause_id=revision.cause_id,
+            )
+        )
     session.add(
         DeliveryRow(
             key=f"withdraw:{published.key}" if published else outgoing.key,
@@ -234,7 +286,8 @@ def _add(
             event_id=event.event_id,
             plan_revision=revision.revision,
             target=target,
-            is_practice=event.is_practice,
+            # What was published as real is withdrawn as real, whatever the event has become.
+            is_practice=published.is_practice if published else event.is_practice,
             payload=payload,
             state=state,
             detail=detail,
@@ -248,10 +301,14 @@ def _add(
 
 
 def _add_refusal(
-    ctx: Context, session: Session, event: EventRow, revision: PlanRevisionRow, name: str
+    ctx: Context,
+    session: Session,
+    event: EventRow,
+    revision: PlanRevisionRow,
+    name: str,
+    refusal: str,
 ) -> None:
     now = ctx.now()
-    kind = "practice" if event.is_practice else "real"
     session.add(
         DeliveryRow(
             key=delivery_key("publish", name, event.event_id, revision.revision, ""),
@@ -262,7 +319,7 @@ def _add_refusal(
             target="",
             is_practice=event.is_practice,
             state="refused",
-            detail=f"{event.event_id} is a {kind} event and this sink takes none",
+            detail=f"{event.event_id} is {refusal}",
             created_at=now,
             next_attempt_at=now,
             finished_at=now,

@@ -29,9 +29,8 @@ class Pipeline:
         self._infer = InferStage(executor)
 
     def recover(self) -> None:
-        """Take up what a crash left half done. Call once, before the first step."""
+        """Take up the runs that a crash left half done; deliveries recover apart."""
         self._infer.recover(self.ctx)
-        deliver.recover(self.ctx)
 
     def step(self) -> int:
         """One batch of every stage, so that none starves another; returns what moved.

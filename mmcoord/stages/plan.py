@@ -23,6 +23,7 @@ from followup.rank import outlook, rank
 from mmcoord.records import PlanRow
 from mmcoord.stages import outbox
 from mmcoord.stages.context import Context
+from mmcoord.stages.isolate import bury_work, isolating
 from mmcoord.stages.planrows import row_to_json
 from mmcoord.stages.policy import reason_to_rest
 from mmcoord.store import journal, queue
@@ -43,6 +44,8 @@ __all__ = ["Draft", "content_sha256", "run"]
 
 _STAGE = "plan"
 _BATCH = 10
+_CLOCK_SLACK = timedelta(seconds=1)
+"""A point may be stamped a little later than the message that brought it."""
 _GRID = timedelta(minutes=10)
 """Plans are made for instants on this grid, so that a plan does not change by the second."""
 
@@ -70,27 +73,36 @@ def content_sha256(draft: Draft) -> str:
 
 def run(ctx: Context) -> int:
     """Serve one batch of wishes; returns how many were served."""
-    now = ctx.now()
     with ctx.database.read() as session:
-        works = queue.take(session, _STAGE, now, _BATCH)
-        drafts = [(work, _draft(ctx, session, work.key)) for work in works]
-    for work, draft in drafts:
-        with ctx.database.write() as session:
-            if draft is not None:
-                _commit(ctx, session, work, draft)
-            queue.finish(session, [work])
+        works = queue.take(session, _STAGE, ctx.now(), _BATCH)
+    for work in works:
+        isolating(
+            [work],
+            lambda some: _serve(ctx, some[0]),
+            lambda one, reason: bury_work(ctx, one, reason),
+        )
     return len(works)
+
+
+def _serve(ctx: Context, work: Work) -> None:
+    with ctx.database.read() as session:
+        draft = _draft(ctx, session, work.key)
+    with ctx.database.write() as session:
+        if draft is not None:
+            _commit(ctx, session, work, draft)
+        queue.finish(session, [work])
 
 
 def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
     event = session.get(EventRow, event_id)
     if event is None:
         return None
-    planned_for = _instant(ctx, event)
+    known_until = _instant(ctx, event)
+    planned_for = _on_grid(known_until)
     rest = reason_to_rest(ctx.settings, event)
     if rest is not None:
         return Draft((), planned_for, rest)
-    targets = _targets(session, event, planned_for)
+    targets = _targets(session, event, known_until)
     rows = rank(
         targets,
         event_time=event.event_time,
@@ -109,11 +121,15 @@ def _instant(ctx: Context, event: EventRow) -> datetime:
     if event.event_time is not None:
         window = timedelta(days=ctx.settings.match.window_after_day)
         instant = min(instant, event.event_time + window)
+    return instant
+
+
+def _on_grid(instant: datetime) -> datetime:
     midnight = instant.replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight + (instant - midnight) // _GRID * _GRID
 
 
-def _targets(session: Session, event: EventRow, planned_for: datetime) -> list[TargetEvidence]:
+def _targets(session: Session, event: EventRow, known_until: datetime) -> list[TargetEvidence]:
     pairs = session.execute(
         select(MatchRow, CandidateRow)
         .join(CandidateRow, col(CandidateRow.object_id) == col(MatchRow.object_id))
@@ -131,7 +147,7 @@ def _targets(session: Session, event: EventRow, planned_for: datetime) -> list[T
         ).scalars()
     }
     runs = _newest_runs(session, event.event_id, screenings)
-    until = mjd_tai(planned_for)
+    until = mjd_tai(known_until + _CLOCK_SLACK)
     targets = []
     for match, candidate in pairs:
         screening, result = screenings.get(match.object_id), runs.get(match.object_id)

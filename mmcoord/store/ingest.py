@@ -20,6 +20,8 @@ __all__ = ["point_key", "store_candidates", "store_photometry"]
 _candidate: Any = table(CandidateRow)
 _detection: Any = table(DetectionRow)
 _NSIDE_29 = 2**29
+_ROWS = 1000
+"""Rows a statement: PostgreSQL takes 65,535 parameters, SQLite 32,766."""
 
 
 def point_key(point: Photometry) -> str:
@@ -64,14 +66,15 @@ def store_candidates(
         }
         for (r, notice_id), pixel in zip(found, hpx29, strict=True)
     ]
-    statement = insert_for(session, _candidate).values(rows)
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=["object_id"],
-            set_={name: statement.excluded[name] for name in rows[0] if name != "object_id"},
-            where=statement.excluded.notice_id >= _candidate.c.notice_id,
+    for start in range(0, len(rows), _ROWS):
+        statement = insert_for(session, _candidate).values(rows[start : start + _ROWS])
+        session.execute(
+            statement.on_conflict_do_update(
+                index_elements=["object_id"],
+                set_={name: statement.excluded[name] for name in rows[0] if name != "object_id"},
+                where=statement.excluded.notice_id >= _candidate.c.notice_id,
+            )
         )
-    )
 
 
 def store_photometry(
@@ -93,5 +96,6 @@ def store_photometry(
         for r, notice_id in records
         if isinstance(r, Photometry)
     ]
-    if rows:
-        session.execute(insert_for(session, _detection).values(rows).on_conflict_do_nothing())
+    for start in range(0, len(rows), _ROWS):
+        statement = insert_for(session, _detection).values(rows[start : start + _ROWS])
+        session.execute(statement.on_conflict_do_nothing())

@@ -53,7 +53,7 @@ class Wish:
     cause_id: str
     priority: int = 1
     delay_s: float = 0.0
-    """Debounce: wait this long for more wishes for the same key."""
+    """Debounce: wait this long for more wishes for the same key; they do not prolong it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,11 @@ def count(
 
 
 def enqueue(session: Session, wishes: Iterable[Wish], now: datetime) -> None:
-    """Write wishes; a wish for a key that is already pending joins it."""
+    """Write wishes; a wish for a key that is already pending joins it.
+
+    The pending wish keeps its time and its urgency unless the new one is earlier or more
+    urgent, so that a steady stream of wishes cannot put a key off for ever.
+    """
     unique: dict[tuple[str, str], Wish] = {}
     per_stage: dict[str, int] = {}
     for wish in wishes:
@@ -126,8 +130,14 @@ def enqueue(session: Session, wishes: Iterable[Wish], now: datetime) -> None:
             index_elements=["stage", "key"],
             set_={
                 "requested": _work.c.requested + 1,
-                "not_before": new.not_before,
-                "priority": new.priority,
+                "not_before": case(
+                    (idle | (new.not_before < _work.c.not_before), new.not_before),
+                    else_=_work.c.not_before,
+                ),
+                "priority": case(
+                    (idle | (new.priority < _work.c.priority), new.priority),
+                    else_=_work.c.priority,
+                ),
                 "cause_id": new.cause_id,
                 "enqueued_at": case((idle, new.enqueued_at), else_=_work.c.enqueued_at),
                 "attempts": case((idle, 0), else_=_work.c.attempts),
@@ -171,14 +181,16 @@ def finish(session: Session, works: Sequence[Work], *, dead: bool = False) -> No
     A wish that came in since :func:`take` stays pending, because only what was taken is
     marked.
     """
+    served: dict[str, int] = {}
     for work in works:
         session.execute(
             update(_work)
             .where(_work.c.stage == work.stage, _work.c.key == work.key)
             .values(done=work.requested)
         )
-        served = work.requested - work.done
-        count(session, work.stage, processed=0 if dead else served, dead=served if dead else 0)
+        served[work.stage] = served.get(work.stage, 0) + work.requested - work.done
+    for stage, number in served.items():
+        count(session, stage, processed=0 if dead else number, dead=number if dead else 0)
 
 
 def pending(session: Session, stage: str) -> int:

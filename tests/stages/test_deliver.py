@@ -293,6 +293,82 @@ def test_a_target_that_fell_out_of_the_best_is_told_its_new_rank(
     assert second == set(names)
 
 
+def test_a_publication_in_flight_at_the_retraction_does_not_come_back(
+    database: Database, tmp_path: Path, clock: Clock
+) -> None:
+    service = Service(script=["refuses for now"])
+    ctx = context(database, tmp_path, service, clock)
+    publish(ctx, ["a"])
+    deliver_all(ctx)
+    publish(ctx, [], revision=2, state=EventState.RETRACTED)
+    clock.now += timedelta(minutes=5)
+    deliver_all(ctx)
+    assert service.held == []
+    assert states(database)["publish:service:S1:1:a"] == "superseded"
+
+
+def test_what_arrived_unseen_before_the_retraction_is_withdrawn_when_it_is_found(
+    database: Database, tmp_path: Path, clock: Clock
+) -> None:
+    service = Service(script=["takes it and we die"])
+    ctx = context(database, tmp_path, service, clock)
+    publish(ctx, ["a"])
+    with pytest.raises(KeyboardInterrupt):
+        deliver.run(ctx)
+    publish(ctx, [], revision=2, state=EventState.RETRACTED)
+    deliver.recover(ctx)
+    deliver_all(ctx)
+    assert service.withdrawn == ["publish:service:S1:1:a"]
+    assert len(service.held) == 1
+
+
+def test_an_older_revision_never_follows_a_newer_one(
+    database: Database, tmp_path: Path, clock: Clock
+) -> None:
+    service = Service(script=["refuses for now"])
+    ctx = context(database, tmp_path, service, clock)
+    publish(ctx, ["a"], revision=1)
+    deliver_all(ctx)
+    publish(ctx, ["a"], revision=2)
+    clock.now += timedelta(minutes=5)
+    deliver_all(ctx)
+    assert service.held == ["publish:service:S1:2:a"]
+
+
+def test_a_target_that_left_the_plan_is_withdrawn(
+    database: Database, tmp_path: Path, clock: Clock
+) -> None:
+    service = Service()
+    ctx = context(database, tmp_path, service, clock)
+    publish(ctx, ["a", "b"], revision=1)
+    deliver_all(ctx)
+    publish(ctx, ["b"], revision=2)
+    deliver_all(ctx)
+    assert service.withdrawn == ["publish:service:S1:1:a"]
+
+
+def test_what_was_published_as_real_is_withdrawn_as_real(
+    database: Database, tmp_path: Path, clock: Clock
+) -> None:
+    service = Service(is_practice=False)
+    ctx = context(database, tmp_path, service, clock)
+    publish(ctx, ["a"], practice=False)
+    deliver_all(ctx)
+    publish(ctx, [], revision=2, practice=True, state=EventState.RETRACTED)
+    deliver_all(ctx)
+    assert service.withdrawn == ["publish:service:S1:1:a"]
+
+
+def test_a_replay_repeats_nothing_real(database: Database, tmp_path: Path, clock: Clock) -> None:
+    service = Service(is_practice=False)
+    ctx = context(database, tmp_path, service, clock)
+    ctx = replace(ctx, settings=replace(ctx.settings, send_real=False))
+    publish(ctx, ["a"], practice=False)
+    deliver_all(ctx)
+    assert service.held == []
+    assert list(states(database).values()) == ["refused"]
+
+
 def test_a_retraction_withdraws_everything_once(
     database: Database, tmp_path: Path, clock: Clock
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from mmcoord.stages.jobs import job_from_json, job_to_json
 from mmcoord.stages.match import MatchStage
 from mmcoord.store import queue
 from mmcoord.store.database import Database
-from mmcoord.store.tables import DeadLetterRow, RequestRow, RunRow, ScreeningRow
+from mmcoord.store.tables import DeadLetterRow, MatchRow, RequestRow, RunRow, ScreeningRow
 from tests.making import (
     StandInExecutor,
     candidate_row,
@@ -160,7 +161,8 @@ def test_what_a_dead_process_left_running_is_run_again(ctx: Context) -> None:
     second = InferStage(executor)
     second.recover(ctx)
     work(ctx, second)
-    assert [(run.state, run.attempts) for run in rows(ctx)] == [("done", 2)]
+    # The interrupted attempt is not held against the run.
+    assert [(run.state, run.attempts) for run in rows(ctx)] == [("done", 1)]
     assert len(executor.jobs) == 1
 
 
@@ -193,6 +195,101 @@ def test_a_lost_worker_is_tried_again_a_refusal_is_not(
         (letter,) = session.execute(select(DeadLetterRow)).scalars()
     assert "fader" in letter.reason
     assert type(error).__name__ in letter.reason
+
+
+def test_one_item_that_cannot_be_served_is_buried_and_the_others_go_on(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever goes wrong with one candidate: here its job cannot even be described."""
+    from mmcoord.stages import infer as stage
+
+    decide = stage.decide
+
+    def decide_or_fail(pair: stage.Pair, *rest: object, **more: object) -> stage.Verdict:
+        if pair.candidate.object_id == "poison":
+            raise OverflowError("absurd")
+        return decide(pair, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stage, "decide", decide_or_fail)
+    executor = StandInExecutor()
+    night(ctx)
+    poison = [
+        ("table_candidates", candidate_row("poison", 150.5, -20.5)),
+        *(("table_photometry", photometry_row("poison", *point)) for point in FADING),
+    ]
+    send(ctx, poison, first_offset=50)
+    work(ctx, InferStage(executor))
+    assert [run.object_id for run in rows(ctx)] == ["fader"]
+    with ctx.database.read() as session:
+        (letter,) = session.execute(select(DeadLetterRow)).scalars()
+        balances = {b.stage: b for b in queue.balance(session)}
+    assert "poison" in letter.reason
+    assert "OverflowError: absurd" in letter.reason
+    assert balances["infer"].dead == 1
+    assert all(balance.lost == 0 for balance in balances.values())
+
+
+def test_late_photometry_that_shows_an_old_source_unmakes_the_match(ctx: Context) -> None:
+    """In whatever order: candidate, event and the detections long before it."""
+    night(ctx)
+    infer = InferStage(StandInExecutor())
+    late = [("table_candidates", candidate_row("old", 150.0, -20.2))]
+    send(ctx, late, first_offset=50)
+    work(ctx, infer)
+    with ctx.database.read() as session:
+        assert len(session.execute(select(MatchRow)).all()) == 2
+    send(
+        ctx, [("table_photometry", photometry_row("old", -300.0, "lsst:r", 20.0))], first_offset=51
+    )
+    work(ctx, infer)
+    with ctx.database.read() as session:
+        (left,) = session.execute(select(MatchRow)).scalars()
+        newest = session.execute(
+            select(RequestRow).order_by(RequestRow.revision.desc())  # type: ignore[attr-defined]
+        ).scalars().first()  # fmt: skip
+    assert left.object_id == "fader"
+    assert newest is not None
+    assert newest.object_id == "fader"
+
+
+class Mortal(StandInExecutor):
+    """A pool whose worker dies of one candidate and takes the others with it."""
+
+    def __init__(self, fatal_mag: float) -> None:
+        super().__init__()
+        self._fatal_mag = fatal_mag
+        self._open: list[tuple[Job, Future[Result]]] = []
+
+    def submit(self, job: Job) -> Future[Result]:
+        future: Future[Result] = Future()
+        self._open.append((job, future))
+        return future
+
+    def run(self) -> None:
+        fatal = [any(p.mag_ab == self._fatal_mag for p in job.photometry) for job, _ in self._open]
+        for job, future in self._open:
+            if any(fatal):
+                future.set_exception(BrokenProcessPool("a worker died"))
+            else:
+                future.set_result(Result(run_key(job), {"p_kilonova": 0.9}, b"", {}))
+        self._open.clear()
+
+
+def test_a_worker_that_dies_of_one_job_does_not_cost_its_neighbour_the_run(ctx: Context) -> None:
+    night(ctx)
+    neighbour = [
+        ("table_candidates", candidate_row("deadly", 150.1, -20.1)),
+        *(("table_photometry", photometry_row("deadly", *point)) for point in FADING),
+        ("table_photometry", photometry_row("deadly", 2.0, "lsst:i", 20.123)),
+    ]
+    send(ctx, neighbour, first_offset=50)
+    executor = Mortal(fatal_mag=20.123)
+    infer = InferStage(executor)
+    for _ in range(12):
+        work(ctx, infer)
+        executor.run()
+    work(ctx, infer)
+    assert {run.object_id: run.state for run in rows(ctx)} == {"fader": "done", "deadly": "failed"}
 
 
 def test_low_significance_and_retracted_events_start_nothing(ctx: Context) -> None:
