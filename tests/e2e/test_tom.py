@@ -30,7 +30,7 @@ def csv_of(rows: list[bytes]) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small night: one event, three fading candidates."""
+    """A small night: one event, three candidates that do not fade (nothing to infer)."""
     folder = tmp_path_factory.mktemp("tom-night")
     fits = skymaps.to_fits_bytes(gaussian_map())
     (folder / "initial.json").write_bytes(lvk_notice(EVENT, "INITIAL", skymap=fits))
@@ -38,9 +38,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         csv_of([candidate_row(name, ra, dec) for name, (ra, dec) in TARGETS.items()])
     )
     points = [
-        photometry_row(name, day, band, 19.0 + day, 0.05)
+        photometry_row(name, day, band, 19.0, 0.05)
         for name in TARGETS
-        for day in (0.5, 1.5)
+        for day in (0.5, 5.5)
         for band in ("lsst:g", "lsst:r")
     ]
     (folder / "photometry.csv").write_text(csv_of(points))

@@ -295,12 +295,14 @@ def test_no_line_of_a_table_is_untried(table: str) -> None:
         ("0.5", 0.5, 0.5),
         ("-3", 0.0, 0.0),
         ("999999999", 3600.0, 3600.0),
-        (format_datetime(datetime.now(UTC) + timedelta(seconds=1800), usegmt=True), 1500, 1800),
+        ("in half an hour", 1500, 1800),
         ("nan", 30.0, 30.0),
         ("soon", 30.0, 30.0),
     ],
 )
 def test_the_time_that_a_service_asks_for_is_kept(header: str, low: float, high: float) -> None:
+    if header == "in half an hour":
+        header = format_datetime(datetime.now(UTC) + timedelta(seconds=1800), usegmt=True)
     wait = _slack(Case("", httpx.Response(429, headers={"Retry-After": header}), R)).retry_after_s
     assert wait is not None
     assert low <= wait <= high
