@@ -329,6 +329,34 @@ def event_show(
         print(f"{entry['at']}  {entry['what']:<12} {entry['text']}{latency}")
 
 
+@app.command("dead-letters")
+def dead_letters(
+    ids: Annotated[list[int] | None, typer.Argument(help="Which; all when none is given.")] = None,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Put their notices back into the inbox.")
+    ] = False,
+    config: ConfigOption = None,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What could not be used, and why; --retry tries it again after a fix."""
+    from mmcoord import deadletters
+
+    with _context(_settings(config, db)) as ctx:
+        if retry:
+            with ctx.database.write() as session:
+                again = deadletters.retry(session, ids or [], ctx.now())
+            _note(f"{again} notices are pending again; a running daemon takes them up")
+        with ctx.database.read() as session:
+            found = [one for one in deadletters.letters(session) if not ids or one["id"] in ids]
+    if as_json:
+        _print_json(found)
+        return
+    for one in found:
+        again_at = f" (tried again {one['retried_at']})" if one["retried_at"] else ""
+        print(f"{one['id']:>6}  {one['at']}  {one['stage']:<8} {one['reason']}{again_at}")
+
+
 @app.command()
 def doctor(config: ConfigOption = None, db: DbOption = None, as_json: JsonOption = False) -> None:
     """Check configuration, store, sources and sinks; say what is wrong and how to mend it."""

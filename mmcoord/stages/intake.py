@@ -171,8 +171,8 @@ def fold(alerts: Sequence[AlertRow]) -> Folded:
     """Summarise an event from all its alerts; the order of ``alerts`` does not matter.
 
     Current is the newest by (time created, alert type). A retraction, whenever it arrives
-    and even before its event, retracts; only an operator reopens. The localization is that
-    of the newest alert that has one.
+    and even before its event, retracts for good. The localization is that of the newest alert
+    that has one.
     """
     ordered = sorted(alerts, key=lambda row: (row.time_created, AlertType(row.alert_type).rank))
     standing = [row for row in ordered if row.alert_type != AlertType.RETRACTION]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import insert, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 from sqlmodel import col
 
 from followup.evidence import Prediction, TargetEvidence, gather
@@ -175,6 +175,7 @@ def _newest_runs(
     """Per object the finished run for its newest data, else the last one that finished."""
     done = session.execute(
         select(RunRow)
+        .options(defer(col(RunRow.samples)), defer(col(RunRow.job)))
         .where(col(RunRow.event_id) == event_id, col(RunRow.state) == "done")
         .order_by(col(RunRow.created_at), col(RunRow.run_key))
     ).scalars()

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 from sqlmodel import col
 
 from mmcoord.errors import UnknownRecord
@@ -156,7 +156,9 @@ def _plan(session: Session, event_id: str, revision: int) -> list[dict[str, Any]
     results = {
         row.run_key: row
         for row in session.execute(
-            select(RunRow).where(col(RunRow.event_id) == event_id, col(RunRow.state) == "done")
+            select(RunRow)
+            .options(defer(col(RunRow.samples)), defer(col(RunRow.job)))
+            .where(col(RunRow.event_id) == event_id, col(RunRow.state) == "done")
         ).scalars()
     }
     return [_plan_row(row, results.get(row.row.get("run_key") or "")) for row in rows]
