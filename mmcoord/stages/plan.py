@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import insert, select
-from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from followup.evidence import Prediction, TargetEvidence, gather
@@ -28,7 +28,7 @@ from mmcoord.stages.planrows import row_to_json
 from mmcoord.stages.policy import reason_to_rest
 from mmcoord.store import journal, queue
 from mmcoord.store.queue import Work
-from mmcoord.store.reading import candidate_record, match_record, photometry_of
+from mmcoord.store.reading import candidate_record, match_record, photometry_of, without_bulk
 from mmcoord.store.tables import (
     CandidateRow,
     EventRow,
@@ -175,7 +175,7 @@ def _newest_runs(
     """Per object the finished run for its newest data, else the last one that finished."""
     done = session.execute(
         select(RunRow)
-        .options(defer(col(RunRow.samples)), defer(col(RunRow.job)))
+        .options(*without_bulk())
         .where(col(RunRow.event_id) == event_id, col(RunRow.state) == "done")
         .order_by(col(RunRow.created_at), col(RunRow.run_key))
     ).scalars()

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection
+from typing import Any, cast
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
+from sqlalchemy.sql.base import ExecutableOption
 from sqlmodel import col
 
 from mmcoord.records import Candidate, Match, Photometry
-from mmcoord.store.tables import CandidateRow, DetectionRow, MatchRow
+from mmcoord.store.tables import CandidateRow, DetectionRow, MatchRow, RunRow
 
-__all__ = ["candidate_record", "match_record", "photometry_of"]
+__all__ = ["candidate_record", "match_record", "photometry_of", "without_bulk"]
 
 _CHUNK = 2000
+
+
+def without_bulk() -> tuple[ExecutableOption, ...]:
+    """Options for runs of which neither the samples nor the job are wanted."""
+    samples, job = cast(Any, RunRow.samples), cast(Any, RunRow.job)
+    return (defer(samples), defer(job))
 
 
 def photometry_of(

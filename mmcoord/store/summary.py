@@ -7,11 +7,12 @@ from collections import defaultdict
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from mmcoord.errors import UnknownRecord
 from mmcoord.store import queue
+from mmcoord.store.reading import without_bulk
 from mmcoord.store.tables import (
     AlertRow,
     DeadLetterRow,
@@ -157,7 +158,7 @@ def _plan(session: Session, event_id: str, revision: int) -> list[dict[str, Any]
         row.run_key: row
         for row in session.execute(
             select(RunRow)
-            .options(defer(col(RunRow.samples)), defer(col(RunRow.job)))
+            .options(*without_bulk())
             .where(col(RunRow.event_id) == event_id, col(RunRow.state) == "done")
         ).scalars()
     }
