@@ -1,6 +1,6 @@
 """AT2017gfo: the full comparison, and the 3-component fit over ten seeds.
 
-Usage: python benchmarks/inference_at2017gfo.py AT2017gfo_corrected.dat [--seeds N]
+Usage: python -m benchmarks.inference_at2017gfo AT2017gfo_corrected.dat [--seeds N]
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import json
 import time
 
 from mmcoord.inference.engine import run, warm_up
-from mmcoord.inference.files import read_photometry, utc_mjd_to_tai
+from mmcoord.inference.files import read_photometry
 from mmcoord.inference.job import DistancePrior, Job
+from mmcoord.timescales import utc_mjd_to_tai
 
 TRIGGER_MJD_UTC = 57982.5285236896
 

@@ -1,6 +1,6 @@
 """One map, many positions, against ligo.skymap and healpy in the same run.
 
-``python benchmarks/skymaps_crossmatch.py [N]``; prints JSON. Every method's answer is checked.
+``python -m benchmarks.skymaps_crossmatch [N]``; prints JSON. Every method's answer is checked.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from astropy.coordinates import SkyCoord
 from ligo.skymap.bayestar import rasterize
 from ligo.skymap.io import read_sky_map
 from ligo.skymap.postprocess import crossmatch
-from skymaps_common import best_of, machine, peak_gb, report, sky
 
 import skymaps
+from benchmarks.skymaps_common import best_of, machine, peak_gb, report, sky
 from skymaps.volume import volume_table
 from tests.skymaps.maps import real_blobs, real_map, real_names
 from tests.skymaps.test_crossmatch_3d import check_against_quadrature

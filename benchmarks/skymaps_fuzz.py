@@ -1,4 +1,4 @@
-"""The loader on broken real maps: ``python benchmarks/skymaps_fuzz.py [N] [SEED]``.
+"""The loader on broken real maps: ``python -m benchmarks.skymaps_fuzz [N] [SEED]``.
 
 Every input must give a sound map or ``SkyMapError``, in bounded time. Prints JSON; exit
 status 1 if anything else happened. The real maps are looked for as the tests do.

@@ -1,6 +1,6 @@
 """Many candidates against many maps; prints JSON, checks its own answers.
 
-``python benchmarks/skymaps_many.py [CANDIDATES] [MAPS]``, by default 4e7 and 100. With
+``python -m benchmarks.skymaps_many [CANDIDATES] [MAPS]``, by default 4e7 and 100. With
 ``--growth FILE.png`` it draws time against candidates, tiles and maps instead.
 """
 
@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from skymaps_common import best_of, machine, peak_gb, report, sky
 
 import skymaps
+from benchmarks.skymaps_common import best_of, machine, peak_gb, report, sky
 from tests.skymaps.maps import random_tiles
 
 

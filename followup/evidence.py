@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-import erfa
-import numpy as np
 import numpy.typing as npt
 
 from mmcoord.records import Candidate, Match, Photometry
+from mmcoord.timescales import mjd_tai
 
-__all__ = ["Origin", "Prediction", "TargetEvidence", "gather", "mjd_tai", "mjd_utc"]
+__all__ = ["Origin", "Prediction", "TargetEvidence", "gather"]
 
 Origin = Literal["inference", "screen"]
 """Who says how likely a kilonova is: the full inference or the quick screen."""
@@ -109,38 +108,6 @@ def gather(
         run_key=run_key,
         predicted=predicted,
     )
-
-
-def mjd_utc(moment: datetime) -> float:
-    """MJD on the UTC scale of an aware datetime (to 1 s on the day of a leap second).
-
-    Raises
-    ------
-    ValueError
-        The datetime has no zone.
-    """
-    if moment.tzinfo is None:
-        raise ValueError(f"{moment!r} has no time zone")
-    return 40587.0 + moment.timestamp() / 86400.0
-
-
-def mjd_tai(moment: datetime) -> float:
-    """MJD on the TAI scale of an aware datetime; raises ValueError if it has no zone."""
-    utc = mjd_utc(moment)
-    return utc + float(tai_minus_utc_s(np.array([utc]))[0]) / 86400.0
-
-
-def tai_minus_utc_s(utc: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """TAI-UTC in s at MJD UTC; the last known leap second holds for ever after."""
-    edges = [
-        (erfa.cal2jd(int(row["year"]), int(row["month"]), 1)[1], float(row["tai_utc"]))
-        for row in erfa.leap_seconds.get()
-    ]
-    starts = np.array([start for start, _ in edges])
-    offsets = np.array([offset for _, offset in edges])
-    index = np.clip(np.searchsorted(starts, utc, side="right") - 1, 0, None)
-    result: npt.NDArray[np.float64] = offsets[index]
-    return result
 
 
 def _time_then_band(point: Photometry) -> tuple[float, str, float]:

@@ -11,7 +11,8 @@ import math
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from followup.evidence import TargetEvidence, mjd_tai
+from followup.evidence import TargetEvidence
+from mmcoord.timescales import mjd_tai
 
 __all__ = ["Factor", "RankSettings", "kilonova", "membership", "timing"]
 

@@ -17,10 +17,11 @@ from followup.brightness import (
     exposure_for,
     reach_probability,
 )
-from followup.evidence import TargetEvidence, mjd_utc, tai_minus_utc_s
+from followup.evidence import TargetEvidence
 from followup.factors import RankSettings
 from followup.observability import Observability, observability
 from followup.sites import Instrument
+from mmcoord.timescales import mjd_utc, tai_minus_utc_s
 
 __all__ = ["Best", "Choice", "Night", "Sight", "night_from"]
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from listeners.base import Source
 from listeners.fields import finite, json_object, json_value, mapping, shown, text, utc
-from listeners.table import utc_mjd_to_tai
 from mmcoord.bands import canonical
 from mmcoord.errors import BadNotice, BadPhotometry
 from mmcoord.records import Candidate, Photometry
+from mmcoord.timescales import utc_mjd_to_tai
 
 __all__ = ["SOURCE", "parse"]
 

@@ -18,19 +18,17 @@ import csv
 import json
 import math
 import re
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-import erfa
 
 from listeners.base import Source
 from listeners.fields import json_object, shown, text
 from mmcoord.bands import canonical
 from mmcoord.errors import BadCandidate, BadInput, BadPhotometry
 from mmcoord.records import Candidate, Photometry
+from mmcoord.timescales import utc_mjd_to_tai
 
 __all__ = [
     "CANDIDATES",
@@ -38,7 +36,6 @@ __all__ = [
     "parse_candidate",
     "parse_photometry",
     "rows",
-    "utc_mjd_to_tai",
 ]
 
 _FAULT = "#fault"
@@ -235,32 +232,3 @@ class _Row:
         if value in ("1", "true", "yes"):
             return True
         raise self.error(f"true or false is needed, not {shown(value)}", where=key)
-
-
-def utc_mjd_to_tai(mjd_utc: float) -> float:
-    """MJD on the UTC scale to MJD on TAI.
-
-    Leap seconds come from ERFA's table, valid from 1972. On a day that ends with a leap
-    second the fraction counts 86,401 s, as in ERFA's quasi-JD.
-    """
-    day = math.floor(mjd_utc)
-    offset, length = _day(day)
-    return day + ((mjd_utc - day) * length + offset) / 86400.0
-
-
-@lru_cache(maxsize=4096)
-def _day(day: int) -> tuple[float, float]:
-    """TAI - UTC at the start of the day, and the day's length, in seconds."""
-    starts, offsets = _leap_seconds()
-    today = offsets[bisect_right(starts, day) - 1]
-    tomorrow = offsets[bisect_right(starts, day + 1) - 1]
-    return today, 86400.0 + tomorrow - today
-
-
-@lru_cache(maxsize=1)
-def _leap_seconds() -> tuple[list[float], list[float]]:
-    """First MJD of each step of TAI - UTC, and the step in seconds, since 1972."""
-    table = erfa.leap_seconds.get()
-    table = table[table["year"] >= 1972]
-    _, starts = erfa.cal2jd(table["year"], table["month"], 1)
-    return [float(start) for start in starts], [float(step) for step in table["tai_utc"]]

@@ -214,8 +214,9 @@ def fit(
 ) -> None:
     """Infer the parameters of one light curve."""
     from mmcoord.inference.engine import run
-    from mmcoord.inference.files import read_photometry, utc_mjd_to_tai
+    from mmcoord.inference.files import read_photometry
     from mmcoord.inference.job import DistancePrior, Job
+    from mmcoord.timescales import utc_mjd_to_tai
 
     data = read_photometry(photometry)
     for line in data.skipped:

@@ -10,7 +10,12 @@ from astropy.time import Time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmcoord.timescales import datetime_from_mjd_tai, mjd_tai, tai_minus_utc_s
+from mmcoord.timescales import (
+    datetime_from_mjd_tai,
+    mjd_tai,
+    tai_minus_utc_s,
+    utc_mjd_to_tai,
+)
 
 MOMENTS = st.datetimes(
     min_value=datetime(1980, 1, 1),  # noqa: DTZ001  (hypothesis wants naive bounds)
@@ -33,5 +38,10 @@ def test_there_and_back_is_the_same_moment(moment: datetime) -> None:
 
 
 def test_the_offset_is_37_s_since_2017() -> None:
-    assert tai_minus_utc_s(datetime(2016, 12, 31, 23, tzinfo=UTC)) == 36.0
-    assert tai_minus_utc_s(datetime(2017, 1, 1, tzinfo=UTC)) == 37.0
+    assert tai_minus_utc_s([57753.9, 57754.0, 90000.0]).tolist() == [36.0, 37.0, 37.0]
+
+
+@given(st.floats(41317.0, 61000.0))
+def test_mjd_utc_to_tai_agrees_with_astropy_on_leap_days_too(mjd: float) -> None:
+    expected = Time(mjd, format="mjd", scale="utc").tai.mjd
+    assert utc_mjd_to_tai(mjd) == pytest.approx(expected, abs=2e-11)

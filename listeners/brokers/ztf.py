@@ -14,9 +14,9 @@ from typing import Any
 from listeners import avro
 from listeners.base import Source
 from listeners.fields import json_value
-from listeners.table import utc_mjd_to_tai
 from mmcoord.errors import BadCandidate, BadPhotometry
 from mmcoord.records import Candidate, Photometry
+from mmcoord.timescales import utc_mjd_to_tai
 
 __all__ = ["SOURCE", "parse"]
 

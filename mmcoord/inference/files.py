@@ -19,8 +19,9 @@ from pathlib import Path
 from mmcoord.bands import canonical, is_beyond_models
 from mmcoord.errors import BadPhotometry
 from mmcoord.records import Photometry
+from mmcoord.timescales import utc_mjd_to_tai
 
-__all__ = ["PhotometryFile", "read_photometry", "utc_mjd_to_tai"]
+__all__ = ["PhotometryFile", "read_photometry"]
 
 _MAX_BYTES = 50_000_000
 _TIME_COLUMNS = ("mjd", "mjd_utc", "mjd_tai", "obs_mjd_tai")
@@ -34,13 +35,6 @@ class PhotometryFile:
     photometry: tuple[Photometry, ...]
     skipped: tuple[str, ...]
     """A sentence per group of points that no model covers (radio, X-rays)."""
-
-
-def utc_mjd_to_tai(mjd_utc: float) -> float:
-    """MJD in UTC -> MJD in TAI."""
-    from astropy.time import Time
-
-    return float(Time(mjd_utc, format="mjd", scale="utc").tai.mjd)
 
 
 def read_photometry(

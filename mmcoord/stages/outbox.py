@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
@@ -149,22 +149,54 @@ def _chosen(
     event_id: str,
     rows: Sequence[PlanRow],
 ) -> list[PlanRow]:
-    """The best rows, and those posted before, whose rank there would otherwise grow stale."""
-    best = [row for row in rows[: ctx.settings.plan.post_top] if row.score > 0]
+    """The best rows, as far as the sink does not hold them just so.
+
+    A target that was among the best and is no longer is told its new rank once, so that
+    nobody finds two thirds there.
+    """
+    limit = ctx.settings.plan.post_top
+    best = [row for row in rows[:limit] if row.score > 0]
     if sink.granularity is Granularity.PLAN:
         return best
-    posted = set(
-        session.execute(
-            select(col(DeliveryRow.target)).where(
+    held = _held_rows(session, name, event_id)
+    names = {row.object_id for row in best}
+    fallen = [
+        row
+        for row in rows
+        if row.object_id not in names
+        and (known := held.get(row.object_id)) is not None
+        and known.rank <= limit
+    ]
+    return [row for row in best if held.get(row.object_id) != row] + fallen
+
+
+def _held_rows(session: Session, name: str, event_id: str) -> dict[str, PlanRow]:
+    """Target -> the row that this sink was last told about it."""
+    last: dict[str, int] = {
+        target: revision
+        for target, revision in session.execute(
+            select(col(DeliveryRow.target), func.max(col(DeliveryRow.plan_revision)))
+            .where(
                 col(DeliveryRow.sink) == name,
                 col(DeliveryRow.event_id) == event_id,
                 col(DeliveryRow.kind) == OutgoingKind.PUBLISH.value,
                 col(DeliveryRow.state) == "sent",
             )
-        ).scalars()
-    )
-    names = {row.object_id for row in best}
-    return best + [row for row in rows if row.object_id in posted - names]
+            .group_by(col(DeliveryRow.target))
+        )
+    }
+    if not last:
+        return {}
+    told = session.execute(
+        select(RequestRow).where(
+            col(RequestRow.event_id) == event_id,
+            col(RequestRow.revision).in_(set(last.values())),
+            col(RequestRow.object_id).in_(set(last)),
+        )
+    ).scalars()
+    return {
+        row.object_id: row_from_json(row.row) for row in told if last[row.object_id] == row.revision
+    }
 
 
 def _write_withdrawals(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from followup.evidence import Prediction, TargetEvidence, mjd_tai
+from followup.evidence import Prediction, TargetEvidence
 from followup.sites import Band, Instrument, Site
+from mmcoord.timescales import mjd_tai
 
 EVENT = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
 NOW = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)

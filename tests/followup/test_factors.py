@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from followup.evidence import mjd_tai
 from followup.factors import RankSettings, kilonova, membership, timing
+from mmcoord.timescales import mjd_tai
 from tests.followup.sample import EVENT, target
 
 SETTINGS = RankSettings()

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from astropy.time import Time
 
-from followup.evidence import gather, mjd_tai, mjd_utc, tai_minus_utc_s
+from followup.evidence import gather
 from mmcoord.records import Candidate, Match, Photometry
+from mmcoord.timescales import mjd_tai, mjd_utc, tai_minus_utc_s
 
 EVENT = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
 T0 = mjd_tai(EVENT)

@@ -20,9 +20,9 @@ from astropy.time import Time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from followup.evidence import mjd_utc
 from followup.observability import observability, sin_altitude, sky_over, unit_vectors
 from followup.sites import Site
+from mmcoord.timescales import mjd_utc
 from tests.followup.sample import PALOMAR, PARANAL, instrument
 
 ARCSEC = 1 / 3600

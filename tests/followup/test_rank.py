@@ -16,11 +16,12 @@ from astropy.time import Time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from followup.evidence import Prediction, TargetEvidence, mjd_tai
+from followup.evidence import Prediction, TargetEvidence
 from followup.factors import RankSettings
 from followup.rank import explain, rank
 from followup.sites import Band, Instrument, Site, load_catalogue
 from mmcoord.records import PlanRow
+from mmcoord.timescales import mjd_tai
 from tests.followup.sample import EVENT, NOW, PALOMAR, PARANAL, instrument, steady, target
 
 COARSE = RankSettings(step_minutes=60.0)

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from mmcoord.inference.engine import model_probabilities, run, warm_up
-from mmcoord.inference.files import read_photometry, utc_mjd_to_tai
+from mmcoord.inference.files import read_photometry
 from mmcoord.inference.job import DEFAULT_CLASS_PRIORS, DistancePrior, Job, Result, SamplerSettings
 from mmcoord.inference.likelihood import LIMIT_SIGMA_MAG, Data, Likelihood, hubble_redshift
 from mmcoord.inference.models import registry
 from mmcoord.records import Photometry
+from mmcoord.timescales import utc_mjd_to_tai
 from tests.inference.light import T0, simulate
 from tests.shared import shared
 

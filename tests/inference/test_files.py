@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmcoord.errors import BadPhotometry
-from mmcoord.inference.files import read_photometry, utc_mjd_to_tai
+from mmcoord.inference.files import read_photometry
+from mmcoord.timescales import utc_mjd_to_tai
 from tests.shared import shared
 
 EMPTY = {"ZTF21abdhqle.dat", "ZTF21abitmou.dat"}

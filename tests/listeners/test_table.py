@@ -11,9 +11,10 @@ from astropy.time import Time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listeners.table import parse_candidate, parse_photometry, rows, utc_mjd_to_tai
+from listeners.table import parse_candidate, parse_photometry, rows
 from mmcoord.errors import BadCandidate, BadInput, BadPhotometry
 from mmcoord.records import Candidate, Photometry
+from mmcoord.timescales import utc_mjd_to_tai
 from tests.shared import shared
 
 
