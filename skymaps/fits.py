@@ -69,20 +69,34 @@ class Table:
         SkyMapError
             The column holds no numbers.
         """
+        view = self._view(name)
+        return self._scaled(name, view.astype(view.dtype.newbyteorder("=")).ravel())
+
+    def read_into(self, name: str, out: npt.NDArray[Any]) -> None:
+        """The same into ``out``, flat and contiguous, of the column's length; without a copy."""
+        view = self._view(name)
+        out.reshape(view.shape)[...] = view
+        scaled = self._scaled(name, out)
+        if scaled is not out:
+            out[...] = scaled
+
+    def _view(self, name: str) -> npt.NDArray[Any]:
         column = self.columns[name]
         if column.code not in _DTYPES or column.code == "L":
             raise SkyMapError(f"column {name}: type {column.code} is not a number")
         dtype = np.dtype(_DTYPES[column.code])
         if self.length(name) == 0:
-            return np.empty(0, dtype.newbyteorder("="))
-        view = np.ndarray(
+            return np.empty((self.rows, column.repeat), dtype)
+        return np.ndarray(
             (self.rows, column.repeat),
             dtype,
             buffer=self.data,
             offset=column.offset,
             strides=(self.row_bytes, dtype.itemsize),
         )
-        values: npt.NDArray[Any] = view.astype(dtype.newbyteorder("=")).ravel()
+
+    def _scaled(self, name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        column = self.columns[name]
         if column.scale != 1.0 or column.zero != 0.0:
             return values * column.scale + column.zero
         return values

@@ -73,6 +73,14 @@ def _merge_part(
     return top
 
 
+@njit(cache=True, nogil=True)
+def _gather(values: npt.NDArray, at: IntArray, lo: int, hi: int, out: FloatArray) -> None:
+    """Columns of the tiles lo..hi."""
+    for k in range(values.shape[0]):
+        for i in range(lo, hi):
+            out[k, i] = values[k, at[i]]
+
+
 def merge_flat(
     values: npt.NDArray[np.float32] | FloatArray, order: int, ring: bool
 ) -> tuple[IntArray, npt.NDArray[np.int8], FloatArray]:
@@ -108,8 +116,7 @@ def merge_flat(
     kept = [slice(base * per_base, base * per_base + counts[base]) for base in range(12)]
     at = np.concatenate([where[s] for s in kept])
     merged = np.empty((len(values), len(at)))
-    for k in range(len(values)):
-        merged[k] = values[k][at]
+    run_chunks(lambda lo, hi: _gather(values, at, lo, hi, merged), len(at))
     return (
         np.concatenate([tile[s] for s in kept]),
         np.concatenate([depth[s] for s in kept]),

@@ -23,6 +23,7 @@ from skymaps.build import build_map
 from skymaps.fits import Table, read_tables, write_table
 from skymaps.flat import merge_flat
 from skymaps.skymap import MAX_ORDER, SR_TO_DEG2, SkyMap, SkyMapError
+from skymaps.threads import run_chunks
 
 __all__ = ["MAX_BYTES", "load", "to_fits_bytes"]
 
@@ -241,8 +242,12 @@ def _flat(table: Table) -> SkyMap:
     order = _flat_order(table, count, explicit)
     kinds = {table.columns[n].code for n in names}
     values = np.empty((len(names), count), np.float32 if kinds == {"E"} else np.float64)
-    for k, name in enumerate(names):
-        values[k] = table.read(name)
+
+    def read(lo: int, hi: int) -> None:
+        for k in range(lo, hi):
+            table.read_into(names[k], values[k])
+
+    run_chunks(read, len(names), serial_below=2)
     ring = ordering == "RING"
     if explicit:
         if pixel_column is None or table.length(pixel_column) != count:
@@ -266,6 +271,7 @@ def _flat(table: Table) -> SkyMap:
         (kept[1], kept[2], kept[3]) if distances else None,
         header=_facts(table.header),
         repairs=tuple(notes),
+        is_ours=True,
     )
 
 
