@@ -281,7 +281,8 @@ def main(argv: list[str] | None = None) -> int:
             for user in (tom.bot, tom.observer, tom.outsider, tom.admin):
                 print(f"  {user.name:9} password {user.password}  token {user.token}")
             print("\n[sinks.tom]\nkind = 'tom'\npractice = true\n[sinks.tom.options]")
-            print(f"url = '{tom.url}'\ntoken = '{tom.bot.token}'", flush=True)
+            print(f"url = '{tom.url}'\ntoken_env = 'TOM_TOKEN'", flush=True)
+            print(f"\nexport TOM_TOKEN={tom.bot.token}", flush=True)
             with contextlib.suppress(KeyboardInterrupt):
                 threading.Event().wait()
     except TomUnavailable as error:
