@@ -86,16 +86,14 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
         for thread in threads:
             thread.start()
         try:
-            app = create_app(database, settings, lambda: [_json(s) for s in statuses.values()])
+            app = create_app(
+                database, settings, lambda: [status_json(s) for s in statuses.values()]
+            )
             _serve_page(app, settings)
         finally:
             stop.set()
             for thread in threads:
                 thread.join(timeout=30)
-
-
-def _json(status: ListenerStatus) -> dict[str, Any]:
-    return status_json(status)
 
 
 def _serve_page(app: Any, settings: Settings) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import httpx
 from confluent_kafka import KafkaException
 
 from followup.sinks.base import Outcome, Sink
+from listeners.kafka import KafkaListener
 from mmcoord.config import Settings, load_settings
 from mmcoord.errors import MmcoordError
 from mmcoord.store import queue
@@ -63,11 +64,11 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 def _parts(settings: Settings) -> Iterator[Finding]:
     try:
         database = open_database(settings)
-    except (MmcoordError, OSError, Exception) as error:
+    except Exception as error:
         # A driver has its own errors; whatever it is belongs into the report.
         yield Finding("store", False, f"{type(error).__name__}: {error}")
         return
-    with _closing(database), httpx.Client() as client:
+    with closing(database), httpx.Client() as client:
         with database.snapshot() as session:
             lost = {b.stage: b.lost for b in queue.balance(session) if b.lost}
         yield Finding(
@@ -104,9 +105,9 @@ def _sink(name: str, sink: Sink, kind: str) -> Finding:
     return Finding(f"sink {name}", good, f"{kind}; {answer.detail or answer.outcome}")
 
 
-def _broker(name: str, listener: object, topics: tuple[str, ...]) -> Finding:
-    connection = listener.connection  # type: ignore[attr-defined]
-    settings = {**connection.config, "group.id": listener.settings.group_id}  # type: ignore[attr-defined]
+def _broker(name: str, listener: KafkaListener, topics: tuple[str, ...]) -> Finding:
+    connection = listener.connection
+    settings = {**connection.config, "group.id": listener.settings.group_id}
     try:
         consumer = connection.make(settings)
         try:
@@ -125,11 +126,3 @@ def _broker(name: str, listener: object, topics: tuple[str, ...]) -> Finding:
             f"listener {name}", False, f"{connection.broker} has no topic {', '.join(missing)}"
         )
     return Finding(f"listener {name}", True, f"{connection.broker}: {', '.join(topics)}")
-
-
-@contextmanager
-def _closing(database: object) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        database.close()  # type: ignore[attr-defined]

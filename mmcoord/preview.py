@@ -7,13 +7,13 @@ from typing import Any
 from sqlalchemy import select
 from sqlmodel import col
 
-from followup.sinks.base import Granularity
 from mmcoord.errors import ConfigError, UnknownRecord
 from mmcoord.records import OutgoingKind
 from mmcoord.stages.context import Context
-from mmcoord.stages.outbox import delivery_key, outgoing_for
+from mmcoord.stages.outbox import delivery_key, messages, outgoing_for
 from mmcoord.stages.planrows import row_from_json
-from mmcoord.store.tables import EventRow, PlanRevisionRow, RequestRow
+from mmcoord.store.reading import newest_plan
+from mmcoord.store.tables import EventRow, RequestRow
 
 __all__ = ["payloads"]
 
@@ -37,14 +37,10 @@ def payloads(ctx: Context, event_id: str, sink_name: str) -> list[dict[str, Any]
         event = session.get(EventRow, event_id)
         if event is None:
             raise UnknownRecord(f"no event {event_id!r}")
-        revision = session.execute(
-            select(col(PlanRevisionRow.revision))
-            .where(col(PlanRevisionRow.event_id) == event_id)
-            .order_by(col(PlanRevisionRow.revision).desc())
-            .limit(1)
-        ).scalar_one_or_none()
-        if revision is None:
+        plan = newest_plan(session, event_id)
+        if plan is None:
             raise UnknownRecord(f"event {event_id} has no plan yet")
+        revision = plan.revision
         rows = [
             row_from_json(row.row)
             for row in session.execute(
@@ -55,11 +51,6 @@ def payloads(ctx: Context, event_id: str, sink_name: str) -> list[dict[str, Any]
             ).scalars()
             if row.score > 0
         ]
-        groups = (
-            [(row.object_id, [row]) for row in rows]
-            if sink.granularity is Granularity.TARGET
-            else [("", rows)]
-        )
         return [
             sink.payload(
                 outgoing_for(
@@ -72,5 +63,5 @@ def payloads(ctx: Context, event_id: str, sink_name: str) -> list[dict[str, Any]
                     key=delivery_key("publish", sink_name, event_id, revision, target),
                 )
             )
-            for target, group in groups
+            for target, group in messages(sink, rows)
         ]

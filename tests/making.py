@@ -96,6 +96,13 @@ def photometry_row(
     ).encode()
 
 
+def csv_of(rows: list[bytes]) -> str:
+    """Rows of one table, as :func:`candidate_row` makes them, as the text of a CSV file."""
+    documents = [json.loads(row) for row in rows]
+    head = list(documents[0])
+    return "\n".join([",".join(head), *(",".join(d[k] for k in head) for d in documents)]) + "\n"
+
+
 def make_context(database: Database, folder: Path, **changes: Any) -> Context:
     """A context with one practice sink that writes into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)

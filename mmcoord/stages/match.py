@@ -184,12 +184,10 @@ def _forget(
             col(MatchRow.event_id) == event_id,
             col(MatchRow.localization_id) == events[event_id].localization_id,
         )
+        if objects is not None:  # a batch of wishes, not all that the event ever matched
+            query = query.where(col(MatchRow.object_id).in_(objects))
         known = session.execute(query).scalars().all()
-        gone = [
-            object_id
-            for object_id in known
-            if (objects is None or object_id in objects) and (event_id, object_id) not in holding
-        ]
+        gone = [object_id for object_id in known if (event_id, object_id) not in holding]
         for start in range(0, len(gone), _BATCH):
             session.execute(
                 delete(MatchRow).where(

@@ -20,7 +20,7 @@ from mmcoord.config import Settings
 from mmcoord.records import AlertType, EventState, Outgoing, OutgoingKind, PlanRow
 from mmcoord.stages.context import Context
 from mmcoord.stages.planrows import row_from_json
-from mmcoord.store.reading import photometry_of
+from mmcoord.store.reading import newest_plan, photometry_of
 from mmcoord.store.tables import (
     AlertRow,
     DeadLetterRow,
@@ -31,7 +31,14 @@ from mmcoord.store.tables import (
     RequestRow,
 )
 
-__all__ = ["delivery_key", "outgoing_for", "why_refused", "withdraw_late", "write_deliveries"]
+__all__ = [
+    "delivery_key",
+    "messages",
+    "outgoing_for",
+    "why_refused",
+    "withdraw_late",
+    "write_deliveries",
+]
 
 
 def delivery_key(kind: str, sink: str, event_id: str, revision: int, target: str) -> str:
@@ -128,17 +135,19 @@ def _write_publications(
     if refusal is not None:
         _add_refusal(ctx, session, event, revision, name, refusal)
         return
-    groups: list[tuple[str, Sequence[PlanRow]]] = (
-        [(row.object_id, [row]) for row in chosen]
-        if sink.granularity is Granularity.TARGET
-        else [("", chosen)]
-    )
-    for target, group in groups:
+    for target, group in messages(sink, chosen):
         key = delivery_key("publish", name, event.event_id, revision.revision, target)
         outgoing = outgoing_for(
             ctx, session, event, revision.revision, group, kind=OutgoingKind.PUBLISH, key=key
         )
         _add(ctx, session, event, revision, name, sink, outgoing, target)
+
+
+def messages(sink: Sink, rows: Sequence[PlanRow]) -> list[tuple[str, Sequence[PlanRow]]]:
+    """Rows by the message that carries them: (target, or empty for a whole plan, rows)."""
+    if sink.granularity is Granularity.TARGET:
+        return [(row.object_id, [row]) for row in rows]
+    return [("", rows)]
 
 
 def _chosen(
@@ -245,15 +254,10 @@ def _write_withdrawals(
 def withdraw_late(ctx: Context, session: Session, published: DeliveryRow) -> None:
     """Withdraw what turned out to have arrived after its event was retracted."""
     event = session.get(EventRow, published.event_id)
-    revision = session.execute(
-        select(PlanRevisionRow)
-        .where(col(PlanRevisionRow.event_id) == published.event_id)
-        .order_by(col(PlanRevisionRow.revision).desc())
-        .limit(1)
-    ).scalar_one()
+    revision = newest_plan(session, published.event_id)
     key = f"withdraw:{published.key}"
     known = session.execute(select(DeliveryRow).where(col(DeliveryRow.key) == key))
-    if event is None or known.scalar_one_or_none() is not None:
+    if event is None or revision is None or known.scalar_one_or_none() is not None:
         return
     rows = _published_rows(session, published)
     outgoing = outgoing_for(

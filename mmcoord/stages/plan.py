@@ -28,7 +28,13 @@ from mmcoord.stages.planrows import row_to_json
 from mmcoord.stages.policy import reason_to_rest
 from mmcoord.store import journal, queue
 from mmcoord.store.queue import Work
-from mmcoord.store.reading import candidate_record, match_record, photometry_of, without_bulk
+from mmcoord.store.reading import (
+    candidate_record,
+    match_record,
+    newest_plan,
+    photometry_of,
+    without_bulk,
+)
 from mmcoord.store.tables import (
     CandidateRow,
     EventRow,
@@ -215,12 +221,7 @@ def _commit(ctx: Context, session: Session, work: Work, draft: Draft) -> None:
     now = ctx.now()
     event = session.get(EventRow, work.key)
     assert event is not None
-    last = session.execute(
-        select(PlanRevisionRow)
-        .where(col(PlanRevisionRow.event_id) == work.key)
-        .order_by(col(PlanRevisionRow.revision).desc())
-        .limit(1)
-    ).scalar_one_or_none()
+    last = newest_plan(session, work.key)
     digest = content_sha256(draft)
     if last is not None and last.content_sha256 == digest:
         return

@@ -12,11 +12,27 @@ from sqlalchemy.sql.base import ExecutableOption
 from sqlmodel import col
 
 from mmcoord.records import Candidate, Match, Photometry
-from mmcoord.store.tables import CandidateRow, DetectionRow, MatchRow, RunRow
+from mmcoord.store.tables import (
+    CandidateRow,
+    DetectionRow,
+    MatchRow,
+    PlanRevisionRow,
+    RunRow,
+)
 
-__all__ = ["candidate_record", "match_record", "photometry_of", "without_bulk"]
+__all__ = ["candidate_record", "match_record", "newest_plan", "photometry_of", "without_bulk"]
 
 _CHUNK = 2000
+
+
+def newest_plan(session: Session, event_id: str) -> PlanRevisionRow | None:
+    """The latest plan revision of an event; None before the first."""
+    return session.execute(
+        select(PlanRevisionRow)
+        .where(col(PlanRevisionRow.event_id) == event_id)
+        .order_by(col(PlanRevisionRow.revision).desc())
+        .limit(1)
+    ).scalar_one_or_none()
 
 
 def without_bulk() -> tuple[ExecutableOption, ...]:

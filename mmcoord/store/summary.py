@@ -12,7 +12,7 @@ from sqlmodel import col
 
 from mmcoord.errors import UnknownRecord
 from mmcoord.store import queue
-from mmcoord.store.reading import without_bulk
+from mmcoord.store.reading import newest_plan, without_bulk
 from mmcoord.store.tables import (
     AlertRow,
     DeadLetterRow,
@@ -21,7 +21,6 @@ from mmcoord.store.tables import (
     JournalRow,
     LocalizationRow,
     MatchRow,
-    PlanRevisionRow,
     RequestRow,
     RunRow,
 )
@@ -84,12 +83,7 @@ def event_summary(session: Session, event: EventRow) -> dict[str, Any]:
             col(LocalizationRow.distance_std_mpc),
         ).where(col(LocalizationRow.id) == event.localization_id)
     ).one_or_none()
-    plan = session.execute(
-        select(PlanRevisionRow)
-        .where(col(PlanRevisionRow.event_id) == event.event_id)
-        .order_by(col(PlanRevisionRow.revision).desc())
-        .limit(1)
-    ).scalar_one_or_none()
+    plan = newest_plan(session, event.event_id)
     return {
         "id": event.event_id,
         "state": event.state,

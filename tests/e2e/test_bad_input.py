@@ -18,6 +18,7 @@ from mmcoord.store.tables import DeadLetterRow, EventRow, LocalizationRow
 from tests.making import (
     T0,
     candidate_row,
+    csv_of,
     gaussian_map,
     half_map_fits,
     lvk_notice,
@@ -25,12 +26,6 @@ from tests.making import (
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-def csv_of(rows: list[bytes]) -> str:
-    documents = [json.loads(row) for row in rows]
-    head = list(documents[0])
-    return "\n".join([",".join(head), *(",".join(d[k] for k in head) for d in documents)]) + "\n"
 
 
 @pytest.fixture(scope="module")

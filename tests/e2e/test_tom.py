@@ -13,19 +13,13 @@ from typing import Any
 import pytest
 
 import skymaps
-from tests.making import T0, candidate_row, gaussian_map, lvk_notice, photometry_row
+from tests.making import T0, candidate_row, csv_of, gaussian_map, lvk_notice, photometry_row
 from tests.tom_server import TomServer, extras
 
 pytestmark = [pytest.mark.tom, pytest.mark.slow, pytest.mark.timeout(600)]
 
 EVENT = "MS260301tom"
 TARGETS = {f"{EVENT}-{n}": (149.0 + n, -20.0) for n in range(3)}
-
-
-def csv_of(rows: list[bytes]) -> str:
-    documents = [json.loads(row) for row in rows]
-    head = list(documents[0])
-    return "\n".join([",".join(head), *(",".join(d[k] for k in head) for d in documents)]) + "\n"
 
 
 @pytest.fixture(scope="module")
