@@ -9,15 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from listeners.vetoes import Vetoes
 from mmcoord.records import ParsedRecord
 
-__all__ = ["Parse", "Source"]
+__all__ = ["Parse", "Sift", "Source"]
 
 Parse = Callable[[bytes], Sequence[ParsedRecord]]
 """Turns one payload into records.
 
 Pure: no I/O, no clock. Raises :class:`mmcoord.errors.BadInput` (and nothing else) on a
 payload that cannot be used; the intake stage parks it with the message.
+"""
+
+Sift = Callable[[bytes, Vetoes], Sequence[ParsedRecord]]
+"""As :data:`Parse`, for a source of candidates that applies our vetoes while it decodes, so
+that what is left out costs little. A candidate left out is a ``Vetoed`` record.
 """
 
 
@@ -35,3 +41,15 @@ class Source:
     description: str = ""
     is_bulk: bool = False
     """Candidates and photometry by the thousand: read after anything that may wake people."""
+    sift: Sift | None = None
+    """How the payload is read when vetoes are configured; without it ``parse`` is used."""
+
+    def read(self, payload: bytes, vetoes: Vetoes) -> Sequence[ParsedRecord]:
+        """Turn one payload into records, leaving out what the vetoes say.
+
+        Raises
+        ------
+        BadInput
+            As ``parse``.
+        """
+        return self.parse(payload) if self.sift is None else self.sift(payload, vetoes)

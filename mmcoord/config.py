@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from listeners.vetoes import Vetoes
 from mmcoord.errors import ConfigError
 
 __all__ = [
@@ -137,6 +138,8 @@ class Settings:
     page_url: str = ""
     """Address of the page as others reach it, for links in messages."""
     web: WebSettings = field(default_factory=WebSettings)
+    vetoes: Vetoes = field(default_factory=Vetoes)
+    """Which candidates are left out before they are stored."""
     match: MatchSettings = field(default_factory=MatchSettings)
     infer: InferSettings = field(default_factory=InferSettings)
     plan: PlanSettings = field(default_factory=PlanSettings)

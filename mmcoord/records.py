@@ -27,9 +27,12 @@ __all__ = [
     "Alert",
     "AlertType",
     "Candidate",
+    "Circular",
     "ErrorRegion",
     "EventState",
     "ExternalCoincidence",
+    "KnownTransient",
+    "LateMap",
     "Match",
     "Messenger",
     "Notice",
@@ -38,6 +41,7 @@ __all__ = [
     "ParsedRecord",
     "Photometry",
     "PlanRow",
+    "Vetoed",
 ]
 
 _MAX_ID = 256
@@ -268,7 +272,87 @@ class Photometry:
             raise BadPhotometry(f"{self.mag_err!r} is not an error", where="mag_err")
 
 
-ParsedRecord = Alert | Candidate | Photometry
+@dataclass(frozen=True, slots=True)
+class Vetoed:
+    """A candidate that a rule of ours leaves out. Its bytes are kept, and it is counted."""
+
+    object_id: str
+    source: str
+    veto: str
+    """Name of the rule: ``moving``, ``star``, ``bogus``, ``old``; a counter has this name."""
+    detail: str = ""
+    """The value that decided, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTransient:
+    """What a catalogue of transients (TNS, YSE-PZ) says of one object.
+
+    Raises
+    ------
+    BadCandidate
+        Position out of range or not finite, or an empty identifier.
+    """
+
+    catalogue: str
+    """``tns``, ``ysepz``."""
+    identifier: str
+    """The catalogue's own key, which survives a change of name or position."""
+    name: str
+    """With its prefix where it has one: ``AT 2017gfo``, ``SN 2023ixf``."""
+    ra_deg: float
+    dec_deg: float
+    names: tuple[str, ...] = ()
+    """Names that surveys gave it: ``ZTF21abinaiu``, ``ATLAS21abc``."""
+    classification: str | None = None
+    """Spectroscopic type as the catalogue has it: ``SN Ia``; None: not classified."""
+    redshift: float | None = None
+    redshift_err: float | None = None
+    discovered_mjd_tai: float | None = None
+    host: str | None = None
+    modified_at: datetime | None = None
+    """When the catalogue changed the entry; the newest one stands."""
+    attributes: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+
+    def __post_init__(self) -> None:
+        if not self.identifier or len(self.identifier) > _MAX_ID:
+            raise BadCandidate(f"{self.identifier[:40]!r} is no identifier", where="identifier")
+        if not 0.0 <= self.ra_deg < 360.0:  # false for NaN too
+            raise BadCandidate(f"{self.ra_deg!r} is not in [0, 360) deg", where="ra")
+        if not -90.0 <= self.dec_deg <= 90.0:
+            raise BadCandidate(f"{self.dec_deg!r} is not in [-90, 90] deg", where="dec")
+
+
+@dataclass(frozen=True, slots=True)
+class Circular:
+    """A GCN circular: prose, kept and linked to the events that it names.
+
+    Identity is (circular_id, version); a later version replaces the text.
+    """
+
+    circular_id: int
+    version: int
+    subject: str
+    body: str
+    submitter: str
+    created_at: datetime
+    edited_at: datetime | None = None
+    event_names: tuple[str, ...] = ()
+    """Names of events that it is about, as written: ``GRB 170817A``, ``S230518h``."""
+
+
+@dataclass(frozen=True, slots=True)
+class LateMap:
+    """A sky map that was behind a link of an alert and was fetched after it."""
+
+    event_id: str
+    alert_type: AlertType
+    time_created: datetime
+    url: str
+    fits: bytes
+
+
+ParsedRecord = Alert | Candidate | Photometry | Vetoed | KnownTransient | Circular | LateMap
 """What a listener makes of a payload."""
 
 

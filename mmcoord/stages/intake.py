@@ -19,22 +19,32 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from listeners.base import Source
+from listeners.vetoes import Vetoes
 from mmcoord.errors import BadInput
 from mmcoord.records import (
     Alert,
     AlertType,
     Candidate,
+    Circular,
     EventState,
+    KnownTransient,
     Notice,
     ParsedRecord,
     Photometry,
+    Vetoed,
 )
 from mmcoord.stages import localize
 from mmcoord.stages.context import Context
 from mmcoord.stages.isolate import isolating
 from mmcoord.stages.keys import event_key, object_key
 from mmcoord.store import journal, queue
-from mmcoord.store.ingest import store_candidates, store_photometry
+from mmcoord.store.ingest import (
+    count_vetoes,
+    store_candidates,
+    store_circulars,
+    store_known_transients,
+    store_photometry,
+)
 from mmcoord.store.queue import INTAKE, Wish
 from mmcoord.store.tables import (
     AlertRow,
@@ -49,6 +59,7 @@ __all__ = ["Folded", "Readout", "fold", "read", "receive", "run"]
 
 _BATCH = 500
 _ALERT, _BULK = 0, 1
+_NO_SETTINGS = Vetoes()
 
 
 # -- the inbox ---------------------------------------------------------------------------
@@ -110,7 +121,7 @@ class Readout:
     error: str | None = None
 
 
-def read(row: NoticeRow, sources: Mapping[str, Source]) -> Readout:
+def read(row: NoticeRow, sources: Mapping[str, Source], vetoes: Vetoes = _NO_SETTINGS) -> Readout:
     """Parse one notice and load its maps. Never raises: what cannot be read says why."""
     assert row.id is not None
     base = Readout(row.id, f"notice:{row.id}", row.sent_at, row.received_at)
@@ -118,7 +129,7 @@ def read(row: NoticeRow, sources: Mapping[str, Source]) -> Readout:
     if source is None:
         return replace(base, error=f"no listener named {row.source!r} is installed")
     try:
-        return _read(row, source, base)
+        return _read(row, source, vetoes, base)
     except BadInput as error:
         return replace(base, error=str(error))
     except Exception as error:
@@ -128,8 +139,8 @@ def read(row: NoticeRow, sources: Mapping[str, Source]) -> Readout:
         )
 
 
-def _read(row: NoticeRow, source: Source, base: Readout) -> Readout:
-    records = tuple(source.parse(row.payload))
+def _read(row: NoticeRow, source: Source, vetoes: Vetoes, base: Readout) -> Readout:
+    records = tuple(source.read(row.payload, vetoes))
     alerts = [record for record in records if isinstance(record, Alert)]
     if not alerts:
         return replace(base, records=records)
@@ -199,7 +210,7 @@ def run(ctx: Context) -> int:
                 .limit(_BATCH)
             ).scalars()
         )
-    readouts = [read(row, ctx.sources) for row in rows]
+    readouts = [read(row, ctx.sources, ctx.settings.vetoes) for row in rows]
 
     def write(some: Sequence[Readout]) -> None:
         with ctx.database.write() as session:
@@ -226,18 +237,23 @@ def _write(session: Session, readouts: Sequence[Readout], now: datetime) -> None
         outcomes[readout.notice_id] = "; ".join(said) or "nothing to keep"
         wishes += [
             Wish("match", object_key(name), readout.cause_id)
-            for name in sorted({record.object_id for record in others})
+            for name in sorted(
+                {r.object_id for r in others if isinstance(r, Candidate | Photometry)}
+            )
         ]
     flat = [(record, readout.notice_id) for readout in readouts for record in readout.records]
     store_candidates(session, flat, now)
     store_photometry(session, flat, now)
+    store_known_transients(session, flat, now)
+    store_circulars(session, flat, now)
+    count_vetoes(session, [record for record, _ in flat if isinstance(record, Vetoed)])
     queue.enqueue(session, wishes, now)
     _close_notices(session, readouts, outcomes, now)
     plain = [r for r in readouts if not r.records or not isinstance(r.records[0], Alert)]
     journal.write(session, [*entries, *_batch_entry(plain, now)], now)
 
 
-def _describe(records: Sequence[Candidate | Photometry]) -> str:
+def _describe(records: Sequence[ParsedRecord]) -> str:
     candidates = [r.object_id for r in records if isinstance(r, Candidate)]
     points = [r.object_id for r in records if isinstance(r, Photometry)]
     parts = []
@@ -245,7 +261,14 @@ def _describe(records: Sequence[Candidate | Photometry]) -> str:
         parts.append(f"candidate {', '.join(candidates[:3])}")
     if points:
         parts.append(f"{len(points)} photometric points of {', '.join(sorted(set(points))[:3])}")
-    return "; ".join(parts)
+    for record in records:
+        if isinstance(record, Vetoed):
+            parts.append(f"{record.object_id} left out: {record.veto} ({record.detail})")
+        elif isinstance(record, KnownTransient):
+            parts.append(f"{record.catalogue}: {record.name}")
+        elif isinstance(record, Circular):
+            parts.append(f"circular {record.circular_id}: {record.subject}")
+    return "; ".join(parts[:10])
 
 
 def _close_notices(

@@ -30,13 +30,20 @@ from sqlmodel import Field, SQLModel
 from mmcoord.store.types import BIG_ID, JSON_DOC, UtcDateTime
 
 __all__ = [
+    "AlarmRow",
     "AlertRow",
     "CandidateRow",
+    "CircularNameRow",
+    "CircularRow",
+    "CounterRow",
+    "CursorRow",
     "DeadLetterRow",
     "DeliveryRow",
     "DetectionRow",
+    "EventNameRow",
     "EventRow",
     "JournalRow",
+    "KnownTransientRow",
     "LedgerRow",
     "LocalizationRow",
     "MatchRow",
@@ -418,3 +425,112 @@ class JournalRow(SQLModel, table=True):
     latency_s: float | None = None
     """From the moment the stage was asked to the moment it was done."""
     cause_id: str = Field(default="", index=True)
+
+
+class EventNameRow(SQLModel, table=True):
+    """Every name that an event goes by, in a form in which spellings agree.
+
+    One name may stand for several events (a burst that two missions saw), and one event has
+    many names; any of them finds it.
+    """
+
+    __tablename__ = "event_name"
+
+    key: str = Field(primary_key=True)
+    """Normalised: no blanks, hyphens or underscores, lower case."""
+    event_id: str = Field(primary_key=True, index=True)
+    name: str
+    """As written by whoever told it."""
+    learned_from: str
+    """``alert``, ``external``, ``circular``."""
+    cause_id: str = ""
+
+
+class CircularRow(SQLModel, table=True):
+    """A GCN circular in its newest version."""
+
+    __tablename__ = "circular"
+
+    circular_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    version: int
+    subject: str = Field(sa_column=Column(Text, nullable=False))
+    body: str = Field(sa_column=Column(Text, nullable=False))
+    submitter: str = Field(sa_column=Column(Text, nullable=False))
+    event_names: list[str] = _json(list)
+    created_at: datetime = _when(index=True)
+    edited_at: datetime | None = _when(nullable=True)
+    notice_id: int = _big()
+    received_at: datetime = _when()
+
+
+class CircularNameRow(SQLModel, table=True):
+    """Which circular speaks of which name; joined with ``event_name`` on ``key``."""
+
+    __tablename__ = "circular_name"
+
+    key: str = Field(primary_key=True)
+    circular_id: int = Field(
+        sa_column=Column(BigInteger, primary_key=True, autoincrement=False, index=True)
+    )
+
+
+class KnownTransientRow(SQLModel, table=True):
+    """An entry of a catalogue of transients, newest version."""
+
+    __tablename__ = "known_transient"
+
+    catalogue: str = Field(primary_key=True)
+    identifier: str = Field(primary_key=True)
+    name: str = Field(index=True)
+    ra_deg: float
+    dec_deg: float
+    hpx29: int = _big(index=True)
+    """HEALPix nested index at order 29."""
+    names: list[str] = _json(list)
+    classification: str | None = None
+    redshift: float | None = None
+    redshift_err: float | None = None
+    discovered_mjd_tai: float | None = None
+    host: str | None = None
+    modified_at: datetime | None = _when(nullable=True)
+    attributes: dict[str, Any] = _json(dict)
+    notice_id: int = _big()
+    received_at: datetime = _when()
+
+
+class CounterRow(SQLModel, table=True):
+    """How often a rule left something out, per source: ``veto moving``, ``veto star`` ..."""
+
+    __tablename__ = "counter"
+
+    source: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    n: int = _big()
+
+
+class CursorRow(SQLModel, table=True):
+    """How far a listener that polls has got; written with the notices that it covers."""
+
+    __tablename__ = "cursor"
+
+    listener: str = Field(primary_key=True)
+    position: dict[str, Any] = _json(dict)
+    updated_at: datetime = _when()
+
+
+class AlarmRow(SQLModel, table=True):
+    """Something that an operator has to know: raised once, told once, cleared once."""
+
+    __tablename__ = "alarm"
+
+    id: int | None = _id()
+    key: str = Field(index=True)
+    """What it is about: ``listener gcn: silent``. At most one open alarm has a key."""
+    severity: str
+    """``page``: somebody should be woken; ``warn``: it can wait for the morning."""
+    text: str = Field(sa_column=Column(Text, nullable=False))
+    """What is wrong and what to do."""
+    raised_at: datetime = _when(index=True)
+    cleared_at: datetime | None = _when(nullable=True)
+    told: dict[str, Any] = _json(dict)
+    """Sink -> how telling it went."""
