@@ -12,9 +12,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import CursorResult, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
@@ -75,13 +75,10 @@ def receive(ctx: Context, notices: Sequence[Notice]) -> int:
     if not rows:
         return 0
     with ctx.database.write() as session:
-        statement = (
-            queue.insert_for(session, table(NoticeRow))
-            .values(rows)
-            .on_conflict_do_nothing()
-            .returning(table(NoticeRow).c.id)
-        )
-        new = len(session.execute(statement).all())
+        statement = queue.insert_for(session, table(NoticeRow)).on_conflict_do_nothing()
+        # One result for many parameter sets: the count of rows is all that it tells.
+        result = session.execute(statement.execution_options(preserve_rowcount=True), rows)
+        new = cast("CursorResult[Any]", result).rowcount
         queue.count(session, INTAKE, received=new)
     return new
 
@@ -275,11 +272,12 @@ def _close_notices(
     session: Session, readouts: Sequence[Readout], outcomes: Mapping[int, str], now: datetime
 ) -> None:
     dead = [readout for readout in readouts if readout.error is not None]
+    notice = table(NoticeRow)
     session.execute(
-        update(NoticeRow),
+        update(notice).where(notice.c.id == bindparam("notice_id")),
         [
             {
-                "id": readout.notice_id,
+                "notice_id": readout.notice_id,
                 "state": "dead" if readout.error is not None else "processed",
                 "outcome": _stored(readout.error) or outcomes[readout.notice_id],
                 "processed_at": now,

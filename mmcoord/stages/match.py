@@ -329,32 +329,31 @@ def _first_detections(
 def _store(
     session: Session, matches: Sequence[Match], cause: Mapping[str, str], now: datetime
 ) -> None:
-    for start in range(0, len(matches), 1000):
-        rows = [
-            {
-                "event_id": m.event_id,
-                "localization_id": m.localization_id,
-                "object_id": m.object_id,
-                "prob_density_sr": m.prob_density_sr,
-                "credible_level_2d": m.credible_level_2d,
-                "prob_density_mpc3": m.prob_density_mpc3,
-                "credible_level_3d": m.credible_level_3d,
-                "distance_mean_mpc": m.distance_mean_mpc,
-                "distance_std_mpc": m.distance_std_mpc,
-                "time_offset_day": m.time_offset_day,
-                "matched_at": now,
-                "cause_id": _cause_of(m, cause),
-            }
-            for m in matches[start : start + 1000]
-        ]
-        statement = queue.insert_for(session, _match).values(rows)
-        keys = ("event_id", "localization_id", "object_id")
-        session.execute(
-            statement.on_conflict_do_update(
-                index_elements=keys,
-                set_={n: statement.excluded[n] for n in rows[0] if n not in keys},
-            )
-        )
+    rows = [
+        {
+            "event_id": m.event_id,
+            "localization_id": m.localization_id,
+            "object_id": m.object_id,
+            "prob_density_sr": m.prob_density_sr,
+            "credible_level_2d": m.credible_level_2d,
+            "prob_density_mpc3": m.prob_density_mpc3,
+            "credible_level_3d": m.credible_level_3d,
+            "distance_mean_mpc": m.distance_mean_mpc,
+            "distance_std_mpc": m.distance_std_mpc,
+            "time_offset_day": m.time_offset_day,
+            "matched_at": now,
+            "cause_id": _cause_of(m, cause),
+        }
+        for m in matches
+    ]
+    if not rows:
+        return
+    keys = ("event_id", "localization_id", "object_id")
+    statement = queue.insert_for(session, _match)
+    statement = statement.on_conflict_do_update(
+        index_elements=keys, set_={n: statement.excluded[n] for n in rows[0] if n not in keys}
+    )
+    session.execute(statement, rows)
 
 
 def _cause_of(match: Match, cause: Mapping[str, str]) -> str:

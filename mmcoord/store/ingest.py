@@ -1,4 +1,8 @@
-"""Bulk writing of what listeners read (SQLAlchemy Core, one statement a batch)."""
+"""Bulk writing of what listeners read.
+
+One cached statement of SQLAlchemy Core with many parameter sets: a statement of many VALUES
+spends five times as long in being compiled as in the database.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +48,6 @@ _counter: Any = table(CounterRow)
 _detection: Any = table(DetectionRow)
 _known: Any = table(KnownTransientRow)
 _NSIDE_29 = 2**29
-_ROWS = 1000
-"""Rows a statement: PostgreSQL takes 65,535 parameters, SQLite 32,766."""
 
 
 def point_key(point: Photometry) -> str:
@@ -84,15 +86,14 @@ def store_candidates(
         }
         for (r, notice_id), pixel in zip(found, hpx29, strict=True)
     ]
-    for start in range(0, len(rows), _ROWS):
-        statement = insert_for(session, _candidate).values(rows[start : start + _ROWS])
-        session.execute(
-            statement.on_conflict_do_update(
-                index_elements=["object_id"],
-                set_={name: statement.excluded[name] for name in rows[0] if name != "object_id"},
-                where=statement.excluded.notice_id >= _candidate.c.notice_id,
-            )
-        )
+    statement = insert_for(session, _candidate)
+    new = statement.excluded
+    statement = statement.on_conflict_do_update(
+        index_elements=["object_id"],
+        set_={name: new[name] for name in rows[0] if name != "object_id"},
+        where=new.notice_id >= _candidate.c.notice_id,
+    )
+    session.execute(statement, rows)
 
 
 def store_photometry(
@@ -114,9 +115,8 @@ def store_photometry(
         for r, notice_id in records
         if isinstance(r, Photometry)
     ]
-    for start in range(0, len(rows), _ROWS):
-        statement = insert_for(session, _detection).values(rows[start : start + _ROWS])
-        session.execute(statement.on_conflict_do_nothing())
+    if rows:
+        session.execute(insert_for(session, _detection).on_conflict_do_nothing(), rows)
 
 
 def store_known_transients(
@@ -155,16 +155,14 @@ def store_known_transients(
         )
     ]
     keys = ("catalogue", "identifier")
-    for start in range(0, len(rows), _ROWS):
-        statement = insert_for(session, _known).values(rows[start : start + _ROWS])
-        new = statement.excluded
-        session.execute(
-            statement.on_conflict_do_update(
-                index_elements=keys,
-                set_={name: new[name] for name in rows[0] if name not in keys},
-                where=_known.c.modified_at.is_(None) | (new.modified_at >= _known.c.modified_at),
-            )
-        )
+    statement = insert_for(session, _known)
+    new = statement.excluded
+    statement = statement.on_conflict_do_update(
+        index_elements=keys,
+        set_={name: new[name] for name in rows[0] if name not in keys},
+        where=_known.c.modified_at.is_(None) | (new.modified_at >= _known.c.modified_at),
+    )
+    session.execute(statement, rows)
 
 
 def _is_older(one: KnownTransient, other: KnownTransient) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import bindparam, case, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -181,13 +181,16 @@ def finish(session: Session, works: Sequence[Work], *, dead: bool = False) -> No
     A wish that came in since :func:`take` stays pending, because only what was taken is
     marked.
     """
+    if not works:
+        return
+    session.execute(
+        update(_work)
+        .where(_work.c.stage == bindparam("its_stage"), _work.c.key == bindparam("its_key"))
+        .values(done=bindparam("served")),
+        [{"its_stage": w.stage, "its_key": w.key, "served": w.requested} for w in works],
+    )
     served: dict[str, int] = {}
     for work in works:
-        session.execute(
-            update(_work)
-            .where(_work.c.stage == work.stage, _work.c.key == work.key)
-            .values(done=work.requested)
-        )
         served[work.stage] = served.get(work.stage, 0) + work.requested - work.done
     for stage, number in served.items():
         count(session, stage, processed=0 if dead else number, dead=number if dead else 0)
