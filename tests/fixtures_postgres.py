@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,13 @@ def _as_server(command: list[str]) -> list[str]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """URL of a server with an empty cluster: ``postgresql://.../``, without a database."""
+    with running_postgres() as url:
+        yield url
+
+
+@contextmanager
+def running_postgres() -> Iterator[str]:
+    """The server behind the fixture, for benchmarks too."""
     initdb, postgres = _find("initdb"), _find("postgres")
     if initdb is None or postgres is None:
         missing("PostgreSQL's server programs (Debian: postgresql)")
@@ -90,16 +98,23 @@ def _wait(url: str) -> None:
 
 
 @pytest.fixture
-def postgres_url(postgres_server: str, request: pytest.FixtureRequest) -> Iterator[str]:
+def postgres_url(postgres_server: str) -> Iterator[str]:
     """URL of a fresh database, dropped after the test."""
+    with fresh_database(postgres_server) as url:
+        yield url
+
+
+@contextmanager
+def fresh_database(server: str) -> Iterator[str]:
+    """A database of its own on a server of :func:`running_postgres`."""
     import uuid
 
     import psycopg
 
     name = f"t_{uuid.uuid4().hex[:12]}"
-    admin = f"{postgres_server.replace('+psycopg', '')}/postgres"
+    admin = f"{server.replace('+psycopg', '')}/postgres"
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
-    yield f"{postgres_server}/{name}"
+    yield f"{server}/{name}"
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
