@@ -2,7 +2,8 @@
 
 Threads, each restarted with growing delay if it ever ends by an exception:
 
-* ``stages``: intake, match, infer, plan, batch by batch;
+* ``alerts``: intake of what may wake people, apart from everything that comes in bulk;
+* ``stages``: intake of candidates, match, infer, plan, batch by batch;
 * ``deliver``: the outbox, apart, because services outside may be slow;
 * one per listener.
 
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ import uvicorn
 from listeners.settings import ListenerStatus
 from mmcoord.api.app import create_app
 from mmcoord.config import Settings
-from mmcoord.stages import deliver
+from mmcoord.stages import deliver, intake, localize
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import PoolExecutor
 from mmcoord.stages.pipeline import Pipeline
@@ -65,20 +67,30 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
         stack.callback(database.close)
         stack.enter_context(database.pipeline_lock())
         client = stack.enter_context(httpx.Client())
-        ctx = build_context(settings, database, client)
-        pipeline = Pipeline(ctx, PoolExecutor(settings.infer.workers))
+        stages: dict[str, _Stage] = {}
+
+        def wake() -> None:
+            for stage in stages.values():
+                stage.bell.set()
+
+        ctx = replace(build_context(settings, database, client), wake=wake)
+        pipeline = Pipeline(ctx, PoolExecutor(settings.infer.workers), alerts_apart=True)
         stack.callback(pipeline.close)
-        loops: dict[str, Callable[[], None]] = {
-            "stages": lambda: _loop(pipeline.recover, pipeline.step, stop),
-            "deliver": lambda: _loop(lambda: deliver.recover(ctx), lambda: deliver.run(ctx), stop),
+        stages |= {
+            "alerts": _Stage(localize.warm_up, lambda: intake.run(ctx, intake.Lane.ALERTS)),
+            "stages": _Stage(pipeline.recover, pipeline.step),
+            "deliver": _Stage(lambda: deliver.recover(ctx), lambda: deliver.run(ctx)),
+        }
+        loops: dict[str, Callable[[threading.Event], None]] = {
+            name: stage.run for name, stage in stages.items()
         }
         for name, wanted in settings.listeners.items():
             listener = build_listener(
                 ctx, name, wanted, lambda status: statuses.__setitem__(status.name, status)
             )
-            loops[f"listen {name}"] = lambda listener=listener: listener.run(stop)  # type: ignore[misc]
+            loops[f"listen {name}"] = listener.run
         if feeder is not None:
-            loops["feed"] = lambda: feeder(ctx, stop)
+            loops["feed"] = lambda stop: feeder(ctx, stop)
         threads = [
             threading.Thread(target=_supervise, args=(name, loop, stop), name=name)
             for name, loop in loops.items()
@@ -110,19 +122,30 @@ def _serve_page(app: Any, settings: Settings) -> None:
     server.run()
 
 
-def _loop(recover: Callable[[], None], step: Callable[[], int], stop: threading.Event) -> None:
-    recover()  # also after a fault that ended this loop: what it had in hand is taken up again
-    while not stop.is_set():
-        if not step():
-            stop.wait(_IDLE_S)
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """What the thread of a stage does: recover, then step after step."""
+
+    recover: Callable[[], None]
+    """Also after a fault that ended the thread: what it had in hand is taken up again."""
+    step: Callable[[], int]
+    bell: threading.Event = field(default_factory=threading.Event)
+    """Rung when something was received; a stage without work waits for it."""
+
+    def run(self, stop: threading.Event) -> None:
+        self.recover()
+        while not stop.is_set():
+            self.bell.clear()  # before the step: what rings during it is looked at in the next
+            if not self.step():
+                self.bell.wait(_IDLE_S)
 
 
-def _supervise(name: str, loop: Callable[[], None], stop: threading.Event) -> None:
+def _supervise(name: str, loop: Callable[[threading.Event], None], stop: threading.Event) -> None:
     delay = _RESTART_S[0]
     while not stop.is_set():
         begun = time.monotonic()
         try:
-            loop()
+            loop(stop)
             return
         except Exception:
             # Whatever it was (a locked database, a full disk), the night goes on.

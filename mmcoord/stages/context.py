@@ -39,6 +39,8 @@ class Context:
     catalogue: Catalogue = field(default_factory=load_catalogue)
     now: Callable[[], datetime] = utc_now
     """The wall clock: when something was received, is due, was done."""
+    wake: Callable[[], None] = lambda: None
+    """Called when something was received: loops that wait for work need not poll for it."""
 
     def data_now(self) -> datetime:
         """The instant for which plans are made.

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import Enum
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, bindparam, insert, select, update
@@ -55,11 +56,22 @@ from mmcoord.store.tables import (
 )
 from mmcoord.store.types import table
 
-__all__ = ["Folded", "Readout", "fold", "read", "receive", "run"]
+__all__ = ["Folded", "Lane", "Readout", "fold", "read", "receive", "run"]
 
-_BATCH = 500
 _ALERT, _BULK = 0, 1
 _NO_SETTINGS = Vetoes()
+
+
+class Lane(Enum):
+    """Which notices a call of :func:`run` reads, and how many at most.
+
+    The daemon reads alerts on a thread of their own, in small batches, so that a notice
+    that wakes people never waits for a batch of candidates to end.
+    """
+
+    ALL = ((_ALERT, _BULK), 500)
+    ALERTS = ((_ALERT,), 8)
+    BULK = ((_BULK,), 500)
 
 
 # -- the inbox ---------------------------------------------------------------------------
@@ -80,6 +92,7 @@ def receive(ctx: Context, notices: Sequence[Notice]) -> int:
         result = session.execute(statement.execution_options(preserve_rowcount=True), rows)
         new = cast("CursorResult[Any]", result).rowcount
         queue.count(session, INTAKE, received=new)
+    ctx.wake()
     return new
 
 
@@ -196,15 +209,16 @@ def fold(alerts: Sequence[AlertRow]) -> Folded:
 # -- the stage ---------------------------------------------------------------------------
 
 
-def run(ctx: Context) -> int:
+def run(ctx: Context, lane: Lane = Lane.ALL) -> int:
     """Read one batch of pending notices; returns how many were dealt with."""
+    priorities, at_most = lane.value
     with ctx.database.read() as session:
         rows = list(
             session.execute(
                 select(NoticeRow)
-                .where(col(NoticeRow.state) == "pending")
+                .where(col(NoticeRow.state) == "pending", col(NoticeRow.priority).in_(priorities))
                 .order_by(col(NoticeRow.priority), col(NoticeRow.id))
-                .limit(_BATCH)
+                .limit(at_most)
             ).scalars()
         )
     readouts = [read(row, ctx.sources, ctx.settings.vetoes) for row in rows]

@@ -26,6 +26,7 @@ __all__ = [
     "from_region",
     "load",
     "prepared",
+    "warm_up",
 ]
 
 _NAN = float("nan")
@@ -78,6 +79,16 @@ def from_region(region: ErrorRegion) -> Localization:
         region.containment,
     )
     return _measured(skymap, skymaps.to_fits_bytes(skymap))
+
+
+def warm_up() -> None:
+    """Load the compiled kernels on a small map: the first alert does not wait for them."""
+    circle = skymaps.from_circle(10.0, 20.0, 5.0)
+    tiles = len(circle)
+    ipix = circle.start >> (2 * (29 - circle.order.astype(np.int64)))
+    distances = (np.full(tiles, 40.0), np.full(tiles, 8.0), np.full(tiles, 6.0e-4))
+    made = skymaps.build_map(circle.order, ipix, circle.density_sr, distances)
+    load(skymaps.to_fits_bytes(made), where="warm_up")
 
 
 def _measured(skymap: SkyMap, fits: bytes) -> Localization:

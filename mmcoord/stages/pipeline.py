@@ -21,10 +21,14 @@ _POLL_S = 0.05
 
 
 class Pipeline:
-    """Runs the stages. The caller holds ``Database.pipeline_lock``."""
+    """Runs the stages. The caller holds ``Database.pipeline_lock``.
 
-    def __init__(self, ctx: Context, executor: Executor) -> None:
+    With ``alerts_apart`` the caller reads the alerts' inbox itself, on another thread.
+    """
+
+    def __init__(self, ctx: Context, executor: Executor, *, alerts_apart: bool = False) -> None:
         self.ctx = ctx
+        self._lane = intake.Lane.BULK if alerts_apart else intake.Lane.ALL
         self._match = MatchStage()
         self._infer = InferStage(executor)
 
@@ -39,7 +43,8 @@ class Pipeline:
         not hold up the stages inside.
         """
         ctx = self.ctx
-        return intake.run(ctx) + self._match.run(ctx) + self._infer.run(ctx) + plan.run(ctx)
+        moved = intake.run(ctx, self._lane)
+        return moved + self._match.run(ctx) + self._infer.run(ctx) + plan.run(ctx)
 
     def drain(self, timeout_s: float = float("inf")) -> bool:
         """Run until nothing is left to do; False when ``timeout_s`` ran out first.
