@@ -63,6 +63,9 @@ class MatchSettings:
     """A first detection this long before the event is still "at" the event."""
     window_after_day: float = 14.0
     """Follow-up window of the kilonova class: later first detections are unrelated."""
+    late_day: float = 30.0
+    """How long after its window an event still takes photometry that comes late. Then its map
+    leaves the memory; a new revision of the event is matched all the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -225,20 +225,14 @@ def _search(
     for work in works:
         kind, identifier = split_match_key(work.key)
         wanted[kind].add(identifier)
-    active = {
-        event.event_id: event
-        for event in session.execute(
-            select(EventRow).where(
-                col(EventRow.state) == EventState.ACTIVE.value,
-                col(EventRow.localization_id).is_not(None),
-            )
-        ).scalars()
-    }
+    oldest = _oldest_open(ctx)
+    active = _active(session, wanted["event"], oldest)
 
     def ready(localization_id: str) -> localize.PreparedMap:
         return localize.prepared(localization_id, lambda: _fits(session, localization_id))
 
-    sky.set_maps({e: row.localization_id or "" for e, row in active.items()}, ready)
+    open_maps = {e: row.localization_id or "" for e, row in active.items() if _is_open(row, oldest)}
+    sky.set_maps(open_maps, ready)
     objects = _candidates(session, sorted(wanted["object"]))
     sky.put_candidates(objects.object_ids, objects.ra_deg, objects.dec_deg)
     inside = sky.maps_at(objects.ra_deg, objects.dec_deg) if objects.object_ids else {}
@@ -258,6 +252,33 @@ def _search(
             event, event.localization_id or "", prepared, table, seen, ctx.settings.match
         )
     return active, looked_at, matches
+
+
+def _oldest_open(ctx: Context) -> datetime:
+    """Events before this take no more candidates: their window, and the time for what comes
+    late, are over. A replay may feed an old night after a newer one and closes none."""
+    if ctx.settings.clock == "data":
+        return datetime.min.replace(tzinfo=UTC)
+    settings = ctx.settings.match
+    return ctx.now() - timedelta(days=settings.window_after_day + settings.late_day)
+
+
+def _is_open(event: EventRow, oldest: datetime) -> bool:
+    return event.event_time is None or event.event_time >= oldest
+
+
+def _active(session: Session, asked: Collection[str], oldest: datetime) -> dict[str, EventRow]:
+    """The localized active events that are open, and those that a wish names."""
+    rows = session.execute(
+        select(EventRow).where(
+            col(EventRow.state) == EventState.ACTIVE.value,
+            col(EventRow.localization_id).is_not(None),
+            col(EventRow.event_time).is_(None)
+            | (col(EventRow.event_time) >= oldest)
+            | col(EventRow.event_id).in_(sorted(asked)),
+        )
+    ).scalars()
+    return {event.event_id: event for event in rows}
 
 
 def _fits(session: Session, localization_id: str) -> bytes:
