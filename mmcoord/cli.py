@@ -21,6 +21,10 @@ import httpx
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
+from mmcoord.cli_access import group_app, token_app
+from mmcoord.cli_common import ConfigOption, DbOption, JsonOption
+from mmcoord.cli_common import print_json as _print_json
+from mmcoord.cli_common import settings_of as _settings
 from mmcoord.config import Settings, load_settings
 from mmcoord.errors import ConfigError, MmcoordError
 
@@ -32,14 +36,8 @@ app = typer.Typer(
 )
 event_app = typer.Typer(help="What is known about events.", no_args_is_help=True)
 app.add_typer(event_app, name="event")
-
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="TOML settings file.", dir_okay=False)
-]
-DbOption = Annotated[
-    str | None, typer.Option("--db", help="Store: a file, or a database URL.", metavar="URL")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+app.add_typer(group_app, name="group")
+app.add_typer(token_app, name="token")
 
 
 def main() -> NoReturn:
@@ -67,18 +65,6 @@ def main() -> NoReturn:
 def _die(message: str, code: int) -> NoReturn:
     print(message, file=sys.stderr)
     sys.exit(code)
-
-
-def _settings(config: Path | None, db: str | None, **changes: Any) -> Settings:
-    settings = load_settings(config)
-    if db is not None:
-        url = db if "://" in db else f"sqlite:///{Path(db).absolute()}"
-        changes["database_url"] = url
-    return dataclasses.replace(settings, **changes)
-
-
-def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2, sort_keys=False, allow_nan=False))
 
 
 @app.command()

@@ -99,7 +99,10 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
             thread.start()
         try:
             app = create_app(
-                database, settings, lambda: [status_json(s) for s in statuses.values()]
+                database,
+                settings,
+                lambda: [status_json(s) for s in statuses.values()],
+                wake=wake,
             )
             _serve_page(app, settings)
         finally:

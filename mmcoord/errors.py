@@ -10,6 +10,7 @@
     │   └── BadPhotometry    a photometric point with impossible values
     ├── Retryable            the world is at fault for now; try again later
     ├── Refused              a rule of ours forbids it (a practice event to a production sink)
+    │   └── OverQuota        the group has used up its processor time
     └── UnknownRecord        asked for something that is not in the store
 
 ``skymaps.SkyMapError`` stands beside this tree because ``skymaps`` imports nothing of
@@ -23,6 +24,7 @@ __all__ = [
     "BadPhotometry",
     "ConfigError",
     "MmcoordError",
+    "OverQuota",
     "Refused",
     "Retryable",
     "UnknownRecord",
@@ -67,6 +69,10 @@ class Retryable(MmcoordError):
 
 class Refused(MmcoordError):
     """A safety rule forbids the action; it is recorded and never retried."""
+
+
+class OverQuota(Refused):
+    """Nothing is left of a group's quota; time brings it back."""
 
 
 class UnknownRecord(MmcoordError):

@@ -1,4 +1,7 @@
-"""The web application: pages for people, JSON for programs. It only reads the store."""
+"""The web application: pages for people, JSON for programs.
+
+It reads the store; all that it writes is what callers with a token ask for.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from mmcoord.api import health, routes, stream
+from mmcoord.api import health, inference, routes, stream
+from mmcoord.api.bodylimit import BodyLimit
 from mmcoord.api.headers import SecurityHeaders
 from mmcoord.api.models import Health
 from mmcoord.api.service import Service
@@ -31,6 +35,8 @@ from mmcoord.web import pages
 __all__ = ["create_app"]
 
 _log = logging.getLogger(__name__)
+_MAX_BODY_BYTES = 2 * 2**20
+"""5000 points are half of it."""
 _STATIC = Path(__file__).parents[1] / "web" / "static"
 
 
@@ -40,18 +46,20 @@ def create_app(
     sources_status: Callable[[], list[dict[str, Any]]],
     *,
     max_viewers: int = 200,
+    wake: Callable[[], None] = lambda: None,
 ) -> FastAPI:
     """The application on an open store.
 
     Parameters
     ----------
     database : Database
-        Only ever read.
     settings : Settings
     sources_status : callable
         The listeners' states now, for the health page and ``/healthz``.
     max_viewers : int
         Live pages served at one time.
+    wake : callable
+        Called when a caller has asked for work.
     """
     app = FastAPI(
         title="mmcoord",
@@ -61,12 +69,24 @@ def create_app(
         openapi_url="/api/v1/openapi.json",
     )
     app.state.service = Service(
-        database, settings, sources_status, _tail(database, max_viewers), version("mmcoord")
+        database,
+        settings,
+        sources_status,
+        _tail(database, max_viewers),
+        version("mmcoord"),
+        wake,
     )
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(BodyLimit, max_bytes=_MAX_BODY_BYTES)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
-    for router in (health.router, routes.router, stream.router, pages.router):
+    for router in (
+        health.router,
+        inference.router,
+        routes.router,
+        stream.router,
+        pages.router,
+    ):
         app.include_router(router)
     app.add_exception_handler(UnknownRecord, _unknown)
     app.add_exception_handler(HTTPException, _http)

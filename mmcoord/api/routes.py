@@ -1,4 +1,4 @@
-"""The JSON API, read-only, under ``/api/v1``."""
+"""The JSON API of what everybody may see, read-only, under ``/api/v1``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mmcoord.errors import UnknownRecord
 from mmcoord.store import views, views_log
 from mmcoord.store.tables import DeadLetterRow, DeliveryRow
 from mmcoord.store.views import CandidateLine, EventLine
-from mmcoord.store.views_log import DeadLetter, Delivery, RunDetail
+from mmcoord.store.views_log import DeadLetter, Delivery
 
 __all__ = ["router"]
 
@@ -123,16 +123,6 @@ def object_detail(service: ServiceDep, object_id: str) -> ObjectDetail:
             matches=views_log.object_matches(session, object_id),
             runs=views_log.runs(session, 100, object_id=object_id),
         )
-
-
-@router.get("/runs/{run_key}")
-def run(service: ServiceDep, run_key: str) -> RunDetail:
-    """One inference: its summary and the light curve that it predicts."""
-    with service.read() as session:
-        found = views_log.run(session, run_key)
-    if found is None:
-        raise UnknownRecord(f"run {run_key!r} is not known")
-    return found
 
 
 @router.get("/ledger")

@@ -27,6 +27,8 @@ class Service:
     sources_status: Callable[[], list[dict[str, Any]]]
     tail: JournalTail
     version: str
+    wake: Callable[[], None] = lambda: None
+    """Called when a caller has asked for work."""
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Protocol
@@ -89,4 +90,7 @@ def _run(job: Job) -> Result:
     # Imported in the worker: compiling kernels is none of the daemon's business.
     from mmcoord.inference.engine import run
 
-    return run(job)
+    begun = time.process_time()
+    result = run(job)
+    result.summary["cpu_s"] = round(time.process_time() - begun, 3)
+    return result

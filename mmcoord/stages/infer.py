@@ -22,7 +22,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from mmcoord.errors import BadInput, ConfigError
+from mmcoord import runs
+from mmcoord.errors import BadInput, ConfigError, UnknownRecord
 from mmcoord.inference.job import (
     DistancePrior,
     Job,
@@ -38,7 +39,7 @@ from mmcoord.records import EventState, Photometry
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import Executor
 from mmcoord.stages.isolate import bury_work, isolating
-from mmcoord.stages.jobs import job_from_json, job_to_json
+from mmcoord.stages.jobs import job_from_json
 from mmcoord.stages.keys import split_pair_key
 from mmcoord.store import journal, queue
 from mmcoord.store.queue import Wish, Work
@@ -54,7 +55,7 @@ from mmcoord.store.tables import (
 from mmcoord.store.types import table
 from mmcoord.timescales import mjd_tai
 
-__all__ = ["InferStage", "Pair", "Verdict", "decide"]
+__all__ = ["InferStage", "Pair", "Verdict", "decide", "job_of", "pair_job"]
 
 _log = logging.getLogger(__name__)
 _STAGE = "infer"
@@ -98,16 +99,37 @@ def decide(
     seen_before = None if not pair.photometry else early is not None
     if screened.p_kilonova < threshold or not any(not p.is_limit for p in points):
         return Verdict(screened.reason, screened.p_kilonova, seen_before, None, None)
-    job = Job(
-        photometry=points,
+    job = job_of(pair, models=tuple(models.split(",")), seed=seed)
+    return Verdict(screened.reason, screened.p_kilonova, seen_before, job, run_key(job))
+
+
+def job_of(pair: Pair, *, models: tuple[str, ...], seed: int) -> Job:
+    """The question that a pair puts. Pure."""
+    return Job(
+        photometry=select_points(pair.photometry, pair.t0_mjd_tai),
         t0_mjd_tai=pair.t0_mjd_tai,
         distance=distance_prior(pair),
         redshift=pair.candidate.redshift,
         ebv_mw=pair.candidate.ebv_mw,
-        models=tuple(models.split(",")),
+        models=models,
         seed=seed,
     )
-    return Verdict(screened.reason, screened.p_kilonova, seen_before, job, run_key(job))
+
+
+def pair_job(
+    session: Session, event_id: str, object_id: str, *, models: tuple[str, ...], seed: int
+) -> Job:
+    """The job of a stored pair, as the stage itself would ask it.
+
+    Raises
+    ------
+    UnknownRecord
+        No such pair: the event is not active, or the candidate is not matched to its map.
+    """
+    pair = _pairs(session, {"asked": (event_id, object_id)}).get("asked")
+    if pair is None:
+        raise UnknownRecord(f"{object_id!r} is not matched to an active event {event_id!r}")
+    return job_of(pair, models=models, seed=seed)
 
 
 def distance_prior(pair: Pair) -> DistancePrior:
@@ -184,7 +206,7 @@ class InferStage:
         rows: list[RunRow] = []
         with ctx.database.write() as session:
             for row in session.execute(_queued()).scalars():
-                pair = (row.event_id, row.object_id)
+                pair = _pair_of(row)
                 if len(rows) == free:
                     break
                 if pair in busy:
@@ -197,7 +219,7 @@ class InferStage:
                 row.lease_until = now + timedelta(seconds=ctx.settings.infer.lease_s)
                 rows.append(row)
         for row in rows:
-            self._running[row.run_key] = ((row.event_id, row.object_id), self._submitted(row))
+            self._running[row.run_key] = (_pair_of(row), self._submitted(row))
         return len(rows)
 
     def _submitted(self, row: RunRow) -> Future[Result]:
@@ -233,6 +255,11 @@ class InferStage:
         return len(finished)
 
 
+def _pair_of(row: RunRow) -> tuple[str, str]:
+    """What no two runs at a time may be about; a run about nothing public is its own."""
+    return (row.event_id, row.object_id) if row.event_id else ("", row.run_key)
+
+
 def _queued() -> Any:
     return (
         select(RunRow)
@@ -249,6 +276,9 @@ def _complete(session: Session, row: RunRow, result: Result, ctx: Context) -> No
     row.summary = result.summary
     row.light_curve = dict(result.light_curve)
     row.samples = result.samples
+    runs.settle(session, row, result.summary.get("cpu_s", result.summary.get("wall_s")))
+    if not row.event_id:  # asked for over the API, and linked to nothing that is public
+        return
     queue.enqueue(
         session,
         [Wish("plan", row.event_id, row.cause_id, delay_s=ctx.settings.plan.debounce_s)],
@@ -295,6 +325,9 @@ def _fail(session: Session, row: RunRow, error: BaseException, ctx: Context) -> 
         return
     row.state = "failed"
     row.finished_at = now
+    runs.settle(session, row, None)
+    if not row.event_id:
+        return
     session.add(
         DeadLetterRow(
             stage=_STAGE,
@@ -336,7 +369,7 @@ def _serve(ctx: Context) -> int:
 def _serve_some(ctx: Context, works: Sequence[Work]) -> None:
     now = ctx.now()
     with ctx.database.read() as session:
-        pairs = _pairs(session, works)
+        pairs = _pairs(session, {work.key: split_pair_key(work.key) for work in works})
     settings = ctx.settings.infer
     screened = screen_many(
         ScreenRequest(
@@ -376,9 +409,9 @@ def _serve_some(ctx: Context, works: Sequence[Work]) -> None:
         journal.write(session, _screen_entries(pairs, verdicts, works, ctx.now()), ctx.now())
 
 
-def _pairs(session: Session, works: Sequence[Work]) -> dict[str, Pair]:
-    """The pairs that still exist: event active and timed, candidate matched to its map."""
-    wanted = {work.key: split_pair_key(work.key) for work in works}
+def _pairs(session: Session, wanted: Mapping[str, tuple[str, str]]) -> dict[str, Pair]:
+    """Of key -> (event id, object id) the pairs that still exist: event active and timed,
+    candidate matched to its map."""
     events = {
         event.event_id: event
         for event in session.execute(
@@ -418,37 +451,19 @@ def _request_run(
     session: Session, pair: Pair, verdict: Verdict, cause_id: str, now: datetime
 ) -> None:
     assert verdict.job is not None
-    known = session.get(RunRow, verdict.key)
-    if known is not None:
-        if known.state in ("queued", "running"):
-            known.coalesced += 1
-        elif known.state == "superseded":
-            known.state = "queued"
-        elif known.state == "done":
-            known.cached += 1
-        return
-    # Older data of the same pair that nobody has begun to look at: the new run replaces it.
-    session.execute(
-        update(_run)
-        .where(
-            _run.c.event_id == pair.event.event_id,
-            _run.c.object_id == pair.candidate.object_id,
-            _run.c.state == "queued",
-        )
-        .values(state="superseded", finished_at=now)
+    event_id, object_id = pair.event.event_id, pair.candidate.object_id
+    worth = verdict.p_kilonova * (1.0 - pair.match.credible_level_2d)
+    asked = runs.submit(
+        session,
+        verdict.job,
+        runs.Requester(runs.HOUSE, priority=worth),
+        now,
+        event_id=event_id,
+        object_id=object_id,
+        cause_id=cause_id,
     )
-    session.add(
-        RunRow(
-            run_key=verdict.key or "",
-            event_id=pair.event.event_id,
-            object_id=pair.candidate.object_id,
-            state="queued",
-            job=job_to_json(verdict.job),
-            priority=verdict.p_kilonova * (1.0 - pair.match.credible_level_2d),
-            created_at=now,
-            cause_id=cause_id,
-        )
-    )
+    if asked.how == "executed":
+        runs.supersede(session, event_id, object_id, asked.run_key, now)
 
 
 def _store_screenings(

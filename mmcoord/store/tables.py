@@ -30,6 +30,7 @@ from sqlmodel import Field, SQLModel
 from mmcoord.store.types import BIG_ID, JSON_DOC, UtcDateTime
 
 __all__ = [
+    "AccessGroupRow",
     "AlarmRow",
     "AlertRow",
     "CandidateRow",
@@ -50,8 +51,10 @@ __all__ = [
     "NoticeRow",
     "PlanRevisionRow",
     "RequestRow",
+    "RunRequestRow",
     "RunRow",
     "ScreeningRow",
+    "TokenRow",
     "WorkRow",
 ]
 
@@ -291,6 +294,10 @@ class RunRow(SQLModel, table=True):
     lease_owner: str | None = None
     lease_until: datetime | None = _when(nullable=True)
     priority: float = 0.0
+    partition: str = Field(default="public", index=True)
+    """Who may see it: ``public``, or the one group whose private data went in."""
+    cpu_s: float | None = None
+    """Processor time that the answer took; what the requesters are charged for."""
     created_at: datetime = _when()
     started_at: datetime | None = _when(nullable=True)
     finished_at: datetime | None = _when(nullable=True)
@@ -534,3 +541,50 @@ class AlarmRow(SQLModel, table=True):
     cleared_at: datetime | None = _when(nullable=True)
     told: dict[str, Any] = _json(dict)
     """Sink -> how telling it went."""
+
+
+class AccessGroupRow(SQLModel, table=True):
+    """A group of people who share tokens, private data and a quota."""
+
+    __tablename__ = "access_group"
+
+    name: str = Field(primary_key=True)
+    quota_cpu_s: float
+    """Processor seconds that it may use in any ``period_day`` days."""
+    period_day: float = 30.0
+    priority: float = 0.5
+    """Where its runs stand in the queue before waiting counts; 0 to 1."""
+    created_at: datetime = _when()
+
+
+class TokenRow(SQLModel, table=True):
+    """An API token. The secret itself is nowhere: it is shown once, when it is made."""
+
+    __tablename__ = "token"
+
+    id: str = Field(primary_key=True)
+    group: str = Field(index=True)
+    label: str = ""
+    secret_sha256: str
+    scopes: list[str] = _json(list)
+    created_at: datetime = _when()
+    expires_at: datetime = _when()
+    revoked_at: datetime | None = _when(nullable=True)
+    last_used_at: datetime | None = _when(nullable=True)
+
+
+class RunRequestRow(SQLModel, table=True):
+    """Who asked for a run, and what it cost them: the ledger of the quotas."""
+
+    __tablename__ = "run_request"
+
+    id: int | None = _id()
+    run_key: str = Field(index=True)
+    group: str = Field(index=True)
+    token_id: str
+    how: str
+    """``executed``: the run was started for it; ``coalesced``: it joined one that was waiting
+    or running; ``cached``: the answer was there, which is free."""
+    requested_at: datetime = _when(index=True)
+    charged_cpu_s: float | None = None
+    """None while the run is not done; the cost is split among the groups that waited for it."""

@@ -55,6 +55,7 @@ __all__ = [
     "photometry",
     "recent_latencies",
     "run",
+    "run_samples",
     "runs",
     "story",
     "total",
@@ -71,6 +72,7 @@ _run: Any = RunRow.__table__  # type: ignore[attr-defined]
 _screening: Any = ScreeningRow.__table__  # type: ignore[attr-defined]
 _work: Any = WorkRow.__table__  # type: ignore[attr-defined]
 
+_PUBLIC = "public"
 Line = TypeVar("Line")
 
 
@@ -197,8 +199,8 @@ def runs(
     object_id: str | None = None,
     event_id: str | None = None,
 ) -> list[RunLine]:
-    """Inferences, the newest first."""
-    statement = _select(_run, RunLine)
+    """Public inferences, the newest first."""
+    statement = _select(_run, RunLine).where(_run.c.partition == _PUBLIC)
     if object_id is not None:
         statement = statement.where(_run.c.object_id == object_id)
     if event_id is not None:
@@ -207,9 +209,27 @@ def runs(
     return _lines(session, statement, RunLine)
 
 
-def run(session: Session, run_key: str) -> RunDetail | None:
-    """One inference; None when there is none of that key."""
-    return _one(session, _select(_run, RunDetail).where(_run.c.run_key == run_key), RunDetail)
+def run(session: Session, run_key: str, group: str | None = None) -> RunDetail | None:
+    """One inference; None when there is none of that key that ``group`` may see."""
+    statement = _select(_run, RunDetail).where(
+        _run.c.run_key == run_key, _run.c.partition.in_(_visible_to(group))
+    )
+    return _one(session, statement, RunDetail)
+
+
+def run_samples(session: Session, run_key: str, group: str | None = None) -> bytes | None:
+    """The posterior's samples (``npz``); None while there are none that ``group`` may see."""
+    samples: bytes | None = session.execute(
+        select(_run.c.samples).where(
+            _run.c.run_key == run_key, _run.c.partition.in_(_visible_to(group))
+        )
+    ).scalar_one_or_none()
+    return samples
+
+
+def _visible_to(group: str | None) -> tuple[str, ...]:
+    """The partitions that somebody of a group (None: anybody) may see."""
+    return (_PUBLIC,) if group is None else (_PUBLIC, group)
 
 
 # -- notices, dead letters, deliveries ---------------------------------------------------

@@ -20,6 +20,55 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        "access_group",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("quota_cpu_s", sa.Float(), nullable=False),
+        sa.Column("period_day", sa.Float(), nullable=False),
+        sa.Column("priority", sa.Float(), nullable=False),
+        sa.Column("created_at", mmcoord.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "token",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("group", sa.String(), nullable=False),
+        sa.Column("label", sa.String(), nullable=False),
+        sa.Column("secret_sha256", sa.String(), nullable=False),
+        sa.Column(
+            "scopes", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column("created_at", mmcoord.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", mmcoord.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("revoked_at", mmcoord.store.types.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("last_used_at", mmcoord.store.types.UtcDateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_token_group", "token", ["group"])
+    op.create_table(
+        "run_request",
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column("run_key", sa.String(), nullable=False),
+        sa.Column("group", sa.String(), nullable=False),
+        sa.Column("token_id", sa.String(), nullable=False),
+        sa.Column("how", sa.String(), nullable=False),
+        sa.Column("requested_at", mmcoord.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("charged_cpu_s", sa.Float(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    for column in ("run_key", "group", "requested_at"):
+        op.create_index(f"ix_run_request_{column}", "run_request", [column])
+    with op.batch_alter_table("run", schema=None) as batch_op:
+        batch_op.add_column(
+            sa.Column("partition", sa.String(), nullable=False, server_default="public")
+        )
+        batch_op.add_column(sa.Column("cpu_s", sa.Float(), nullable=True))
+        batch_op.create_index("ix_run_partition", ["partition"])
+    op.create_table(
         "alarm",
         sa.Column(
             "id",
@@ -139,6 +188,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("run", schema=None) as batch_op:
+        batch_op.drop_index("ix_run_partition")
+        batch_op.drop_column("cpu_s")
+        batch_op.drop_column("partition")
+    for name in ("run_request", "token", "access_group"):
+        op.drop_table(name)
     with op.batch_alter_table("known_transient", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_known_transient_name"))
         batch_op.drop_index(batch_op.f("ix_known_transient_hpx29"))

@@ -1,0 +1,262 @@
+"""Asking for inferences over HTTP: submit, watch, fetch, and what it cost.
+
+A request names either a public pair (event and candidate), which is the same question that
+the pipeline asks and so the same run, or brings photometry of its own. Photometry that is
+brought is private to the caller's group unless the caller says otherwise: the run lies in the
+group's partition, has a key of its own, and is linked to nothing that is public.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, HTTPException
+from fastapi.responses import Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from mmcoord import runs
+from mmcoord.access import Scope
+from mmcoord.api.auth import Caller, CallerDep, allowed
+from mmcoord.api.models import Error
+from mmcoord.api.service import Service, ServiceDep
+from mmcoord.bands import canonical
+from mmcoord.errors import BadInput, ConfigError, OverQuota, UnknownRecord
+from mmcoord.inference.job import DistancePrior, Job, SamplerSettings
+from mmcoord.records import Photometry
+from mmcoord.runs import Requester
+from mmcoord.stages.infer import pair_job
+from mmcoord.store import access, views_log
+from mmcoord.store.views_log import RunDetail
+from mmcoord.timescales import mjd_tai, utc_mjd_to_tai
+
+__all__ = ["Distance", "Point", "RunRequest", "Submitted", "UsageReport", "router"]
+
+router = APIRouter(
+    prefix="/api/v1",
+    tags=["inference"],
+    responses={404: {"model": Error}, 401: {"model": Error}, 403: {"model": Error}},
+)
+
+_MAX_POINTS = 5000
+_WATCH_S = 0.5
+_LONGEST_S = 900.0
+_RETRY_AFTER_S = 3600
+Runner = Annotated[Caller, Depends(allowed(Scope.RUN))]
+Reader = Annotated[Caller, Depends(allowed(Scope.READ))]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Point(_Strict):
+    """One photometric point or limit."""
+
+    mjd: FiniteFloat
+    """MJD at the middle of the exposure, UTC."""
+    band: str = Field(max_length=40)
+    mag: FiniteFloat
+    """AB; the limit itself where ``mag_err`` is null."""
+    mag_err: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
+class Distance(_Strict):
+    """Luminosity distance."""
+
+    mean_mpc: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    std_mpc: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class RunRequest(_Strict):
+    """What to infer. Either ``event_id`` and ``object_id``, or ``photometry`` and ``t0``."""
+
+    event_id: str | None = Field(None, max_length=256)
+    object_id: str | None = Field(None, max_length=256)
+    photometry: list[Point] | None = Field(None, max_length=_MAX_POINTS)
+    t0: datetime | None = None
+    """Time of the event; without a zone it is UTC."""
+    distance: Distance | None = None
+    redshift: Annotated[float, Field(gt=0, lt=20)] | None = None
+    ebv_mw: Annotated[float, Field(ge=0, lt=100)] | None = None
+    models: list[Annotated[str, Field(max_length=80)]] = Field(["all"], min_length=1, max_length=50)
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    private: bool = True
+    """Whether photometry that is brought stays with the group. A named pair is public."""
+
+
+class Submitted(BaseModel):
+    """Where the answer will be."""
+
+    run_key: str
+    state: str
+    how: str
+    """``executed``: started for you; ``coalesced``: joined a run; ``cached``: already there."""
+    url: str
+
+
+class UsageReport(BaseModel):
+    """A group's quota and what is left of it, CPU seconds."""
+
+    group: str
+    quota_cpu_s: float
+    period_day: float
+    charged_cpu_s: float
+    waiting: int
+    left_cpu_s: float
+
+
+@router.post("/runs", status_code=202, responses={422: {"model": Error}, 429: {"model": Error}})
+def submit(service: ServiceDep, who: Runner, request: RunRequest) -> Submitted:
+    """Ask for an inference. The same question again is the same run and costs nothing new."""
+    try:
+        job, event_id, object_id = _job(service, who, request)
+        with service.database.write() as session:
+            group = access.group(session, who.group)
+            done = runs.submit(
+                session,
+                job,
+                Requester(who.group, who.token_id, group.priority),
+                service.now(),
+                event_id=event_id,
+                object_id=object_id,
+            )
+    except OverQuota as error:
+        raise HTTPException(429, str(error), headers={"Retry-After": str(_RETRY_AFTER_S)}) from None
+    except (BadInput, ConfigError) as error:
+        raise HTTPException(422, str(error)) from None
+    service.wake()
+    return Submitted(
+        run_key=done.run_key, state=done.state, how=done.how, url=f"/api/v1/runs/{done.run_key}"
+    )
+
+
+@router.get("/runs/{run_key}")
+def run(service: ServiceDep, who: CallerDep, run_key: str) -> RunDetail:
+    """One inference: its state, its summary and the light curve that it predicts."""
+    return _found(service, who, run_key)
+
+
+@router.get("/runs/{run_key}/samples.npz", response_class=Response)
+def samples(service: ServiceDep, who: CallerDep, run_key: str) -> Response:
+    """Equal-weight posterior draws, one array per parameter (NumPy ``npz``, no pickle)."""
+    state = _found(service, who, run_key).state
+    with service.read() as session:
+        content = views_log.run_samples(session, run_key, _group(who))
+    if not content:
+        raise HTTPException(409, f"the run is {state}: it has no samples")
+    return Response(
+        content,
+        media_type="application/octet-stream",
+        headers={"Content-Disposition": f'attachment; filename="{run_key[:16]}.npz"'},
+    )
+
+
+@router.get("/runs/{run_key}/events", response_class=StreamingResponse)
+async def watch(service: ServiceDep, who: CallerDep, run_key: str) -> StreamingResponse:
+    """The run's state as server-sent events, until it has ended."""
+    await asyncio.to_thread(_found, service, who, run_key)
+    return StreamingResponse(
+        _states(service, who, run_key),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+@router.get("/usage")
+def usage(service: ServiceDep, who: Reader) -> UsageReport:
+    """What the caller's group has used of its quota."""
+    with service.read() as session:
+        found = runs.usage(session, access.group(session, who.group), service.now())
+    return UsageReport(
+        group=who.group,
+        quota_cpu_s=found.quota_cpu_s,
+        period_day=found.period_day,
+        charged_cpu_s=round(found.charged_cpu_s, 3),
+        waiting=found.waiting,
+        left_cpu_s=round(found.left_cpu_s, 3),
+    )
+
+
+def _group(who: Caller | None) -> str | None:
+    """The group whose private runs the caller may see."""
+    return who.group if who is not None and Scope.READ in who.scopes else None
+
+
+def _found(service: Service, who: Caller | None, run_key: str) -> RunDetail:
+    with service.read() as session:
+        found = views_log.run(session, run_key, _group(who))
+    if found is None:
+        raise UnknownRecord(f"run {run_key!r} is not known")
+    return found
+
+
+async def _states(service: Service, who: Caller | None, run_key: str) -> AsyncIterator[str]:
+    begun, told = time.monotonic(), ""
+    while time.monotonic() - begun < _LONGEST_S:
+        found = await asyncio.to_thread(_found, service, who, run_key)
+        if found.state != told:
+            told = found.state
+            data = {"state": told, "error": found.error, "summary": found.summary or None}
+            yield f"event: run\ndata: {json.dumps(data)}\n\n"
+        if told in ("done", "failed", "superseded"):
+            return
+        await asyncio.sleep(_WATCH_S)
+
+
+def _job(service: Service, who: Caller, request: RunRequest) -> tuple[Job, str, str]:
+    """The job, and the public event and object that its run belongs to (or neither)."""
+    if request.photometry is None:
+        if request.event_id is None or request.object_id is None:
+            raise HTTPException(422, "event_id and object_id are needed, or photometry and t0")
+        if request.distance or request.redshift or request.ebv_mw or request.t0:
+            raise HTTPException(422, "a named pair brings its own time, distance and extinction")
+        with service.read() as session:
+            job = pair_job(
+                session,
+                request.event_id,
+                request.object_id,
+                models=tuple(request.models),
+                seed=request.seed,
+            )
+        return job, request.event_id, request.object_id
+    if request.t0 is None:
+        raise HTTPException(422, "t0 is needed with photometry")
+    if request.event_id is not None or request.object_id is not None:
+        raise HTTPException(422, "photometry that is brought is linked to no event and no object")
+    t0 = request.t0 if request.t0.tzinfo else request.t0.replace(tzinfo=UTC)
+    job = Job(
+        photometry=tuple(_point(point) for point in request.photometry),
+        t0_mjd_tai=mjd_tai(t0),
+        distance=_distance(request),
+        redshift=request.redshift,
+        ebv_mw=request.ebv_mw,
+        models=tuple(request.models),
+        seed=request.seed,
+        sampler=SamplerSettings(),
+        partition=who.group if request.private else runs.PUBLIC,
+    )
+    return job, "", ""
+
+
+def _point(point: Point) -> Photometry:
+    return Photometry(
+        object_id="brought",
+        obs_mjd_tai=utc_mjd_to_tai(point.mjd),
+        band=canonical(point.band),
+        mag_ab=point.mag,
+        mag_err=point.mag_err,
+        is_limit=point.mag_err is None,
+    )
+
+
+def _distance(request: RunRequest) -> DistancePrior:
+    if request.distance is not None:
+        return DistancePrior("gaussian", request.distance.mean_mpc, request.distance.std_mpc)
+    if request.redshift is not None:
+        return DistancePrior.from_redshift(request.redshift)
+    return DistancePrior.unknown()

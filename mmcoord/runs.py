@@ -1,0 +1,275 @@
+"""Asking for an inference: the same question is one run, whoever asks; each pays its share.
+
+The pipeline asks in the name of the house, people ask through the API in the name of their
+group. Whoever asks for a key that is queued or running joins that run; a finished answer is
+free. When a run ends, its processor time is split equally among the groups that waited for
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+from sqlmodel import col
+
+from mmcoord.errors import OverQuota
+from mmcoord.inference.job import Job, run_key
+from mmcoord.stages.jobs import job_to_json
+from mmcoord.store.queue import insert_for
+from mmcoord.store.tables import AccessGroupRow, RunRequestRow, RunRow
+from mmcoord.store.types import table
+
+__all__ = [
+    "HOUSE",
+    "PUBLIC",
+    "Requester",
+    "Submitted",
+    "Usage",
+    "aged_priority",
+    "settle",
+    "submit",
+    "supersede",
+    "usage",
+]
+
+HOUSE = "mmcoord"
+"""The group in whose name the pipeline asks; no token can be made for it."""
+PUBLIC = "public"
+_run: Any = table(RunRow)
+_AGEING_H = 6.0
+"""Waiting so long is worth a whole unit of priority: nobody starves."""
+_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+_TYPICAL_CPU_S = 30.0
+"""What a run is held to cost while none has been measured."""
+_MEASURED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Who asks."""
+
+    group: str
+    token_id: str = ""
+    priority: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What became of a request."""
+
+    run_key: str
+    state: str
+    how: str
+    """``executed``, ``coalesced`` or ``cached``; see ``RunRequestRow``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a group has used of its quota."""
+
+    quota_cpu_s: float
+    period_day: float
+    charged_cpu_s: float
+    """Ended runs within the period."""
+    waiting: int
+    """Requests whose run has not ended."""
+    expected_cpu_s: float
+    """What those are held to cost."""
+
+    @property
+    def left_cpu_s(self) -> float:
+        return self.quota_cpu_s - self.charged_cpu_s - self.expected_cpu_s
+
+
+def aged_priority(priority: float, created_at: datetime) -> float:
+    """Place in the queue, highest first: what has waited longer was created earlier, so that
+    ageing needs no clock and no rewriting of rows."""
+    return priority - (created_at - _EPOCH) / timedelta(hours=_AGEING_H)
+
+
+def submit(
+    session: Session,
+    job: Job,
+    requester: Requester,
+    now: datetime,
+    *,
+    event_id: str = "",
+    object_id: str = "",
+    cause_id: str = "",
+) -> Submitted:
+    """Ask for a run in the caller's transaction.
+
+    ``event_id`` and ``object_id`` belong to public runs alone: what is derived from private
+    data is linked to nothing public.
+
+    Raises
+    ------
+    BadPhotometry, ConfigError
+        A job that cannot be run.
+    OverQuota
+        The answer is not there yet and the group has nothing left to pay for it.
+    """
+    key = run_key(job)
+    known = session.get(RunRow, key)
+    if known is not None and known.state == "done":
+        known.cached += 1
+        _note(session, key, requester, "cached", now)
+        return Submitted(key, "done", "cached")
+    _check_quota(session, requester.group, now)
+    priority = aged_priority(requester.priority, now)
+    row = RunRow(
+        run_key=key,
+        event_id=event_id,
+        object_id=object_id,
+        state="queued",
+        job=job_to_json(job),
+        priority=priority,
+        partition=job.partition,
+        created_at=now,
+        cause_id=cause_id,
+    )
+    if known is None and _inserted(session, row):
+        how = "executed"
+    else:
+        how = _joined(session.get_one(RunRow, key), requester, priority)
+    _note(session, key, requester, how, now)
+    return Submitted(key, session.get_one(RunRow, key).state, how)
+
+
+def supersede(session: Session, event_id: str, object_id: str, key: str, now: datetime) -> None:
+    """Give up what waits for older data of a pair, unless a group has asked for just that."""
+    asked = select(col(RunRequestRow.run_key)).where(
+        col(RunRequestRow.group) != HOUSE, col(RunRequestRow.charged_cpu_s).is_(None)
+    )
+    older = session.execute(
+        select(RunRow).where(
+            col(RunRow.event_id) == event_id,
+            col(RunRow.object_id) == object_id,
+            col(RunRow.state) == "queued",
+            col(RunRow.run_key) != key,
+            col(RunRow.run_key).not_in(asked),
+        )
+    ).scalars()
+    for row in older.all():
+        row.state, row.finished_at = "superseded", now
+        settle(session, row, None)
+
+
+def _inserted(session: Session, row: RunRow) -> bool:
+    """Whether the run is ours: another process may have written it in the meantime."""
+    values = {column.name: getattr(row, column.name) for column in _run.columns}
+    statement = insert_for(session, _run).values(**values).on_conflict_do_nothing()
+    return session.execute(statement.returning(_run.c.run_key)).first() is not None
+
+
+def _joined(row: RunRow, requester: Requester, priority: float) -> str:
+    """Join a run that is there; one that was given up is started again, and one that failed
+    if a person asks: the pipeline would ask for ever."""
+    if row.state == "failed" and requester.group == HOUSE:
+        return "cached"
+    if row.state in ("failed", "superseded"):
+        row.state, row.attempts, row.error, row.finished_at = "queued", 0, None, None
+        row.priority = priority
+        return "executed"
+    row.coalesced += 1
+    if row.state == "queued":
+        row.priority = max(row.priority, priority)
+    return "coalesced"
+
+
+def _note(session: Session, key: str, requester: Requester, how: str, now: datetime) -> None:
+    """Write down who asked; what is cached costs nothing, and the house needs one line a run."""
+    if requester.group == HOUSE and how != "executed":
+        return
+    session.add(
+        RunRequestRow(
+            run_key=key,
+            group=requester.group,
+            token_id=requester.token_id,
+            how=how,
+            requested_at=now,
+            charged_cpu_s=0.0 if how == "cached" else None,
+        )
+    )
+
+
+def settle(session: Session, row: RunRow, cpu_s: float | None) -> None:
+    """Split the cost of a run that has ended among the groups that waited for it.
+
+    A run that failed (``cpu_s`` None) costs nothing. Each group pays once, however often it
+    asked; called twice for a run, the second call finds nobody left to charge.
+    """
+    row.cpu_s = cpu_s
+    waiting: Sequence[RunRequestRow] = (
+        session.execute(
+            select(RunRequestRow)
+            .where(
+                col(RunRequestRow.run_key) == row.run_key,
+                col(RunRequestRow.charged_cpu_s).is_(None),
+            )
+            .order_by(col(RunRequestRow.id))
+        )
+        .scalars()
+        .all()
+    )
+    share = (cpu_s or 0.0) / max(len({request.group for request in waiting}), 1)
+    charged: set[str] = set()
+    for request in waiting:
+        request.charged_cpu_s = 0.0 if request.group in charged else share
+        charged.add(request.group)
+
+
+def usage(session: Session, group: AccessGroupRow, now: datetime) -> Usage:
+    """What a group has used in the period that ends now."""
+    since = now - timedelta(days=group.period_day)
+    charged, waiting = session.execute(
+        select(
+            func.coalesce(func.sum(col(RunRequestRow.charged_cpu_s)), 0.0),
+            func.count(func.distinct(col(RunRequestRow.run_key))).filter(
+                col(RunRequestRow.charged_cpu_s).is_(None)
+            ),
+        ).where(col(RunRequestRow.group) == group.name, col(RunRequestRow.requested_at) >= since)
+    ).one()
+    return Usage(
+        group.quota_cpu_s,
+        group.period_day,
+        float(charged or 0.0),
+        int(waiting),
+        int(waiting) * _typical_cpu_s(session),
+    )
+
+
+def _typical_cpu_s(session: Session) -> float:
+    newest = (
+        select(col(RunRow.cpu_s))
+        .where(col(RunRow.cpu_s).is_not(None))
+        .order_by(col(RunRow.finished_at).desc())
+        .limit(_MEASURED)
+        .subquery()
+    )
+    mean = session.execute(select(func.avg(newest.c.cpu_s))).scalar_one()
+    return _TYPICAL_CPU_S if mean is None else float(mean)
+
+
+def _check_quota(session: Session, name: str, now: datetime) -> None:
+    group = session.get(AccessGroupRow, name)
+    if group is None:  # the house
+        return
+    if session.get_bind().dialect.name == "postgresql":
+        # Two requests of one group at a time must not both find the last second free.
+        session.execute(
+            update(AccessGroupRow)
+            .where(col(AccessGroupRow.name) == name)
+            .values(priority=AccessGroupRow.priority)
+        )
+    found = usage(session, group, now)
+    if found.left_cpu_s <= 0:
+        raise OverQuota(
+            f"group {name!r} has used {found.charged_cpu_s:.0f} of {found.quota_cpu_s:.0f} CPU "
+            f"seconds in {found.period_day:g} days, and {found.waiting} runs are waiting"
+        )
