@@ -19,10 +19,15 @@ import urllib.parse
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from listeners.connections import Connection, kafka
+
+QUICK = {"group.protocol": "consumer", "topic.metadata.refresh.interval.ms": 1000}
+"""Members join at once, and a new topic is seen within a second."""
 USER, PASSWORD = "mmcoord-test", "correct horse"
 _JARS = Path(
     os.environ.get("MMCOORD_KAFKA_JARS", Path.home() / ".cache" / "mmcoord-tests" / "kafka-4.1.1")
@@ -225,6 +230,46 @@ class Broker:
         admin = self.admin()  # lives until the answer is there
         for made in admin.create_topics([NewTopic(topic, partitions, 1)]).values():
             made.result(20)
+
+    def delete_before(self, topic: str, offset: int) -> None:
+        """Delete records of partition 0, as retention does."""
+        admin = self.admin()
+        (deleted,) = admin.delete_records([TopicPartition(topic, 0, offset)]).values()
+        assert deleted.result(20).low_watermark == offset
+
+    def committed(self, group: str, topic: str, partitions: int = 1) -> dict[int, int]:
+        """Partition -> next offset, as the broker remembers it for a group."""
+        consumer = Consumer({"bootstrap.servers": self.address("plain"), "group.id": group})
+        try:
+            places = [TopicPartition(topic, number) for number in range(partitions)]
+            return {p.partition: p.offset for p in consumer.committed(places, timeout=20)}
+        finally:
+            consumer.close()
+
+
+def plain(broker: Broker) -> Connection:
+    """The broker without a login."""
+    return kafka(broker.address("plain"), broker="real", config=QUICK)
+
+
+def send(broker: Broker, topic: str, *payloads: bytes, **more: Any) -> None:
+    """Send and wait until the broker has it all."""
+    producer = Producer({"bootstrap.servers": broker.address("plain"), "linger.ms": 0})
+    failures: list[object] = []
+    for payload in payloads:
+        producer.produce(
+            topic,
+            payload,
+            on_delivery=lambda error, _: failures.append(error) if error else None,
+            **more,
+        )
+    assert producer.flush(30) == 0
+    assert not failures
+
+
+def numbered(first: int, last: int) -> list[bytes]:
+    """Payloads ``first`` to ``last - 1``."""
+    return [b"%d" % i for i in range(first, last)]
 
 
 class TokenServer:
