@@ -53,7 +53,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--restarts", type=int, default=3)
     parser.add_argument("--cut-s", type=float, default=60.0)
-    parser.add_argument("--rate", type=float, default=230.0, help="messages a second")
+    parser.add_argument("--rate", type=float, default=190.0, help="messages a second")
     parser.add_argument("--seed", type=int, default=1)
     wanted = parser.parse_args()
     if why_not():
