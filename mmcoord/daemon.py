@@ -119,8 +119,13 @@ def _serve_page(app: Any, settings: Settings, stop: threading.Event) -> None:
     )
     server = uvicorn.Server(config)
     print(f"mmcoord: http://{settings.web.host}:{settings.web.port}/", flush=True)  # noqa: T201
-    if not stop.is_set():  # else the signal came while we were starting
-        server.run()
+
+    def end_with_the_rest() -> None:
+        stop.wait()  # the signal may have come before the server took the handlers over
+        server.should_exit = True
+
+    threading.Thread(target=end_with_the_rest, daemon=True).start()
+    server.run()
 
 
 def _loop(recover: Callable[[], None], step: Callable[[], int], stop: threading.Event) -> None:

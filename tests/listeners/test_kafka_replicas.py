@@ -167,6 +167,29 @@ def test_one_of_two_replicas_is_killed_and_nothing_is_lost_or_doubled(
     database.close()
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Ours, without settings of mmcoord but those given."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("MMCOORD_")} | more
+
+
+def test_sigterm_while_the_daemon_starts_ends_it_as_well(tmp_path):
+    """The lock of the store is taken in the middle of starting, before the page is served."""
+    command = [sys.executable, "-m", "mmcoord.cli", "serve", "--port", str(free_port())]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment(MMCOORD_DATA_DIR=str(tmp_path)))
+    try:
+        until((tmp_path / "mmcoord.db.lock").exists, 60)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 CONFIG = """
 data_dir = "{folder}"
 [web]
@@ -187,21 +210,20 @@ broker = "real"
 
 
 def test_sigterm_drains_the_daemon_and_a_restart_goes_on(broker, made_topic, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
     config = tmp_path / "mmcoord.toml"
     config.write_text(
-        CONFIG.format(folder=tmp_path, port=port, topic=made_topic, servers=broker.address("plain"))
+        CONFIG.format(
+            folder=tmp_path, port=free_port(), topic=made_topic, servers=broker.address("plain")
+        )
     )
     command = [sys.executable, "-m", "mmcoord.cli", "serve", "--config", str(config)]
     database = Database(f"sqlite:///{tmp_path / 'mmcoord.db'}")
     upgrade(database)
     stream = Stream(broker, made_topic, partitions=1, rate_hz=200.0)
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("MMCOORD_")}
 
     def life(enough: int) -> None:
         """Start the daemon, let it store so much, ask it to end, look at what it left."""
-        process = subprocess.Popen(command, cwd=ROOT, env=environ)
+        process = subprocess.Popen(command, cwd=ROOT, env=environment())
         try:
             until(lambda: stored(database) >= enough or process.poll() is not None, 90)
             process.send_signal(signal.SIGTERM)
