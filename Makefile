@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check lint types contracts pytest kill-test format clean
+.PHONY: run test check lint types contracts pytest kill-test fault-test format clean
 
 run: $(STAMP)
 	$(BIN)/mmcoord serve --practice
@@ -35,6 +35,10 @@ pytest: $(STAMP)
 # Longer than a test should be: kill -9 a replay at random instants, compare the ends.
 kill-test: $(STAMP)
 	$(BIN)/python -m benchmarks.kill_replay --kills 10
+
+# On a real Kafka: kill -9 the consumer and the broker, cut the network, count what is stored.
+fault-test: $(STAMP)
+	$(BIN)/python -m benchmarks.listeners_faults
 
 format: $(STAMP)
 	$(BIN)/ruff format .

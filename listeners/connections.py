@@ -34,10 +34,15 @@ class Connection:
     """What the broker demands a group id to begin with."""
 
     @property
+    def is_next_protocol(self) -> bool:
+        """Whether the broker looks after the group (KIP-848); its time limits are the broker's."""
+        return self.config.get("group.protocol") == "consumer"
+
+    @property
     def is_cooperative(self) -> bool:
         """Whether partitions are handed over one by one (KIP-429, KIP-848)."""
         strategy = str(self.config.get("partition.assignment.strategy", ""))
-        return self.config.get("group.protocol") == "consumer" or "cooperative" in strategy
+        return self.is_next_protocol or "cooperative" in strategy
 
 
 def gcn(

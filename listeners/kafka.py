@@ -11,8 +11,10 @@ What it does about the traps of the clients in use:
 * a poisonous message stops a client that parses: nothing is parsed here;
 * an error arrives as a message: every message's ``error()`` is looked at, and a fatal one or
   a silent connection rebuilds the client; topics unknown to the broker are named;
-* a long pause between polls loses the membership of the group: while the store is down the
-  partitions are paused and polling goes on.
+* a long pause between polls loses the membership of the group: while the store is down, or
+  has no room, the partitions are paused and polling goes on;
+* a refused login or certificate is tried again at once, twenty times a second: the pause
+  between attempts is a second.
 """
 
 from __future__ import annotations
@@ -22,14 +24,12 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from confluent_kafka import (
     OFFSET_END,
-    TIMESTAMP_NOT_AVAILABLE,
     Consumer,
     KafkaError,
     KafkaException,
@@ -37,8 +37,9 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from listeners.avro import wrap
 from listeners.connections import Connection
+from listeners.places import Offsets, go_back, missing
+from listeners.receipts import is_test, is_wanted, notice, now, words
 from listeners.settings import KafkaSettings, ListenerState, ListenerStatus
 from mmcoord.errors import ConfigError
 from mmcoord.records import Notice
@@ -46,14 +47,14 @@ from mmcoord.records import Notice
 __all__ = ["KafkaListener", "KafkaSettings", "ListenerState", "ListenerStatus"]
 
 logger = logging.getLogger(__name__)
+_client_logger = logging.getLogger(f"{__name__}.client")
+# A failed connection is also told to ``error_cb``, which does not repeat it twice a second.
+_client_logger.addFilter(lambda record: not record.getMessage().startswith("FAIL "))
 
-Offsets = Mapping[tuple[str, int], int]
-"""(topic, partition) -> offset of the next message wanted."""
-
-_OUT_OF_REACH = (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION)
-_LOOKUP_S = 10.0
+_OUT_OF_REACH = (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._SSL)
 _METADATA_S = 5.0
 _COMMIT_S = 0.2
+_ROOM_S = 1.0
 _REPEATED_S = 10.0
 _STATUS_S = 5.0
 
@@ -75,6 +76,9 @@ class KafkaListener:
     start_offsets
         Our own record of what is stored, (topic, partition) -> next offset. It overrules
         the broker's committed offsets. Asked at each assignment.
+    has_room
+        Whether the store takes more for now. Asked at most once a second; while it says no,
+        the partitions are paused and the place in the group is kept.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class KafkaListener:
         write: Callable[[Sequence[Notice]], None],
         on_status: Callable[[ListenerStatus], None] = lambda status: None,
         start_offsets: Callable[[], Offsets] = dict,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         if not settings.group_id.startswith(connection.group_prefix):
             raise ConfigError(
@@ -96,7 +101,11 @@ class KafkaListener:
         self._write = write
         self._on_status = on_status
         self._start_offsets = start_offsets
-        self._paused = threading.Event()
+        self._has_room = has_room
+        self._room_asked_at = -math.inf
+        self._room = True
+        self._gone_before: dict[tuple[str, int], int] = {}
+        """Offset of each partition before which all that is deleted has been told."""
         self._assigned_before: set[tuple[str, int]] = set()
         self._stored: dict[tuple[str, int], int] = {}
         """Next offset of each partition that is stored and not committed yet."""
@@ -107,16 +116,6 @@ class KafkaListener:
         self._reported_at = -math.inf
         self._topics_checked_at = -math.inf
         self._random = random.SystemRandom()
-
-    # -- for other threads -----------------------------------------------------------------
-
-    def pause(self) -> None:
-        """Stop taking messages (the inbox is full); keep the place in the group."""
-        self._paused.set()
-
-    def resume(self) -> None:
-        """Take messages again."""
-        self._paused.clear()
 
     # -- the thread ------------------------------------------------------------------------
 
@@ -131,7 +130,7 @@ class KafkaListener:
             try:
                 self._session(stop)
             except KafkaException as error:
-                self._fault(_words(error))
+                self._fault(words(error))
             except _RebuildError as error:
                 self._fault(str(error))
             except Exception as error:
@@ -154,10 +153,11 @@ class KafkaListener:
             self._heard_at = time.monotonic()
             self._topics_checked_at = -math.inf
             while not stop.is_set():
-                if self._paused.is_set():
-                    self._hold(consumer, self.settings.poll_s, stop, ListenerState.PAUSED)
+                if not self._ask_for_room():
+                    self._commit(consumer, at_once=True)
+                    self._hold(consumer, stop, ListenerState.PAUSED, self._ask_for_room)
+                    self._back_to_work(ListenerState.PAUSED)
                     continue
-                self._back_to_work(ListenerState.PAUSED)
                 batch = self._batch(consumer)
                 if batch:
                     self._store(consumer, batch, stop)
@@ -175,13 +175,15 @@ class KafkaListener:
             "allow.auto.create.topics": False,
             "fetch.message.max.bytes": 8 * 2**20,
             "queued.max.messages.kbytes": 64 * 2**10,
+            "reconnect.backoff.ms": 1000,
+            **({} if self.connection.is_next_protocol else {"session.timeout.ms": 15_000}),
             **self.connection.config,
             "group.id": self.settings.group_id,
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "error_cb": self._client_error,
-            "logger": logger,
+            "logger": _client_logger,
             "on_commit": self._committed,
         }
 
@@ -209,12 +211,16 @@ class KafkaListener:
         if error.code() == KafkaError._PARTITION_EOF:
             return
         if error.fatal():
-            raise _RebuildError(f"fatal: {error.str()}")
-        self._fault(f"{message.topic() or ''}: {error.str()}")
+            raise _RebuildError(f"fatal: {words(error)}")
+        self._fault(f"{message.topic() or ''}: {words(error)}")
 
     def _client_error(self, error: KafkaError) -> None:
-        """librdkafka's own errors; it retries by itself, so they are only told."""
-        self._fault(error.str())
+        """librdkafka's own errors; it retries by itself, so they are only told.
+
+        That all brokers are down comes right after the reason, and must not hide it.
+        """
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self._told_lately():
+            self._fault(words(error))
         if error.code() in _OUT_OF_REACH:
             self._update(state=ListenerState.UNREACHABLE)
             self._topics_checked_at = time.monotonic() + _STATUS_S - self.settings.topics_check_s
@@ -223,8 +229,8 @@ class KafkaListener:
 
     def _store(self, consumer: Consumer, batch: list[Message], stop: threading.Event) -> None:
         """Write a batch, however long it takes, and then commit it."""
-        wanted = [message for message in batch if self._is_wanted(message)]
-        notices = [self._notice(message) for message in wanted]
+        settings, broker = self.settings, self.connection.broker
+        notices = [notice(m, settings, broker) for m in batch if is_wanted(m, settings)]
         attempt = 0
         while notices:
             try:
@@ -234,17 +240,16 @@ class KafkaListener:
                 # Broad, because the store is not ours to know: whatever it raises, these
                 # notices are not durable, and giving up would lose our place.
                 self._fault(f"store: {type(error).__name__}: {error}")
-            delay = self._delay(attempt)
+            self._hold(consumer, stop, ListenerState.STORE_DOWN, _after(self._delay(attempt)))
             attempt += 1
-            self._hold(consumer, delay, stop, ListenerState.STORE_DOWN)
             if stop.is_set():
                 return
-        skipped = sum(_is_test(message) for message in batch) if not self.settings.keep_tests else 0
+        skipped = sum(map(is_test, batch)) if not settings.keep_tests else 0
         self.status = replace(
             self.status,
             received=self.status.received + len(notices),
             skipped_tests=self.status.skipped_tests + skipped,
-            last_received_at=_now(),
+            last_received_at=now(),
             last_sent_at=notices[-1].sent_at if notices else self.status.last_sent_at,
         )
         if self.status.state is not ListenerState.RUNNING:
@@ -252,33 +257,11 @@ class KafkaListener:
         for message in batch:
             self._stored[message.topic(), message.partition()] = message.offset() + 1
 
-    def _is_wanted(self, message: Message) -> bool:
-        if message.topic() == self.settings.heartbeat_topic:
-            return False
-        return self.settings.keep_tests or not _is_test(message)
-
-    def _notice(self, message: Message) -> Notice:
-        kind, milliseconds = message.timestamp()
-        return Notice(
-            source=self.settings.source,
-            broker=self.connection.broker,
-            topic=message.topic(),
-            partition=message.partition(),
-            offset=message.offset(),
-            payload=self._payload(message),
-            received_at=_now(),
-            sent_at=None if kind == TIMESTAMP_NOT_AVAILABLE else _utc(milliseconds),
-        )
-
-    def _payload(self, message: Message) -> bytes:
-        value, key = message.value() or b"", message.key()
-        return wrap(key, value) if self.settings.key_is_schema and key else value
-
-    def _commit(self, consumer: Consumer, *, now: bool = False) -> None:
+    def _commit(self, consumer: Consumer, *, at_once: bool = False) -> None:
         """Commit what is stored, a few times a second at most: one commit for each small
         batch would be most of the traffic in a burst.
         """
-        if not self._stored or not (now or time.monotonic() - self._committed_at > _COMMIT_S):
+        if not self._stored or not (at_once or time.monotonic() - self._committed_at > _COMMIT_S):
             return
         places = [TopicPartition(t, p, offset) for (t, p), offset in self._stored.items()]
         self._stored.clear()
@@ -287,18 +270,18 @@ class KafkaListener:
         self._commits_in_flight += 1
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._commit(consumer, now=True)
+        self._commit(consumer, at_once=True)
 
     def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """A commit that failed costs redeliveries only."""
         self._commits_in_flight = max(0, self._commits_in_flight - 1)
         for fault in (error, *(partition.error for partition in partitions)):
             if fault is not None:
-                self._fault(f"commit: {fault.str()}")
+                self._fault(f"commit: {words(fault)}")
 
     def _finish_commits(self, consumer: Consumer) -> None:
         """Commit the rest and wait a little; what is not committed comes again."""
-        self._commit(consumer, now=True)
+        self._commit(consumer, at_once=True)
         deadline = time.monotonic() + 5.0
         while self._commits_in_flight and time.monotonic() < deadline:
             self._give_back(consumer, consumer.poll(0.05))
@@ -306,16 +289,31 @@ class KafkaListener:
     # -- holding still without losing the membership -------------------------------------------
 
     def _hold(
-        self, consumer: Consumer, seconds: float, stop: threading.Event, state: ListenerState
+        self,
+        consumer: Consumer,
+        stop: threading.Event,
+        state: ListenerState,
+        is_over: Callable[[], bool],
     ) -> None:
-        """Poll with all partitions paused, for so long or until told to stop."""
+        """Poll with all partitions paused, until it is over or we are told to stop."""
         self._update(state=state)
-        deadline = time.monotonic() + seconds
-        while not stop.is_set() and (left := deadline - time.monotonic()) > 0:
-            consumer.pause(consumer.assignment())
-            self._give_back(consumer, consumer.poll(min(left, self.settings.poll_s)))
+        while not stop.is_set() and not is_over():
+            consumer.pause(consumer.assignment())  # in every round: it may have changed
+            self._give_back(consumer, consumer.poll(self.settings.poll_s))
+            self._report(consumer)
         consumer.resume(consumer.assignment())
         self._heard_at = time.monotonic()
+
+    def _ask_for_room(self) -> bool:
+        if time.monotonic() - self._room_asked_at >= _ROOM_S:
+            try:
+                self._room = self._has_room()
+            except Exception as error:
+                # A store that cannot be asked is found out by the next write, which waits.
+                self._room = True
+                self._fault(f"store: {type(error).__name__}: {error}")
+            self._room_asked_at = time.monotonic()
+        return self._room
 
     def _give_back(self, consumer: Consumer, message: Message | None) -> None:
         """Undo the receipt of a message that came although nothing was asked for."""
@@ -336,6 +334,7 @@ class KafkaListener:
                 partition.offset = OFFSET_END
             elif place in own:
                 partition.offset = own[place]
+        self._tell_gaps(consumer, partitions, own)
         if self.settings.backfill_from is not None:
             fresh = [
                 partition
@@ -343,7 +342,7 @@ class KafkaListener:
                 if (partition.topic, partition.partition) not in self._assigned_before
                 and partition.topic != self.settings.heartbeat_topic
             ]
-            self._go_back(consumer, fresh, self.settings.backfill_from)
+            go_back(consumer, fresh, self.settings.backfill_from)
         self._assigned_before |= {(p.topic, p.partition) for p in partitions}
         if self.connection.is_cooperative:
             consumer.incremental_assign(partitions)
@@ -351,21 +350,19 @@ class KafkaListener:
             consumer.assign(partitions)
         self._update(state=ListenerState.RUNNING)
 
-    def _go_back(
-        self, consumer: Consumer, partitions: list[TopicPartition], since: datetime
+    def _tell_gaps(
+        self, consumer: Consumer, partitions: list[TopicPartition], own: Offsets
     ) -> None:
-        """Start at a time, unless what is stored or committed is earlier still."""
-        if not partitions:
-            return
-        milliseconds = int(since.timestamp() * 1000)
-        asked = [TopicPartition(p.topic, p.partition, milliseconds) for p in partitions]
-        committed = consumer.committed(
-            [TopicPartition(p.topic, p.partition) for p in partitions], timeout=_LOOKUP_S
-        )
-        found = consumer.offsets_for_times(asked, timeout=_LOOKUP_S)
-        for partition, at_time, known in zip(partitions, found, committed, strict=True):
-            resume = partition.offset if partition.offset >= 0 else known.offset
-            partition.offset = _earlier(at_time.offset, resume)
+        """Say what the broker has deleted before we read it; the client goes on by itself."""
+        try:
+            for gap in missing(consumer, partitions, own):
+                place = (gap.topic, gap.partition)
+                known = max(gap.wanted, self._gone_before.get(place, 0))
+                self._gone_before[place] = max(known, gap.first)
+                self._fault(str(gap))
+                self._update(missed=self.status.missed + max(0, gap.first - known))
+        except KafkaException as error:
+            self._fault(f"earliest offsets: {words(error)}")
 
     # -- telling -----------------------------------------------------------------------------
 
@@ -389,12 +386,13 @@ class KafkaListener:
         try:
             known = consumer.list_topics(timeout=_METADATA_S).topics
         except KafkaException as error:
-            self._fault(f"list of topics: {_words(error)}")
+            if self.status.state is not ListenerState.UNREACHABLE:  # else the reason is told
+                self._fault(f"list of topics: {words(error)}")
             return
-        missing = tuple(t for t in self._topics() if t not in known or known[t].error is not None)
-        if missing and missing != self.status.missing_topics:
-            self._fault(f"unknown to the broker, or not permitted: {', '.join(missing)}")
-        self._update(missing_topics=missing)
+        unknown = tuple(t for t in self._topics() if t not in known or known[t].error is not None)
+        if unknown and unknown != self.status.missing_topics:
+            self._fault(f"unknown to the broker, or not permitted: {', '.join(unknown)}")
+        self._update(missing_topics=unknown)
         self._back_to_work(ListenerState.UNREACHABLE)
 
     def _topics(self) -> list[str]:
@@ -413,15 +411,17 @@ class KafkaListener:
                 total += max(0, watermarks[1] - place.offset)
         return total
 
-    def _fault(self, words: str) -> None:
+    def _fault(self, said: str) -> None:
         """Tell of a fault; the same words again within seconds are one fault."""
-        words = words[:500]
-        now, last = _now(), self.status.last_error_at
-        is_recent = last is not None and (now - last).total_seconds() < _REPEATED_S
-        if is_recent and words == self.status.last_error:
+        said = said[:500]
+        if said == self.status.last_error and self._told_lately():
             return
-        logger.warning("%s: %s", self.settings.name, words)
-        self._update(last_error=words, last_error_at=now)
+        logger.warning("%s: %s", self.settings.name, said)
+        self._update(last_error=said, last_error_at=now())
+
+    def _told_lately(self) -> bool:
+        last = self.status.last_error_at
+        return last is not None and (now() - last).total_seconds() < _REPEATED_S
 
     def _back_to_work(self, state: ListenerState) -> None:
         if self.status.state is state:
@@ -449,29 +449,7 @@ class _RebuildError(Exception):
     """The client must be replaced; the words say why."""
 
 
-def _earlier(at_time: int, resume: int) -> int:
-    """The earlier of an offset found by time (END: nothing after it) and the known place."""
-    if resume < 0:  # OFFSET_INVALID: nothing is known
-        return at_time if at_time >= 0 else OFFSET_END
-    return min(at_time, resume) if at_time >= 0 else resume
-
-
-def _is_test(message: Message) -> bool:
-    return any(key == "_test" for key, _ in message.headers() or ())
-
-
-def _words(error: KafkaException) -> str:
-    first = error.args[0] if error.args else error
-    return first.str() if isinstance(first, KafkaError) else str(first)
-
-
-def _utc(milliseconds: int) -> datetime | None:
-    """The broker's time stamp; producers may set any, so an absurd one is not known."""
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC)
-    except (OverflowError, ValueError, OSError):
-        return None
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+def _after(seconds: float) -> Callable[[], bool]:
+    """Tells whether so much time has passed since now."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end

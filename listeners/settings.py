@@ -19,6 +19,7 @@ class ListenerState(StrEnum):
     UNREACHABLE = "unreachable"
     """No broker answers, or the login is refused; the client keeps trying."""
     PAUSED = "paused"
+    """Messages are left at the broker because too many wait in the inbox."""
     STORE_DOWN = "store_down"
     """Messages are held back because they cannot be stored."""
     WAITING = "waiting"
@@ -45,6 +46,8 @@ class ListenerStatus:
     """Messages waiting at the broker; None while not known."""
     missing_topics: tuple[str, ...] = ()
     """Subscribed, but unknown to the broker (or not permitted)."""
+    missed: int = 0
+    """Messages that the broker deleted before they could be read."""
     rebuilds: int = 0
     last_error: str = ""
     last_error_at: datetime | None = None

@@ -14,6 +14,7 @@ new start give what an uninterrupted run would have given.
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -61,6 +62,7 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
     """
     settings = with_default_sink(settings, Path(settings.data_dir) / "outbox")
     stop = threading.Event()
+    _stop_on_signal(stop)
     statuses: dict[str, ListenerStatus] = {}
     with ExitStack() as stack:
         database = open_database(settings)
@@ -104,14 +106,24 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
                 lambda: [status_json(s) for s in statuses.values()],
                 wake=wake,
             )
-            _serve_page(app, settings)
+            _serve_page(app, settings, stop)
         finally:
             stop.set()
             for thread in threads:
                 thread.join(timeout=30)
 
 
-def _serve_page(app: Any, settings: Settings) -> None:
+def _stop_on_signal(stop: threading.Event) -> None:
+    """SIGTERM and SIGINT ask us to finish; the web server hands them on when it has ended.
+
+    Without a handler of ours it would end the process then, with work in hand.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+
+
+def _serve_page(app: Any, settings: Settings, stop: threading.Event) -> None:
     config = uvicorn.Config(
         app,
         host=settings.web.host,
@@ -122,6 +134,12 @@ def _serve_page(app: Any, settings: Settings) -> None:
     )
     server = uvicorn.Server(config)
     print(f"mmcoord: http://{settings.web.host}:{settings.web.port}/", flush=True)  # noqa: T201
+
+    def end_with_the_rest() -> None:
+        stop.wait()  # the signal may have come before the server took the handlers over
+        server.should_exit = True
+
+    threading.Thread(target=end_with_the_rest, daemon=True).start()
     server.run()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,23 @@ from mmcoord.errors import ConfigError
 from mmcoord.records import Notice
 from mmcoord.stages.context import Context, load_sinks, load_sources
 from mmcoord.stages.intake import receive
+from mmcoord.store import queue
 from mmcoord.store.database import Database
 from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import NoticeRow
 
 __all__ = ["build_context", "build_listener", "open_database", "status_json", "with_default_sink"]
+
+_MAX_PENDING = 50_000
+_OPTIONS = {
+    "gcn": {"client_id", "client_secret_env", "client_secret_file", "domain"},
+    "scimma": {"username", "password_env", "password_file"},
+    "kafka": {"bootstrap_servers", "broker", "password_env", "password_file"},
+}
+_COMMON_OPTIONS = {
+    *("backfill_from", "config", "heartbeat_topic", "keep_tests", "key_is_schema"),
+    *("max_pending", "silence_s"),
+}
 
 
 def open_database(settings: Settings) -> Database:
@@ -78,7 +90,7 @@ def build_listener(
     Raises
     ------
     ConfigError
-        Unknown source or transport, missing credentials, no group id.
+        Unknown source, transport or option, missing credentials, no group id.
     """
     if settings.source not in ctx.sources:
         raise ConfigError(
@@ -86,6 +98,7 @@ def build_listener(
             f"{', '.join(sorted(ctx.sources))}"
         )
     connection = _connection(name, settings)
+    options = settings.options
 
     def write(notices: Sequence[Notice]) -> None:
         receive(ctx, notices)
@@ -96,17 +109,46 @@ def build_listener(
             source=settings.source,
             topics=settings.topics,
             group_id=settings.group_id,
-            heartbeat_topic=str(settings.options.get("heartbeat_topic", "")),
-            silence_s=settings.options.get("silence_s"),
-            key_is_schema=bool(settings.options.get("key_is_schema", False)),
-            keep_tests=bool(settings.options.get("keep_tests", False)),
-            backfill_from=_moment(settings.options.get("backfill_from"), name),
+            heartbeat_topic=str(options.get("heartbeat_topic", "")),
+            silence_s=options.get("silence_s"),
+            key_is_schema=bool(options.get("key_is_schema", False)),
+            keep_tests=bool(options.get("keep_tests", False)),
+            backfill_from=_moment(options.get("backfill_from"), name),
         ),
         connection,
         write,
         on_status,
         lambda: _next_offsets(ctx.database, connection.broker),
+        _room(ctx, settings.source, _max_pending(options.get("max_pending"), name)),
     )
+
+
+def _room(ctx: Context, source: str, max_pending: int) -> Callable[[], bool]:
+    """Whether a listener may go on: no backlog of candidates may hold up an alert.
+
+    A listener of candidates stops at ``max_pending`` notices in the inbox and goes on when half
+    of them are read, so that it does not throw away at each turn what its client has fetched.
+    """
+    if not ctx.sources[source].is_bulk:
+        return lambda: True
+    is_full = False
+
+    def has_room() -> bool:
+        nonlocal is_full
+        limit = (max_pending + 1) // 2 if is_full else max_pending
+        with ctx.database.read() as session:
+            is_full = queue.has_backlog(session, limit)
+        return not is_full
+
+    return has_room
+
+
+def _max_pending(value: Any, name: str) -> int:
+    if value is None:
+        return _MAX_PENDING
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"listeners.{name}.options.max_pending: {value!r} is not a count")
+    return value
 
 
 def _moment(value: Any, name: str) -> datetime | None:
@@ -122,6 +164,12 @@ def _moment(value: Any, name: str) -> datetime | None:
 
 def _connection(name: str, settings: ListenerSettings) -> Connection:
     options = settings.options
+    known = _COMMON_OPTIONS | _OPTIONS.get(settings.transport, set())
+    if settings.transport in _OPTIONS and (unknown := sorted(set(options) - known)):
+        raise ConfigError(
+            f"listeners.{name}.options: unknown key {unknown[0]!r}; known: "
+            f"{', '.join(sorted(known))}"
+        )
     config: Mapping[str, Any] = options.get("config", {})
     if settings.transport == "gcn":
         return gcn(

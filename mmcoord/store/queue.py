@@ -30,6 +30,7 @@ __all__ = [
     "count",
     "enqueue",
     "finish",
+    "has_backlog",
     "insert_for",
     "next_due",
     "pending",
@@ -205,6 +206,12 @@ def pending(session: Session, stage: str) -> int:
             _work.c.stage == stage, _work.c.requested > _work.c.done
         )
     return int(session.execute(query).scalar_one())
+
+
+def has_backlog(session: Session, limit: int) -> bool:
+    """Whether at least ``limit`` notices wait in the inbox; counts no further than that."""
+    some = select(_notice.c.id).where(_notice.c.state == "pending").limit(limit).subquery()
+    return int(session.execute(select(func.count()).select_from(some)).scalar_one()) >= limit
 
 
 def next_due(session: Session) -> datetime | None:

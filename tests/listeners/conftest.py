@@ -15,6 +15,8 @@ from listeners.connections import Connection, kafka
 from listeners.kafka import KafkaListener
 from listeners.settings import KafkaSettings, ListenerStatus
 from mmcoord.records import Notice
+from tests.listeners.broker import Broker, why_not
+from tests.system import missing
 
 FAST = {"group.protocol": "consumer"}
 """The new group protocol: on the mock cluster members join at once (classic: 3 s)."""
@@ -72,6 +74,23 @@ class Cluster:
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
     return Cluster()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A real Apache Kafka."""
+    if why_not():
+        missing(f"Apache Kafka: {why_not()}")
+    made = Broker(tmp_path_factory.mktemp("kafka"))
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def made_topic(broker: Broker, topic: str) -> str:
+    """A topic of the test's own on the real Kafka."""
+    broker.create(topic)
+    return topic
 
 
 @pytest.fixture

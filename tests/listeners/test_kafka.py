@@ -7,9 +7,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import gcn_kafka
@@ -313,20 +315,40 @@ def test_repeated_fault_is_told_once(cluster):
     assert [status.last_error for status in inbox.statuses] == ["the same", "another"]
 
 
-def test_pause_holds_and_resume_goes_on(cluster, topic):
+def test_full_inbox_pauses_and_room_goes_on(cluster, topic):
     inbox = Inbox()
+    asked: list[float] = []
+    room = threading.Event()
+    room.set()
+
+    def has_room() -> bool:
+        asked.append(time.monotonic())
+        return room.is_set()
+
     cluster.send(topic, *numbered(0, 3))
-    with running(listen(cluster, inbox, settings(topic))) as listener:
+    with running(listen(cluster, inbox, settings(topic), has_room=has_room)) as listener:
         until(lambda: len(inbox.notices) == 3)
-        listener.pause()
+        room.clear()
         until(lambda: listener.status.state is ListenerState.PAUSED)
         cluster.send(topic, *numbered(3, 6))
         time.sleep(0.5)
         assert len(inbox.notices) == 3
-        listener.resume()
+        room.set()
         until(lambda: len(inbox.notices) == 6)
         assert listener.status.state is ListenerState.RUNNING
     assert inbox.payloads == numbered(0, 6)
+    assert all(later - earlier >= 1.0 for earlier, later in pairwise(asked))
+
+
+def test_store_that_cannot_be_asked_for_room_stops_nothing(cluster, topic):
+    def has_room() -> bool:
+        raise OSError("no store")
+
+    inbox = Inbox()
+    cluster.send(topic, *numbered(0, 3))
+    with running(listen(cluster, inbox, settings(topic), has_room=has_room)) as listener:
+        until(lambda: len(inbox.notices) == 3)
+        assert listener.status.last_error == "store: OSError: no store"
 
 
 # --- faults of the connection ---------------------------------------------------------------
@@ -435,6 +457,9 @@ class FixedTimes:
     def offsets_for_times(self, partitions, timeout):
         known = self.by_partition["times"]
         return [TopicPartition(p.topic, p.partition, known[p.partition]) for p in partitions]
+
+    def get_watermark_offsets(self, partition, timeout, cached):
+        return 0, 1000
 
     def incremental_assign(self, partitions):
         self.started = {p.partition: p.offset for p in partitions}

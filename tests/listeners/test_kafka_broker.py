@@ -7,69 +7,29 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
 
-from listeners.connections import Connection, gcn, kafka, scimma
+from listeners.connections import Connection, gcn, scimma
 from listeners.kafka import KafkaListener
 from listeners.settings import ListenerState
-from tests.listeners.broker import PASSWORD, USER, Broker, TokenServer, why_not
+from tests.listeners.broker import PASSWORD, QUICK, USER, TokenServer, numbered, plain, send
 from tests.listeners.conftest import Inbox, running, settings, until
-from tests.system import missing
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
-FAST = {"group.protocol": "consumer", "topic.metadata.refresh.interval.ms": 1000}
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    if why_not():
-        missing(f"Apache Kafka: {why_not()}")
-    made = Broker(tmp_path_factory.mktemp("kafka"))
-    yield made
-    made.kill()
-
-
-@pytest.fixture
-def made_topic(broker: Broker, topic: str) -> str:
-    broker.create(topic)
-    return topic
-
-
-def send(broker: Broker, topic: str, *payloads: bytes, **more: object) -> None:
-    producer = Producer({"bootstrap.servers": broker.address("plain"), "linger.ms": 0})
-    failures: list[object] = []
-    for payload in payloads:
-        producer.produce(
-            topic,
-            payload,
-            on_delivery=lambda error, _: failures.append(error) if error else None,
-            **more,
-        )
-    assert producer.flush(30) == 0
-    assert not failures
-
-
-def numbered(first: int, last: int) -> list[bytes]:
-    return [b"%d" % i for i in range(first, last)]
-
-
-def plain(broker: Broker) -> Connection:
-    return kafka(broker.address("plain"), broker="real", config=FAST)
-
-
-def at_scimma(broker: Broker, password: str) -> Connection:
+def at_scimma(broker, password: str) -> Connection:
     """The login of SCiMMA; only the encryption is missing."""
     return scimma(
         USER,
         password,
         bootstrap_servers=broker.address("scram"),
-        config={**FAST, "security.protocol": "SASL_PLAINTEXT"},
+        config={**QUICK, "security.protocol": "SASL_PLAINTEXT"},
     )
 
 
@@ -104,7 +64,7 @@ def test_gcn_login_is_renewed_while_idle(broker, made_topic):
         "the-client",
         "the-secret",
         config={
-            **FAST,
+            **QUICK,
             "bootstrap.servers": broker.address("oauth"),
             "security.protocol": "sasl_plaintext",
             "sasl.oauthbearer.token.endpoint.url": tokens.url,
@@ -153,6 +113,54 @@ def test_killed_and_restarted_broker_costs_nothing(broker, made_topic):
         until(lambda: len(inbox.places) == 20, seconds=60)
     first_times = list(dict.fromkeys(inbox.payloads))
     assert first_times == numbered(0, 20)
+
+
+def test_what_retention_has_eaten_is_told_and_the_rest_is_read(broker, made_topic):
+    """Ten messages are known; of the next ten, the broker has deleted five meanwhile."""
+    send(broker, made_topic, *numbered(0, 20))
+    broker.delete_before(made_topic, 15)
+    inbox = Inbox()
+    listener = KafkaListener(
+        settings(made_topic, silence_s=1.0),  # so that it is rebuilt, and looks again
+        plain(broker),
+        inbox.write,
+        inbox.statuses.append,
+        start_offsets=lambda: {(made_topic, 0): 10},
+    )
+    with running(listener):
+        until(lambda: inbox.payloads == numbered(15, 20))
+        told = f"{made_topic}[0]: the broker no longer keeps 5 messages after our last one"
+        assert listener.status.last_error.startswith(told)
+        assert "offsets 10 to 14" in listener.status.last_error
+        until(lambda: listener.status.rebuilds >= 1 and len(inbox.notices) >= 10)
+    assert listener.status.missed == 5  # counted once
+
+
+def test_nothing_is_told_where_nothing_is_missing(broker, made_topic):
+    send(broker, made_topic, *numbered(0, 8))
+    broker.delete_before(made_topic, 5)
+    inbox = Inbox()
+    own = {(made_topic, 0): 5}
+    listener = KafkaListener(
+        settings(made_topic), plain(broker), inbox.write, start_offsets=lambda: own
+    )
+    with running(listener):
+        until(lambda: inbox.payloads == numbered(5, 8))
+    assert (listener.status.missed, listener.status.last_error) == (0, "")
+
+
+def test_broker_that_counts_anew_is_told(broker, made_topic):
+    """Our record is of an older broker of the same name; the store would drop as repeats."""
+    send(broker, made_topic, *numbered(0, 3))
+    inbox = Inbox()
+    own = {(made_topic, 0): 500}
+    listener = KafkaListener(
+        settings(made_topic), plain(broker), inbox.write, start_offsets=lambda: own
+    )
+    with running(listener):
+        until(lambda: inbox.payloads == numbered(0, 3))
+    assert "give the connection a new broker name" in listener.status.last_error
+    assert listener.status.missed == 0
 
 
 def test_backfill_by_time(broker, made_topic):
