@@ -4,6 +4,7 @@ Threads, each restarted with growing delay if it ever ends by an exception:
 
 * ``stages``: intake, match, infer, plan, batch by batch;
 * ``deliver``: the outbox, apart, because services outside may be slow;
+* ``fetch``: maps behind links, apart for the same reason;
 * one per listener.
 
 The page runs in the main thread. Nothing here holds a state that matters: ``kill -9`` and a
@@ -26,7 +27,7 @@ import uvicorn
 from listeners.settings import ListenerStatus
 from mmcoord.api.app import create_app
 from mmcoord.config import Settings
-from mmcoord.stages import deliver
+from mmcoord.stages import deliver, fetch
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import PoolExecutor
 from mmcoord.stages.pipeline import Pipeline
@@ -72,6 +73,10 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
             "stages": lambda: _loop(pipeline.recover, pipeline.step, stop),
             "deliver": lambda: _loop(lambda: deliver.recover(ctx), lambda: deliver.run(ctx), stop),
         }
+        if settings.fetches:
+            loops["fetch"] = lambda: _loop(
+                lambda: None, lambda: fetch.run(ctx, stopped=stop.is_set), stop
+            )
         for name, wanted in settings.listeners.items():
             listener = build_listener(
                 ctx, name, wanted, lambda status: statuses.__setitem__(status.name, status)

@@ -184,13 +184,13 @@ def fetch(
 
 def _get(pool: httpcore.ConnectionPool, url: str, policy: Policy) -> bytes | str:
     """The body, or where the server sends us instead."""
-    headers = {
-        "Host": urlsplit(url).netloc,
-        "User-Agent": f"mmcoord/{version('mmcoord')}",
-        "Accept": "*/*",
-        "Accept-Encoding": "identity",
-        "Connection": "close",
-    }
+    headers = [
+        ("Host", urlsplit(url).netloc),
+        ("User-Agent", f"mmcoord/{version('mmcoord')}"),
+        ("Accept", "*/*"),
+        ("Accept-Encoding", "identity"),
+        ("Connection", "close"),
+    ]
     timeout = dict.fromkeys(("connect", "read", "write", "pool"), _STEP_TIMEOUT_S)
     try:
         with pool.stream("GET", url, headers=headers, extensions={"timeout": timeout}) as answer:
