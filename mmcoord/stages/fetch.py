@@ -36,7 +36,9 @@ __all__ = ["Get", "next_attempt", "reason_to_stop", "run"]
 Get = Callable[[str], bytes]
 """Gets the file behind a link; raises as :func:`mmcoord.fetching.fetch`."""
 
-_BATCH = 20
+_AGAIN = 1
+"""Urgency of later attempts; the first has 0, so that a service that hangs cannot keep a new
+alert waiting behind all the old ones."""
 _FITS_OR_GZIP = (b"SIMPLE", b"\x1f\x8b")
 
 
@@ -76,30 +78,25 @@ def next_attempt(settings: FetchSettings, work: Work, now: datetime) -> datetime
 def run(
     ctx: Context, get: Get | None = None, *, stopped: Callable[[], bool] = lambda: False
 ) -> int:
-    """Try the links that are due; returns how many alerts were dealt with.
+    """Try the links of the alert that is due first; returns how many were, none or one.
 
     Parameters
     ----------
     get
         By default :func:`mmcoord.fetching.fetch` with the policy of the settings.
     stopped
-        True ends the stage between two links, and a transfer that is under way.
+        True ends a transfer that is under way; the wish stays.
     """
     policy = ctx.settings.fetch.policy
     ask = get or (lambda url: fetching.fetch(url, policy, stopped=stopped))
     with ctx.database.read() as session:
-        due = queue.take(session, FETCH, ctx.now(), _BATCH)
-    served = 0
-    for work in due:
-        if stopped():
-            break
-        isolating(
-            [work],
-            lambda some: _serve(ctx, some[0], ask, stopped),
-            lambda work, reason: bury_work(ctx, work, reason),
-        )
-        served += 1
-    return served
+        due = [] if stopped() else queue.take(session, FETCH, ctx.now(), limit=1)
+    isolating(
+        due,
+        lambda some: _serve(ctx, some[0], ask, stopped),
+        lambda work, reason: bury_work(ctx, work, reason),
+    )
+    return len(due)
 
 
 def _serve(ctx: Context, work: Work, get: Get, stopped: Callable[[], bool]) -> None:
@@ -178,7 +175,7 @@ def _put_off(ctx: Context, work: Work, event_id: str, reason: str) -> None:
         bury_work(ctx, work, f"given up after {tries}; the last: {reason}", event_id)
         return
     with ctx.database.write() as session:
-        queue.put_off(session, work, then)
+        queue.put_off(session, work, then, _AGAIN)
         if work.attempts == 0:  # once is enough for the story
             text = f"no map yet, asked again until it is there: {reason}"
             entry = journal.Entry(FETCH, "waiting", text, work.cause_id, event_id=event_id)

@@ -201,12 +201,12 @@ def finish(session: Session, works: Sequence[Work], *, dead: bool = False) -> No
         count(session, stage, processed=0 if dead else number, dead=number if dead else 0)
 
 
-def put_off(session: Session, work: Work, until: datetime) -> None:
-    """Leave a wish pending, and not due before ``until``."""
+def put_off(session: Session, work: Work, until: datetime, priority: int) -> None:
+    """Leave a wish pending, not due before ``until`` and then as urgent as ``priority`` says."""
     session.execute(
         update(_work)
         .where(_work.c.stage == work.stage, _work.c.key == work.key)
-        .values(not_before=until, attempts=work.attempts + 1)
+        .values(not_before=until, attempts=work.attempts + 1, priority=priority)
     )
 
 

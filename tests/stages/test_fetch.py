@@ -494,8 +494,25 @@ def test_an_older_alert_with_a_map_or_a_newer_one_without_ends_nothing(
     newest = ("igwn", lvk_notice(alert_type="UPDATE", created=T0 + 70 * MINUTE))
     send(ctx, [WITH, update, newest])
     drain(ctx)
-    assert fetch.run(ctx, files) == 2
+    assert [fetch.run(ctx, files) for _ in range(3)] == [1, 1, 0]
     assert ledger(ctx).pending == 2
+
+
+def test_a_new_alert_is_not_kept_waiting_by_those_that_are_asked_for_again(
+    database: Database, tmp_path: Path
+) -> None:
+    clock, files = Clock(), Files()
+    ctx = live(database, tmp_path, clock)
+    links = [f"https://heasarc.gsfc.nasa.gov/{n}.fit" for n in range(4)]
+    for n, link in enumerate(links[:3]):
+        send(ctx, [("gcn_unified", unified(id=[f"bn{n}"], healpix_url=link))], first_offset=n)
+        drain(ctx)
+        fetch.run(ctx, files)
+    clock.time += timedelta(minutes=10)  # all are due again
+    send(ctx, [("gcn_unified", unified(id=["bn9"], healpix_url=links[3]))], first_offset=9)
+    drain(ctx)
+    fetch.run(ctx, files)
+    assert files.asked == links
 
 
 @pytest.mark.parametrize(
