@@ -459,6 +459,16 @@ def test_a_server_that_drips_is_left_at_the_end_of_the_time(
         fetch(URL, replace(POLICY, timeout_s=0.6), server.network())
 
 
+def test_a_server_that_stalls_is_left_at_the_end_of_the_time(server: LinkServer) -> None:
+    def stall(handler: Handler) -> None:
+        time.sleep(2.0)
+        handler.reply(200, FITS)  # whoever is still there gets everything
+
+    server.answers["/map.fits"] = stall
+    with pytest.raises(Retryable, match="too long"):
+        fetch(URL, replace(POLICY, timeout_s=0.4), server.network())
+
+
 def test_a_transfer_ends_when_the_service_stops(server: LinkServer) -> None:
     server.answers["/map.fits"] = drip_body
     looks = iter(range(1000))

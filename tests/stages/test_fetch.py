@@ -19,7 +19,8 @@ from sqlalchemy import select
 import skymaps
 from listeners.late_map import envelope
 from mmcoord import fetching
-from mmcoord.config import FetchSettings, Settings
+from mmcoord.config import FetchSettings, Settings, load_settings
+from mmcoord.doctor import examine
 from mmcoord.errors import ConfigError, NotThereYet, Refused, Retryable
 from mmcoord.records import AlertType, LateMap
 from mmcoord.replay import feed, messages
@@ -673,6 +674,29 @@ def test_settings_that_cannot_work_are_refused_at_the_start(
 ) -> None:
     with pytest.raises(ConfigError, match=key):
         FetchSettings(**changes)
+
+
+def test_the_environment_reaches_the_settings() -> None:
+    environ = {
+        "MMCOORD_FETCH__ENABLED": "false",
+        "MMCOORD_FETCH__HOSTS": "a.example.org,b.example.org",
+        "MMCOORD_FETCH__RETRY_AFTER_S": "1,2.5",
+    }
+    settings = load_settings(None, environ)
+    assert not settings.fetches
+    assert settings.fetch.policy.hosts == {"a.example.org", "b.example.org"}
+    assert settings.fetch.retry_after_s == (1.0, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"), [("", "gracedb.ligo.org"), ("[fetch]\nenabled = false\n", "not fetched")]
+)
+def test_the_doctor_says_what_is_done_with_links(tmp_path: Path, table: str, said: str) -> None:
+    config = tmp_path / "mmcoord.toml"
+    config.write_text(f'data_dir = "{tmp_path}"\n{table}')
+    (finding,) = (f for f in examine(config, None) if f.what == "fetch")
+    assert finding.good
+    assert said in finding.text
 
 
 def test_more_hosts_are_beside_the_default_ones() -> None:
