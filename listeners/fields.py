@@ -71,10 +71,10 @@ def event_name(mission: str, identifier: str, *, is_practice: bool) -> str:
     return f"{whole}-TEST" if is_practice else whole
 
 
-def json_object(payload: bytes) -> dict[str, Any]:
+def json_object(payload: bytes, max_bytes: int = MAX_PAYLOAD_BYTES) -> dict[str, Any]:
     """The payload as one JSON object; a repeated key is a contradiction and refused."""
-    if len(payload) > MAX_PAYLOAD_BYTES:
-        raise BadNotice(f"{len(payload)} bytes, more than {MAX_PAYLOAD_BYTES}", where="payload")
+    if len(payload) > max_bytes:
+        raise BadNotice(f"{len(payload)} bytes, more than {max_bytes}", where="payload")
     try:
         value = json.loads(payload.decode("utf-8-sig"), object_pairs_hook=_unique)
     except UnicodeDecodeError as error:

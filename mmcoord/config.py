@@ -20,10 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from listeners.late_map import MAX_FILE_BYTES
 from listeners.vetoes import Vetoes
 from mmcoord.errors import ConfigError
+from mmcoord.fetching import HOSTS, Policy, is_host
 
 __all__ = [
+    "FetchSettings",
     "InferSettings",
     "ListenerSettings",
     "MatchSettings",
@@ -51,6 +54,46 @@ class WebSettings:
 
     host: str = "127.0.0.1"
     port: int = 8765
+
+
+@dataclass(frozen=True, slots=True)
+class FetchSettings:
+    """Maps behind links: whether, from where, how long."""
+
+    enabled: bool = True
+    hosts: tuple[str, ...] = HOSTS
+    """The only hosts that are ever asked, and linked to on the page."""
+    more_hosts: tuple[str, ...] = ()
+    """Further ones, beside ``hosts``."""
+    retry_after_s: tuple[float, ...] = (30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
+    """Waits between attempts; the last one repeats."""
+    give_up_after_h: float = 24.0
+    timeout_s: float = 60.0
+    max_bytes: int = 32 * 2**20
+    """Largest file, as sent."""
+    max_expanded_bytes: int = 400_000_000
+    """Largest file after undoing gzip."""
+
+    def __post_init__(self) -> None:
+        for host in (*self.hosts, *self.more_hosts):
+            if not is_host(host):
+                raise ConfigError(f"fetch: {host!r} is not a host name in lower case")
+        if not self.retry_after_s or min(self.retry_after_s) <= 0:
+            raise ConfigError("fetch: retry_after_s: at least one wait is needed, all positive")
+        if self.give_up_after_h <= 0 or self.timeout_s <= 0:
+            raise ConfigError("fetch: give_up_after_h and timeout_s are positive")
+        if not 0 < self.max_bytes <= MAX_FILE_BYTES:
+            raise ConfigError(f"fetch: max_bytes: not in 1 to {MAX_FILE_BYTES}")
+
+    @property
+    def policy(self) -> Policy:
+        """What the door for links is told."""
+        return Policy(
+            frozenset({*self.hosts, *self.more_hosts}),
+            self.timeout_s,
+            self.max_bytes,
+            self.max_expanded_bytes,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +186,7 @@ class Settings:
     web: WebSettings = field(default_factory=WebSettings)
     vetoes: Vetoes = field(default_factory=Vetoes)
     """Which candidates are left out before they are stored."""
+    fetch: FetchSettings = field(default_factory=FetchSettings)
     match: MatchSettings = field(default_factory=MatchSettings)
     infer: InferSettings = field(default_factory=InferSettings)
     plan: PlanSettings = field(default_factory=PlanSettings)
@@ -152,6 +196,11 @@ class Settings:
     def __post_init__(self) -> None:
         if self.clock not in ("wall", "data"):
             raise ConfigError(f"clock: {self.clock!r} is neither 'wall' nor 'data'")
+
+    @property
+    def fetches(self) -> bool:
+        """Whether maps behind links are fetched; a replay asks nobody for anything."""
+        return self.fetch.enabled and self.clock == "wall"
 
     @property
     def url(self) -> str:

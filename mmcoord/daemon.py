@@ -5,6 +5,7 @@ Threads, each restarted with growing delay if it ever ends by an exception:
 * ``alerts``: intake of what may wake people, apart from everything that comes in bulk;
 * ``stages``: intake of candidates, match, infer, plan, batch by batch;
 * ``deliver``: the outbox, apart, because services outside may be slow;
+* ``fetch``: maps behind links, apart for the same reason;
 * one per listener.
 
 The page runs in the main thread. Nothing here holds a state that matters: ``kill -9`` and a
@@ -29,7 +30,7 @@ import uvicorn
 from listeners.settings import ListenerStatus
 from mmcoord.api.app import create_app
 from mmcoord.config import Settings
-from mmcoord.stages import deliver, intake, localize
+from mmcoord.stages import deliver, fetch, intake, localize
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import PoolExecutor
 from mmcoord.stages.pipeline import Pipeline
@@ -83,6 +84,8 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
             "stages": _Stage(pipeline.recover, pipeline.step),
             "deliver": _Stage(lambda: deliver.recover(ctx), lambda: deliver.run(ctx)),
         }
+        if settings.fetches:
+            stages["fetch"] = _Stage(lambda: None, lambda: fetch.run(ctx, stopped=stop.is_set))
         loops: dict[str, Callable[[threading.Event], None]] = {
             name: stage.run for name, stage in stages.items()
         }

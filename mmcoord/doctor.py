@@ -81,6 +81,7 @@ def _parts(settings: Settings) -> Iterator[Finding]:
         except MmcoordError as error:
             yield Finding("parts", False, str(error))
             return
+        yield _fetching(settings)
         for name, sink in sorted(ctx.sinks.items()):
             kind = "practice" if sink.is_practice else "PRODUCTION"
             yield _sink(name, sink, f"{settings.sinks[name].kind}, {kind}")
@@ -93,6 +94,16 @@ def _parts(settings: Settings) -> Iterator[Finding]:
                 yield Finding(f"listener {name}", False, str(error))
                 continue
             yield _broker(name, listener, wanted.topics)
+
+
+def _fetching(settings: Settings) -> Finding:
+    """What is done with links; nobody is asked."""
+    if not settings.fetches:
+        why = "fetch.enabled is false" if not settings.fetch.enabled else "clock is not 'wall'"
+        return Finding("fetch", True, f"maps behind links are not fetched: {why}")
+    hosts = ", ".join(sorted(settings.fetch.policy.hosts))
+    hours = settings.fetch.give_up_after_h
+    return Finding("fetch", True, f"maps behind links, for {hours:g} h, from {hosts} and no other")
 
 
 def _sink(name: str, sink: Sink, kind: str) -> Finding:

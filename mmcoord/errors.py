@@ -9,6 +9,7 @@
     │   ├── BadCandidate     a candidate with impossible values
     │   └── BadPhotometry    a photometric point with impossible values
     ├── Retryable            the world is at fault for now; try again later
+    │   └── NotThereYet      what was asked for is not there, and may appear
     ├── Refused              a rule of ours forbids it (a practice event to a production sink)
     │   └── OverQuota        the group has used up its processor time
     └── UnknownRecord        asked for something that is not in the store
@@ -24,6 +25,7 @@ __all__ = [
     "BadPhotometry",
     "ConfigError",
     "MmcoordError",
+    "NotThereYet",
     "OverQuota",
     "Refused",
     "Retryable",
@@ -65,6 +67,10 @@ class BadPhotometry(BadInput):
 
 class Retryable(MmcoordError):
     """A passing fault outside (network, database lock); the same action may work later."""
+
+
+class NotThereYet(Retryable):
+    """The service answers, but has no such file so far."""
 
 
 class Refused(MmcoordError):

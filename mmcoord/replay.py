@@ -17,7 +17,7 @@ from pathlib import Path
 from listeners.base import Source
 from listeners.table import rows
 from mmcoord.errors import BadInput, ConfigError
-from mmcoord.records import Alert, Candidate, Notice, ParsedRecord, Photometry
+from mmcoord.records import Alert, Candidate, LateMap, Notice, ParsedRecord, Photometry
 from mmcoord.stages.context import Context
 from mmcoord.stages.intake import receive
 from mmcoord.timescales import datetime_from_mjd_tai
@@ -116,7 +116,7 @@ def _topic(path: Path, content: bytes) -> str:
 def _notice(path: Path, sources: Mapping[str, Source]) -> Message:
     content = path.read_bytes()
     name, records = _read_by(content, sources)
-    times = [r.time_created for r in records if isinstance(r, Alert)]
+    times = [r.time_created for r in records if isinstance(r, Alert | LateMap)]
     times += [datetime_from_mjd_tai(r.obs_mjd_tai) for r in records if isinstance(r, Photometry)]
     if not records:
         _log.warning("%s: no listener can read it; it will be a dead letter of %s", path, name)

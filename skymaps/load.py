@@ -30,6 +30,9 @@ __all__ = ["MAX_BYTES", "load", "to_fits_bytes"]
 MAX_BYTES = 1 << 30
 """Default limit on a map's expanded size: a flat map of nside 2048 in float64 is 0.4 GB."""
 
+_MAX_GZIP_MEMBERS = 10_000
+_GZIP_STEP = 1 << 16
+"""Bytes given to zlib at a time, from the second member on."""
 _DENSITY_COLUMNS = ("PROBDENSITY", "PROB_DENSITY", "DENSITY")
 _PROBABILITY_COLUMNS = ("PROB", "PROBABILITY")
 _DISTANCE_COLUMNS = ("DISTMU", "DISTSIGMA", "DISTNORM")
@@ -103,23 +106,31 @@ def _expand(data: bytes, max_bytes: int) -> bytes:
 
 
 def _gunzip(data: bytes, max_bytes: int) -> bytes:
-    """All members of a gzip stream."""
+    """All members of a gzip stream.
+
+    zlib hands back a copy of all that follows a member; a file of a million empty members would
+    be copied a million times. So only the first member is given everything.
+    """
     parts: list[bytes] = []
-    total = 0
-    rest = data
-    while rest[:2] == b"\x1f\x8b":
+    total = members = at = 0
+    while data[at : at + 2] == b"\x1f\x8b":
         inflate = zlib.decompressobj(wbits=31)
-        try:
-            part = inflate.decompress(rest, max_bytes - total + 1)
-        except zlib.error as error:
-            raise SkyMapError(f"gzip: {error}") from error
-        total += len(part)
-        if total > max_bytes:
-            raise SkyMapError(f"gzip expands beyond the limit of {max_bytes} bytes")
-        if not inflate.eof:
-            raise SkyMapError("gzip: truncated")
-        parts.append(part)
-        rest = inflate.unused_data
+        members += 1
+        if members > _MAX_GZIP_MEMBERS:
+            raise SkyMapError(f"gzip of more than {_MAX_GZIP_MEMBERS} members")
+        while not inflate.eof:
+            if at >= len(data):
+                raise SkyMapError("gzip: truncated")
+            piece = data[at : at + _GZIP_STEP] if members > 1 else data
+            try:
+                part = inflate.decompress(piece, max_bytes - total + 1)
+            except zlib.error as error:
+                raise SkyMapError(f"gzip: {error}") from error
+            total += len(part)
+            if total > max_bytes:
+                raise SkyMapError(f"gzip expands beyond the limit of {max_bytes} bytes")
+            at += len(piece) - len(inflate.unused_data)
+            parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -1,9 +1,13 @@
-"""Fixtures that every room's tests may use."""
+"""Fixtures that every room's tests may use, and the watch that no test leaves this machine."""
 
 from __future__ import annotations
 
+import ipaddress
+import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +15,52 @@ from mmcoord.store.database import Database
 from mmcoord.store.migrate import upgrade
 
 pytest_plugins = ["tests.fixtures_postgres", "tests.fixtures_tom"]
+
+_left: list[str] = []
+"""Attempts of the running test to reach another machine."""
+
+
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    """Audit hook: sees every connection that Python code makes, whatever library it is in."""
+    if event == "socket.connect":
+        address = arguments[1]
+        if not isinstance(address, tuple):  # a Unix socket
+            return
+        if address[0] == "localhost" or _is_loopback(address[0]):
+            return
+    elif event == "socket.getaddrinfo":
+        address = arguments[0]
+        if address in (None, "", b"", "localhost", b"localhost", socket.gethostname()):
+            return
+        if _is_number(address.decode() if isinstance(address, bytes) else address):
+            return
+    else:
+        return
+    _left.append(f"{event} {address}")
+    raise OSError(f"a test may not leave this machine: {event} {address}")
+
+
+def _is_loopback(text: str) -> bool:
+    return _is_number(text) and ipaddress.ip_address(text).is_loopback
+
+
+def _is_number(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+sys.addaudithook(_watch)
+
+
+@pytest.fixture(autouse=True)
+def no_network() -> Iterator[None]:
+    """Fails a test that tried to reach another machine, even where the code took it lightly."""
+    _left.clear()
+    yield
+    assert not _left, _left
 
 
 @pytest.fixture

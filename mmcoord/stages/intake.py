@@ -29,6 +29,7 @@ from mmcoord.records import (
     Circular,
     EventState,
     KnownTransient,
+    LateMap,
     Notice,
     ParsedRecord,
     Photometry,
@@ -37,7 +38,8 @@ from mmcoord.records import (
 from mmcoord.stages import localize
 from mmcoord.stages.context import Context
 from mmcoord.stages.isolate import isolating
-from mmcoord.stages.keys import event_key, object_key
+from mmcoord.stages.keys import alert_key, event_key, object_key
+from mmcoord.stages.links import has_own_map, map_links
 from mmcoord.store import journal, queue
 from mmcoord.store.ingest import (
     count_vetoes,
@@ -46,11 +48,12 @@ from mmcoord.store.ingest import (
     store_known_transients,
     store_photometry,
 )
-from mmcoord.store.queue import INTAKE, Wish
+from mmcoord.store.queue import FETCH, INTAKE, Wish
 from mmcoord.store.tables import (
     AlertRow,
     DeadLetterRow,
     EventRow,
+    LateMapRow,
     LocalizationRow,
     NoticeRow,
 )
@@ -127,6 +130,8 @@ class Readout:
     received_at: datetime
     records: tuple[ParsedRecord, ...] = ()
     localization: localize.Localization | None = None
+    localized_by: str | None = None
+    """``map``, ``link`` or ``region``: what the localization was made of."""
     combined: localize.Localization | None = None
     error: str | None = None
 
@@ -151,6 +156,14 @@ def read(row: NoticeRow, sources: Mapping[str, Source], vetoes: Vetoes = _NO_SET
 
 def _read(row: NoticeRow, source: Source, vetoes: Vetoes, base: Readout) -> Readout:
     records = tuple(source.read(row.payload, vetoes))
+    late = next((record for record in records if isinstance(record, LateMap)), None)
+    if late is not None:
+        return replace(
+            base,
+            records=(late,),
+            localization=localize.load(late.fits, where=f"map of {late.event_id}"),
+            localized_by="link",
+        )
     alerts = [record for record in records if isinstance(record, Alert)]
     if not alerts:
         return replace(base, records=records)
@@ -160,12 +173,14 @@ def _read(row: NoticeRow, source: Source, vetoes: Vetoes, base: Readout) -> Read
     if len(alerts) > 1:
         errors.append(f"holds {len(alerts)} alerts; the first was kept, one a notice is expected")
     place = _load(alert.skymap_fits, "skymap", errors)
+    localized_by = "map" if place is not None else None
     if place is None and alert.region is not None:
-        place = localize.from_region(alert.region)
+        place, localized_by = localize.from_region(alert.region), "region"
     return replace(
         base,
         records=(alert, *(r for r in records if not isinstance(r, Alert))),
         localization=place,
+        localized_by=localized_by,
         combined=_load(external, "combined skymap", errors),
         error="; ".join(errors) or None,
     )
@@ -225,7 +240,7 @@ def run(ctx: Context, lane: Lane = Lane.ALL) -> int:
 
     def write(some: Sequence[Readout]) -> None:
         with ctx.database.write() as session:
-            _write(session, some, ctx.now())
+            _write(session, some, ctx.now(), fetches=ctx.settings.fetches)
 
     def bury(readout: Readout, reason: str) -> None:
         write([replace(readout, records=(), localization=None, combined=None, error=reason)])
@@ -234,7 +249,9 @@ def run(ctx: Context, lane: Lane = Lane.ALL) -> int:
     return len(readouts)
 
 
-def _write(session: Session, readouts: Sequence[Readout], now: datetime) -> None:
+def _write(
+    session: Session, readouts: Sequence[Readout], now: datetime, *, fetches: bool = False
+) -> None:
     entries: list[journal.Entry] = []
     wishes: list[Wish] = []
     outcomes: dict[int, str] = {}
@@ -242,7 +259,10 @@ def _write(session: Session, readouts: Sequence[Readout], now: datetime) -> None
         said = []
         if readout.records and isinstance(readout.records[0], Alert):
             said.append(_write_alert(session, readout, readout.records[0], now, entries, wishes))
-        others = [record for record in readout.records if not isinstance(record, Alert)]
+            _seek_map(session, readout, readout.records[0], now, wishes, fetches=fetches)
+        elif readout.records and isinstance(readout.records[0], LateMap):
+            said.append(_write_late_map(session, readout, readout.records[0], now, entries, wishes))
+        others = [r for r in readout.records if not isinstance(r, Alert | LateMap)]
         if others:
             said.append(_describe(others))
         outcomes[readout.notice_id] = "; ".join(said) or "nothing to keep"
@@ -260,7 +280,7 @@ def _write(session: Session, readouts: Sequence[Readout], now: datetime) -> None
     count_vetoes(session, [record for record, _ in flat if isinstance(record, Vetoed)])
     queue.enqueue(session, wishes, now)
     _close_notices(session, readouts, outcomes, now)
-    plain = [r for r in readouts if not r.records or not isinstance(r.records[0], Alert)]
+    plain = [r for r in readouts if not r.records or not isinstance(r.records[0], Alert | LateMap)]
     journal.write(session, [*entries, *_batch_entry(plain, now)], now)
 
 
@@ -392,13 +412,124 @@ def _complete(known: AlertRow, alert: Alert, readout: Readout, localization_id: 
     creation time included; whichever of the two comes first, the alert ends the same.
     """
     added = []
-    if known.localization_id is None and localization_id is not None:
+    if localization_id is not None and (
+        known.localization_id is None
+        or (readout.localized_by == "map" and known.localized_by in ("region", "link"))
+    ):
         known.localization_id = localization_id
+        known.localized_by = readout.localized_by
         added.append("a map")
     if not known.external and alert.external is not None:
         known.external = _external(alert, readout)
         added.append(f"a coincidence with {alert.external.observatory}")
     return " and ".join(added)
+
+
+def _write_late_map(
+    session: Session,
+    readout: Readout,
+    late: LateMap,
+    now: datetime,
+    entries: list[journal.Entry],
+    wishes: list[Wish],
+) -> str:
+    """Keep a map that was behind a link, and complete its alert if that is here already."""
+    assert readout.localization is not None
+    _store_localization(session, readout.localization, now)
+    statement = queue.insert_for(session, table(LateMapRow)).values(
+        event_id=late.event_id,
+        alert_type=late.alert_type.value,
+        time_created=late.time_created,
+        localization_id=readout.localization.id,
+        url=late.url,
+        notice_id=readout.notice_id,
+    )
+    new = statement.excluded
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["event_id", "alert_type", "time_created"],
+            set_={name: new[name] for name in ("localization_id", "url", "notice_id")},
+            # Two files for one alert: which one stands must not hang on the order.
+            where=new.localization_id < table(LateMapRow).c.localization_id,
+        )
+    )
+    name = f"{late.alert_type} {late.event_id}"
+    alert = _alert_of(session, late)
+    if alert is None:
+        return f"map of {name}, whose notice is not here yet"
+    if not _complete_late(session, alert, readout, now, wishes):
+        return f"map of {name}: not needed, the alert has one"
+    text = f"map of {name} from {late.url}"
+    waited = max((now - readout.received_at).total_seconds(), 0.0)
+    entries.append(
+        journal.Entry(INTAKE, "localized", text, readout.cause_id, late.event_id, latency_s=waited)
+    )
+    return text
+
+
+def _seek_map(
+    session: Session,
+    readout: Readout,
+    alert: Alert,
+    now: datetime,
+    wishes: list[Wish],
+    *,
+    fetches: bool,
+) -> None:
+    """An alert without a map of its own: one that was fetched before, or else a wish for one."""
+    row = _alert_of(session, alert)
+    assert row is not None
+    if _complete_late(session, row, readout, now, wishes) or not fetches:
+        return
+    if row.notice_id == readout.notice_id and map_links(row):
+        key = alert_key(alert.event_id, alert.alert_type, alert.time_created)
+        wishes.append(Wish(FETCH, key, readout.cause_id, priority=0))
+
+
+def _alert_of(session: Session, identity: Alert | LateMap) -> AlertRow | None:
+    return session.execute(
+        select(AlertRow).where(
+            col(AlertRow.event_id) == identity.event_id,
+            col(AlertRow.alert_type) == identity.alert_type.value,
+            col(AlertRow.time_created) == identity.time_created,
+        )
+    ).scalar_one_or_none()
+
+
+def _complete_late(
+    session: Session, alert: AlertRow, readout: Readout, now: datetime, wishes: list[Wish]
+) -> bool:
+    """Give an alert the map that was behind its link; false where nothing changes.
+
+    A map in the notice itself goes before it, and it goes before a circle.
+    """
+    found = session.execute(
+        select(col(LateMapRow.localization_id)).where(
+            col(LateMapRow.event_id) == alert.event_id,
+            col(LateMapRow.alert_type) == alert.alert_type,
+            col(LateMapRow.time_created) == alert.time_created,
+        )
+    ).scalar_one_or_none()
+    if found is None or found == alert.localization_id:
+        return False
+    if has_own_map(alert) and alert.localized_by != "link":
+        return False
+    alert.localization_id = found
+    alert.localized_by = "link"
+    session.flush()
+    event = session.get(EventRow, alert.event_id)
+    assert event is not None
+    alerts = session.execute(
+        select(AlertRow).where(col(AlertRow.event_id) == alert.event_id)
+    ).scalars()
+    event.localization_id = fold(list(alerts)).localization_id
+    event.updated_at = now
+    event.cause_id = readout.cause_id
+    wishes += [
+        Wish("match", event_key(alert.event_id), readout.cause_id, priority=0),
+        Wish("plan", alert.event_id, readout.cause_id, priority=0),
+    ]
+    return True
 
 
 def _external(alert: Alert, readout: Readout) -> dict[str, Any]:
@@ -456,6 +587,7 @@ def _alert_row(alert: Alert, readout: Readout, localization_id: str | None) -> A
         time_created=alert.time_created,
         notice_id=readout.notice_id,
         localization_id=localization_id,
+        localized_by=readout.localized_by,
         messenger=alert.messenger.value,
         is_practice=alert.is_practice,
         event_time=alert.event_time,

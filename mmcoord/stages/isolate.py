@@ -59,11 +59,12 @@ def isolating(
         isolating(items[half:], serve, bury)
 
 
-def bury_work(ctx: Context, work: Work, reason: str) -> None:
+def bury_work(ctx: Context, work: Work, reason: str, event_id: str | None = None) -> None:
     """End a wish that cannot be served: counted as dead, with its reason."""
     now = ctx.now()
     text = f"{work.stage} of {work.key}: {reason}".replace("\0", "")
     with ctx.database.write() as session:
         queue.finish(session, [work], dead=True)
         session.add(DeadLetterRow(stage=work.stage, reason=text, at=now, cause_id=work.cause_id))
-        journal.write(session, [journal.Entry(work.stage, "failed", text, work.cause_id)], now)
+        entry = journal.Entry(work.stage, "failed", text, work.cause_id, event_id=event_id)
+        journal.write(session, [entry], now)

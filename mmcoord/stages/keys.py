@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
-__all__ = ["event_key", "object_key", "pair_key", "split_match_key", "split_pair_key"]
+from datetime import datetime
+
+from mmcoord.records import AlertType
+
+__all__ = [
+    "alert_key",
+    "event_key",
+    "object_key",
+    "pair_key",
+    "split_alert_key",
+    "split_match_key",
+    "split_pair_key",
+]
+
+
+def alert_key(event_id: str, alert_type: AlertType, time_created: datetime) -> str:
+    """Fetch stage: the map behind the links of this alert. Event ids hold no ``|``."""
+    return f"{event_id}|{alert_type.value}|{time_created.isoformat()}"
+
+
+def split_alert_key(key: str) -> tuple[str, AlertType, datetime]:
+    """(event id, type, time created): the identity of an alert."""
+    event_id, alert_type, created = key.split("|")
+    return event_id, AlertType(alert_type), datetime.fromisoformat(created)
 
 
 def event_key(event_id: str) -> str:

@@ -78,7 +78,8 @@ class Pipeline:
         if self._infer.busy:
             return False
         with self.ctx.database.read() as session:
-            if any(queue.pending(session, stage) for stage in queue.STAGES):
+            # What is behind a link comes when it comes; the daemon waits for it, nobody else.
+            if any(queue.pending(session, s) for s in queue.STAGES if s != queue.FETCH):
                 return False
             retry = session.execute(
                 select(func.min(col(DeliveryRow.next_attempt_at))).where(

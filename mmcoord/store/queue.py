@@ -21,6 +21,7 @@ from mmcoord.store.tables import LedgerRow, NoticeRow, WorkRow
 from mmcoord.store.types import table
 
 __all__ = [
+    "FETCH",
     "INTAKE",
     "STAGES",
     "Balance",
@@ -34,11 +35,13 @@ __all__ = [
     "insert_for",
     "next_due",
     "pending",
+    "put_off",
     "take",
 ]
 
 INTAKE = "intake"
-STAGES = (INTAKE, "match", "infer", "plan")
+FETCH = "fetch"
+STAGES = (INTAKE, FETCH, "match", "infer", "plan")
 
 _work: Any = table(WorkRow)
 _ledger: Any = table(LedgerRow)
@@ -67,6 +70,8 @@ class Work:
     done: int
     cause_id: str
     enqueued_at: datetime
+    attempts: int = 0
+    """How often it has been put off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +171,16 @@ def enqueue(session: Session, wishes: Iterable[Wish], now: datetime) -> None:
 def take(session: Session, stage: str, now: datetime, limit: int) -> list[Work]:
     """The most urgent wishes that are due. Nothing is marked: a crash leaves them pending."""
     rows = session.execute(
-        select(_work.c.key, _work.c.requested, _work.c.done, _work.c.cause_id, _work.c.enqueued_at)
+        select(
+            *(_work.c[name] for name in ("key", "requested", "done", "cause_id", "enqueued_at")),
+            _work.c.attempts,
+        )
         .where(_work.c.stage == stage, _work.c.requested > _work.c.done, _work.c.not_before <= now)
         .order_by(_work.c.priority, _work.c.not_before, _work.c.key)
         .limit(limit)
     )
     return [
-        Work(stage, key, requested, done, cause, at) for key, requested, done, cause, at in rows
+        Work(stage, r.key, r.requested, r.done, r.cause_id, r.enqueued_at, r.attempts) for r in rows
     ]
 
 
@@ -195,6 +203,15 @@ def finish(session: Session, works: Sequence[Work], *, dead: bool = False) -> No
         served[work.stage] = served.get(work.stage, 0) + work.requested - work.done
     for stage, number in served.items():
         count(session, stage, processed=0 if dead else number, dead=number if dead else 0)
+
+
+def put_off(session: Session, work: Work, until: datetime, priority: int) -> None:
+    """Leave a wish pending, not due before ``until`` and then as urgent as ``priority`` says."""
+    session.execute(
+        update(_work)
+        .where(_work.c.stage == work.stage, _work.c.key == work.key)
+        .values(not_before=until, attempts=work.attempts + 1, priority=priority)
+    )
 
 
 def pending(session: Session, stage: str) -> int:

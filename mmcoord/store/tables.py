@@ -45,6 +45,7 @@ __all__ = [
     "EventRow",
     "JournalRow",
     "KnownTransientRow",
+    "LateMapRow",
     "LedgerRow",
     "LocalizationRow",
     "MatchRow",
@@ -162,6 +163,8 @@ class AlertRow(SQLModel, table=True):
     time_created: datetime = _when()
     notice_id: int = _big()
     localization_id: str | None = None
+    localized_by: str | None = None
+    """Where the localization came from: ``map`` in the notice, ``link``, ``region``."""
     messenger: str
     is_practice: bool
     event_time: datetime | None = _when(nullable=True)
@@ -198,6 +201,19 @@ class LocalizationRow(SQLModel, table=True):
     outlines: dict[str, Any] = _json(dict)
     """Credible-region outlines for the page: level -> rings of [ra_deg, dec_deg]."""
     created_at: datetime = _when()
+
+
+class LateMapRow(SQLModel, table=True):
+    """A map that was behind a link of an alert, whether the alert is here yet or not."""
+
+    __tablename__ = "late_map"
+
+    event_id: str = Field(primary_key=True)
+    alert_type: str = Field(primary_key=True)
+    time_created: datetime = Field(sa_column=Column(UtcDateTime, primary_key=True))
+    localization_id: str
+    url: str = Field(sa_column=Column(Text, nullable=False))
+    notice_id: int = _big()
 
 
 class CandidateRow(SQLModel, table=True):

@@ -45,6 +45,7 @@ __all__ = [
     "plan",
     "plans",
     "targets",
+    "urls_of_notice",
 ]
 
 _event: Any = EventRow.__table__  # type: ignore[attr-defined]
@@ -188,6 +189,9 @@ class AlertLine:
     classification: dict[str, float]
     properties: dict[str, float]
     external: dict[str, Any]
+    urls: dict[str, str]
+    localized_by: str | None
+    """``map`` in the notice, ``link``, ``region``."""
     area_50_deg2: float | None
     area_90_deg2: float | None
     distance_mpc: float | None
@@ -205,6 +209,7 @@ def alerts(session: Session, event_id: str) -> list[AlertLine]:
                     "id", "alert_type", "time_created", "received_at", "notice_id",
                     "localization_id", "event_time", "significant", "far_hz", "group", "pipeline",
                     "search", "instruments", "classification", "properties", "external",
+                    "urls", "localized_by",
                 )
             ),
             _place.c.area_50_deg2,
@@ -218,6 +223,13 @@ def alerts(session: Session, event_id: str) -> list[AlertLine]:
     )  # fmt: skip
     order = {kind.value: kind.rank for kind in AlertType}
     return sorted(found, key=lambda line: (line.time_created, order.get(line.alert_type, -1)))
+
+
+def urls_of_notice(session: Session, notice_id: int) -> list[dict[str, str]]:
+    """The links in a notice, as its alert holds them."""
+    return list(
+        session.execute(select(_alert.c.urls).where(_alert.c.notice_id == notice_id)).scalars()
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from mmcoord.store.tables import DeadLetterRow, DeliveryRow
 from mmcoord.store.views import CandidateLine, EventLine, Target
 from mmcoord.store.views_log import ObjectLine, Point, RunDetail
 from mmcoord.timescales import mjd_tai
-from mmcoord.web import changes, lightcurve, raw, sky
+from mmcoord.web import changes, lightcurve, links, raw, sky
 from mmcoord.web.lightcurve import LightCurve
 from mmcoord.web.templating import TEMPLATES
 
@@ -101,6 +101,8 @@ def event(
         if line is None:
             raise UnknownRecord(f"event {event_id!r} is not known")
         values = _event_values(session, line, target, all_bands=bands == "all")
+    hosts = service.settings.fetch.policy.hosts
+    values["links"] = links.links([alert.urls for alert, _ in values["revisions"]], hosts)
     values["n_shown"] = len(values["rows"]) if rows == "all" else _ROWS
     values["keep"] = "&rows=all" if rows == "all" else ""
     return _page(service, request, "event.html", event=line, target=target, **values)
@@ -254,6 +256,7 @@ def notice(
             raise UnknownRecord(f"notice {notice_id} is not known")
         letters = views_log.dead_letters(session, 50, notice_id=notice_id)
         entries = views_log.caused_by(session, f"notice:{notice_id}", 100)
+        urls = views.urls_of_notice(session, notice_id)
     return _page(
         service,
         request,
@@ -262,4 +265,5 @@ def notice(
         shown=raw.pretty(payload),
         dead_letters=letters,
         entries=entries,
+        links=links.links(urls, service.settings.fetch.policy.hosts),
     )

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import io
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,23 @@ def test_what_is_written_reads_back(seed: int, is_3d: bool) -> None:
     with fits.open(io.BytesIO(data)) as hdus:
         hdus.verify("exception")
         assert np.array_equal(hdus[1].data["UNIQ"], source.uniq)
+
+
+@pytest.mark.parametrize("cut", [1, 2880, 5000])
+@pytest.mark.parametrize("number", [2, 7])
+def test_a_gzip_of_several_members_is_the_map_of_all(cut: int, number: int) -> None:
+    """RFC 1952, 2.2: the members follow one another; some tools write many."""
+    data = skymaps.to_fits_bytes(random_map(seed=3))
+    at = [0, *(cut * k for k in range(1, number)), len(data)]
+    packed = b"".join(gzip.compress(data[a:b], 0) for a, b in itertools.pairwise(at))
+    assert skymaps.load(packed).content_id == skymaps.load(data).content_id
+    with pytest.raises(skymaps.SkyMapError, match="truncated"):
+        skymaps.load(packed[:-4])
+
+
+def test_a_gzip_of_very_many_members_is_refused() -> None:
+    with pytest.raises(skymaps.SkyMapError, match="10000 members"):
+        skymaps.load(gzip.compress(b"SIMPLE") + gzip.compress(b"") * 10_000)
 
 
 def test_bytes_gzip_base64_str_and_file_are_one_map(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from fastapi.testclient import TestClient
 
 from mmcoord.api.app import create_app
-from mmcoord.config import Settings
+from mmcoord.config import FetchSettings, Settings
 from mmcoord.store.database import Database
 from mmcoord.store.tables import (
     AlertRow,
@@ -373,3 +374,67 @@ def test_a_store_that_cannot_be_read_is_said_plainly(tmp_path: Any) -> None:
     assert health.json()["status"] == "degraded"
     assert health.json()["ledger_balanced"] is None
     database.close()
+
+
+# -- links out of notices ----------------------------------------------------------------
+
+HOSTILE_LINKS = {
+    "script": "javascript:alert(document.domain)//gracedb.ligo.org",
+    "data": "data:text/html,<script>alert(1)</script>",
+    "look-alike": "https://gracedb.ligo.org.evil.example/superevents/",
+    "prefix": "https://gracedb-ligo.org/",
+    "cyrillic": "https://gr\u0430cedb.ligo.org/",
+    "user": "https://gracedb.ligo.org@evil.example/",
+    "backslash": "https://evil.example\\@gracedb.ligo.org/",
+    "inside": "http://127.0.0.1:8765/",
+    "quote": 'https://evil.example/" onmouseover="alert(1)',
+    "turned": "https://evil.example/\u202egro.ogil.bdecarg",
+}
+GOOD_LINKS = {
+    "gracedb": "https://gracedb.ligo.org/superevents/S270304a/view/",
+    "healpix_url": "http://heasarc.gsfc.nasa.gov/FTP/a%22b.fit?x=1&y=<b>",
+}
+
+
+def with_links(database: Database) -> None:
+    with database.write() as session:
+        session.add(
+            sample.alert_row(90, "UPDATE", notice_id=1, urls={**HOSTILE_LINKS, **GOOD_LINKS})
+        )
+
+
+@pytest.mark.parametrize("path", [f"/events/{EVENT}", "/notices/1"])
+def test_only_a_link_to_a_listed_host_can_be_followed(
+    client: TestClient, filled: Database, path: str
+) -> None:
+    with_links(filled)
+    elements = page(client, path)
+    shown = {e.attributes["data-link"]: e for e in elements if "data-link" in e.attributes}
+    for name, url in HOSTILE_LINKS.items():
+        assert find(shown[name].children, "a") == []
+        assert url.replace("\u202e", "\\u202e") in shown[name].text
+    for name in GOOD_LINKS:
+        (link,) = find(shown[name].children, "a")
+        assert link.text == GOOD_LINKS[name]
+        assert "noopener" in link.attributes["rel"].split()
+    (link,) = find(shown["healpix_url"].children, "a")
+    assert link.attributes["href"] == "https://heasarc.gsfc.nasa.gov/FTP/a%22b.fit?x=1&y=<b>"
+    for anchor in find(elements, "a"):
+        target = anchor.attributes["href"]
+        ours = target.startswith(("/", "?", "#")) and not target.startswith("//")
+        assert ours or target.startswith(
+            ("https://gracedb.ligo.org/", "https://heasarc.gsfc.nasa.gov/")
+        ), target
+
+
+def test_the_list_of_the_settings_decides_what_can_be_followed(filled: Database) -> None:
+    with_links(filled)
+    settings = Settings(fetch=FetchSettings(hosts=("heasarc.gsfc.nasa.gov",)))
+    with TestClient(create_app(filled, settings, list)) as client:
+        elements = page(client, f"/events/{EVENT}")
+    outward = [a.attributes["href"] for a in find(elements, "a") if "://" in a.attributes["href"]]
+    assert [urlsplit(target).hostname for target in outward] == ["heasarc.gsfc.nasa.gov"]
+
+
+def test_an_event_without_links_shows_no_list_of_them(client: TestClient, filled: Database) -> None:
+    assert not [e for e in page(client, f"/events/{EVENT}") if "data-link" in e.attributes]

@@ -65,7 +65,8 @@ def test_the_ledger_always_balances_to_a_reader_while_work_is_done(postgres: Dat
         for _ in range(300):
             with postgres.snapshot() as session:
                 lost = [line.lost for line in views_log.ledger(session)]
-            assert lost == [0, 0, 0, 0]
+            assert lost
+            assert set(lost) == {0}
     finally:
         stop.set()
         worker.join(timeout=20)

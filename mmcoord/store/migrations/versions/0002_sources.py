@@ -186,6 +186,19 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_known_transient_hpx29"), ["hpx29"], unique=False)
         batch_op.create_index(batch_op.f("ix_known_transient_name"), ["name"], unique=False)
 
+    op.create_table(
+        "late_map",
+        sa.Column("event_id", sa.String(), nullable=False),
+        sa.Column("alert_type", sa.String(), nullable=False),
+        sa.Column("time_created", mmcoord.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("localization_id", sa.String(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("notice_id", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("event_id", "alert_type", "time_created"),
+    )
+    with op.batch_alter_table("alert", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("localized_by", sa.String(), nullable=True))
+
 
 def downgrade() -> None:
     with op.batch_alter_table("run", schema=None) as batch_op:
@@ -194,6 +207,10 @@ def downgrade() -> None:
         batch_op.drop_column("partition")
     for name in ("run_request", "token", "access_group"):
         op.drop_table(name)
+    with op.batch_alter_table("alert", schema=None) as batch_op:
+        batch_op.drop_column("localized_by")
+
+    op.drop_table("late_map")
     with op.batch_alter_table("known_transient", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_known_transient_name"))
         batch_op.drop_index(batch_op.f("ix_known_transient_hpx29"))
