@@ -37,7 +37,8 @@ from mmcoord.stages import localize
 from mmcoord.stages.context import Context
 from mmcoord.stages.isolate import isolating
 from mmcoord.stages.keys import event_key, object_key
-from mmcoord.store import journal, queue
+from mmcoord.stages.merging import joined
+from mmcoord.store import journal, naming, queue
 from mmcoord.store.ingest import (
     count_vetoes,
     store_candidates,
@@ -176,23 +177,26 @@ class Folded:
     current: AlertRow
     state: EventState
     localization_id: str | None
+    event_time: datetime | None
 
 
 def fold(alerts: Sequence[AlertRow]) -> Folded:
     """Summarise an event from all its alerts; the order of ``alerts`` does not matter.
 
     Current is the newest by (time created, alert type). A retraction, whenever it arrives
-    and even before its event, retracts for good. The localization is that of the newest alert
-    that has one.
+    and even before its event, retracts for good. The localization and the time of the event
+    are those of the newest alert that has one: an update may leave either out.
     """
     ordered = sorted(alerts, key=lambda row: (row.time_created, AlertType(row.alert_type).rank))
     standing = [row for row in ordered if row.alert_type != AlertType.RETRACTION]
     retracted = len(standing) < len(ordered)
     maps = [row.localization_id for row in standing if row.localization_id]
+    times = [row.event_time for row in (*ordered, *standing) if row.event_time]
     return Folded(
         current=standing[-1] if standing else ordered[-1],
         state=EventState.RETRACTED if retracted else EventState.ACTIVE,
         localization_id=maps[-1] if maps else None,
+        event_time=times[-1] if times else None,
     )
 
 
@@ -346,13 +350,14 @@ def _write_alert(
             _store_localization(session, localization, now)
     localization_id = readout.localization.id if readout.localization else None
     name = f"{alert.alert_type} {alert.event_id}"
+    row = _alert_row(alert, readout, localization_id)
     if known is not None:
-        added = _complete(known, alert, readout, localization_id)
+        added = _complete(session, known, row)
         if not added:
             return f"duplicate of notice {known.notice_id}: {name}"
         outcome = f"{name}: adds {added}"
     else:
-        session.add(_alert_row(alert, readout, localization_id))
+        session.add(row)
         outcome = name
     session.flush()
     _refresh_event(session, alert, readout, now)
@@ -373,20 +378,30 @@ def _write_alert(
     return outcome
 
 
-def _complete(known: AlertRow, alert: Alert, readout: Readout, localization_id: str | None) -> str:
-    """Fill what an earlier notice of the same identity lacked; what it had stays.
+def _complete(session: Session, known: AlertRow, other: AlertRow) -> str:
+    """Join what two notices of one identity say; returns what that added, for people.
 
     A notice can be sent again with a coincidence added and nothing else changed, its
-    creation time included; whichever of the two comes first, the alert ends the same.
+    creation time included; and the JSON and VOEvent forms of one notice differ in what they
+    tell. Whichever comes first, the alert ends the same (:func:`merging.joined`).
     """
+    places = {known.localization_id, other.localization_id} - {None}
+    place = next(iter(places), None)
+    if len(places) > 1:
+        rows = session.execute(
+            select(
+                col(LocalizationRow.is_3d), col(LocalizationRow.n_tiles), col(LocalizationRow.id)
+            ).where(col(LocalizationRow.id).in_(places))
+        ).all()
+        place = max((row.is_3d, row.n_tiles, row.id) for row in rows)[2]
     added = []
-    if known.localization_id is None and localization_id is not None:
-        known.localization_id = localization_id
+    if place != known.localization_id:
+        known.localization_id = place
         added.append("a map")
-    if not known.external and alert.external is not None:
-        known.external = _external(alert, readout)
-        added.append(f"a coincidence with {alert.external.observatory}")
-    return " and ".join(added)
+    for field, value in joined(known, other).items():
+        setattr(known, field, value)
+        added.append(f"a coincidence with {value['observatory']}" if field == "external" else field)
+    return ", ".join(added)
 
 
 def _external(alert: Alert, readout: Readout) -> dict[str, Any]:
@@ -409,6 +424,7 @@ def _refresh_event(session: Session, alert: Alert, readout: Readout, now: dateti
     )
     folded = fold(alerts)
     event = session.get(EventRow, alert.event_id)
+    was_practice = event.is_practice if event is not None else None
     if event is None:
         event = EventRow(
             event_id=alert.event_id,
@@ -423,7 +439,8 @@ def _refresh_event(session: Session, alert: Alert, readout: Readout, now: dateti
     event.state = folded.state.value
     # Once practice, always practice: a later notice cannot open the way to production sinks.
     event.is_practice = any(row.is_practice for row in alerts)
-    event.event_time = folded.current.event_time
+    event.messenger = folded.current.messenger
+    event.event_time = folded.event_time
     event.alert_type = (
         AlertType.RETRACTION.value
         if folded.state is EventState.RETRACTED
@@ -435,6 +452,14 @@ def _refresh_event(session: Session, alert: Alert, readout: Readout, now: dateti
     event.aliases = sorted({name for row in alerts for name in row.aliases})
     event.updated_at = now
     event.cause_id = readout.cause_id
+    session.flush()
+    naming.learn(
+        session,
+        event.event_id,
+        alerts,
+        readout.cause_id,
+        practice_changed=was_practice not in (None, event.is_practice),
+    )
 
 
 def _alert_row(alert: Alert, readout: Readout, localization_id: str | None) -> AlertRow:

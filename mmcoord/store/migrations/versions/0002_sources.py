@@ -55,6 +55,11 @@ def upgrade() -> None:
             sa.JSON().with_variant(postgresql.JSONB(), "postgresql"),
             nullable=False,
         ),
+        sa.Column(
+            "synonyms",
+            sa.JSON().with_variant(postgresql.JSONB(), "postgresql"),
+            nullable=False,
+        ),
         sa.Column("created_at", mmcoord.store.types.UtcDateTime(timezone=True), nullable=False),
         sa.Column("edited_at", mmcoord.store.types.UtcDateTime(timezone=True), nullable=True),
         sa.Column("notice_id", sa.BigInteger(), nullable=False),
@@ -100,7 +105,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("learned_from", sa.String(), nullable=False),
         sa.Column("cause_id", sa.String(), nullable=False),
-        sa.PrimaryKeyConstraint("key", "event_id"),
+        sa.PrimaryKeyConstraint("key", "event_id", "learned_from"),
     )
     with op.batch_alter_table("event_name", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_event_name_event_id"), ["event_id"], unique=False)
