@@ -229,14 +229,14 @@ def _detections(notice: Mapping[str, Any]) -> _Detections:
 def _gcn_detections(notice: Mapping[str, Any]) -> _Detections:
     """Times by detector, or without where their numbers do not agree."""
     times = notice.get("event_times_utc")
+    pairs: list[tuple[str | None, Any]]
     if isinstance(times, dict):
         pairs = [(text(name, "event_times_utc"), time) for name, time in times.items()]
     else:
-        listed = _list(notice, "event_times_utc")
+        pairs = [(None, time) for time in _list(notice, "event_times_utc")]
         names = _gcn_detectors(notice)
-        pairs = list(
-            zip(names if len(names) == len(listed) else [None] * len(listed), listed, strict=True)
-        )
+        if len(names) == len(pairs):
+            pairs = [(name, time) for name, (_, time) in zip(names, pairs, strict=True)]
     if not 0 < len(pairs) <= _MAX_DETECTORS:
         raise BadNotice(f"{len(pairs)} times", where="event_times_utc")
     data = notice.get("tier_data")

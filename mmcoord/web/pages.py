@@ -66,6 +66,7 @@ def events(
         service,
         request,
         "events.html",
+        called=None,
         events=lines,
         total=total,
         offset=offset,
