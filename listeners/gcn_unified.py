@@ -171,6 +171,7 @@ TESTS = Source(
     name="gcn_tests",
     parse=parse_test,
     topics=("gcn.notices.icecube.test.gold_bronze_track_alerts",),
+    is_drill=True,
     description="topics of tests in GCN's unified schema: practice, whatever they say",
 )
 

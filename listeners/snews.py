@@ -188,6 +188,7 @@ DRILLS = Source(
     name="snews2_drills",
     parse=parse_drill,
     topics=("snews2.alert-firedrill", "snews2.alert-test"),
+    is_drill=True,
     description="fire drills and tests of SNEWS 2.0 (SCiMMA): practice, whatever they say",
 )
 
