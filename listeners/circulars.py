@@ -66,7 +66,9 @@ _STATED = re.compile(
 )
 _OPTICAL = re.compile(r"AT|SN|TDE|ZTF|GOTO|ATLAS|PS|DG")
 _GBM = re.compile(r"(GRB \d{6}[A-Z]?)\s*\(trigger (\d{9})(?:\.\d+)?\s*/\s*(\d{9})\b")
-_BAT = re.compile(r"\bBAT\b[^()]{0,200}?(GRB \d{6}[A-Z]?)\s*\(trigger ?[=#]?\s?(\d{6,8})\)", re.S)
+_BAT = re.compile(
+    r"\bBAT\b\)?[^()]{0,200}?(GRB \d{6}[A-Z]?)\s*\(trigger ?[=#]?\s?(\d{6,8})\)", re.S
+)
 
 
 def parse(payload: bytes) -> list[Circular]:

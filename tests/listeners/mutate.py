@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import gzip
 import io
 import json
@@ -85,11 +86,11 @@ def _changed_values(data: bytes, rng: random.Random) -> bytes:
         elif kind == 2:
             holder[key] = str(holder[key])[:5000]
         elif kind == 3 and isinstance(holder, dict):
-            holder[str(key) + rng.choice(("", " ", "\u0130", "x"))] = holder[key]
+            holder[str(key) + rng.choice((" ", "\u0130", "x"))] = copy.deepcopy(holder[key])
         elif kind == 4:
             holder[key] = {"value": holder[key], "unit": "furlong"}
         else:
-            holder[key] = rng.choice(_VALUES)
+            holder[key] = copy.deepcopy(rng.choice(_VALUES))
     text = json.dumps(document, ensure_ascii=rng.random() < 0.5)
     if rng.random() < 0.05:  # a key twice
         text = text.replace("{", '{"id": 1, "id": 2, ', 1)
