@@ -151,7 +151,11 @@ def _event_values(
         ][::-1],
         "current": revisions[-1] if revisions else None,
         "place": place,
-        "names": naming.names_of(session, line.event_id),
+        "also": [
+            name
+            for name in naming.names_of(session, line.event_id)
+            if name.learned_from != naming.EXTERNAL and not name.name.startswith("ivo://")
+        ],
         "linked": naming.linked(session, line.event_id),
         "circulars": naming.circulars_of(session, line.event_id),
         "plans": plans,

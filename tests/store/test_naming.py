@@ -215,3 +215,28 @@ def test_circulars_that_name_an_event_are_in_its_document(ctx: Context, order: i
     with ctx.database.read() as session:  # the bytes as received keep everything
         payloads = list(session.execute(select(NoticeRow.payload)).scalars())
     assert any(b"a.person@example.org" in payload for payload in payloads)
+
+
+def test_events_of_an_older_store_are_found_by_their_names(database_url: str) -> None:
+    """The migration names what was there; nothing has to be received again."""
+    from alembic import command
+    from sqlalchemy import insert
+
+    from mmcoord.store.migrate import alembic_config, upgrade
+    from mmcoord.store.tables import EventRow
+    from mmcoord.store.types import table
+    from tests.making import T0
+
+    database = Database(database_url)
+    command.upgrade(alembic_config(database), "0001")
+    with database.write() as session:
+        row = {
+            "event_id": "Fermi-GBM-1", "messenger": "EM", "state": "active", "is_practice": False,
+            "alert_type": "INITIAL", "aliases": ["GRB 250101A"], "first_received_at": T0,
+            "updated_at": T0, "cause_id": "",
+        }  # fmt: skip
+        session.execute(insert(table(EventRow)), [row])
+    upgrade(database)
+    with database.read() as session:
+        assert naming.find(session, "grb250101a") == ["Fermi-GBM-1"]
+    database.close()
