@@ -48,7 +48,8 @@ def name_key(name: str) -> str:
     Case, blanks, hyphens (of any kind) and underscores do not count: ``GRB170817A``,
     ``GRB 170817a`` and ``grb-170817A`` are one name.
     """
-    return _IGNORED.sub("", unicodedata.normalize("NFKC", name)).casefold()[:MAX_NAME]
+    plain = _IGNORED.sub("", unicodedata.normalize("NFKC", name))
+    return unicodedata.normalize("NFKC", plain.casefold())[:MAX_NAME]
 
 
 def spelled(names: Iterable[str]) -> dict[str, str]:

@@ -31,11 +31,21 @@ def test_other_names_do_not(other: str) -> None:
     assert name_key(other) != name_key("GRB 170817A")
 
 
-@given(st.text(max_size=400))
-def test_a_key_is_its_own_key_and_bounded(name: str) -> None:
+LETTERS = st.characters(max_codepoint=0x24F, exclude_categories=["Cs", "Cc"])
+
+
+@given(
+    st.text(LETTERS, max_size=200), st.sampled_from([" ", "-", "_", "\u2013"]), st.integers(0, 200)
+)
+def test_a_separator_anywhere_and_case_change_nothing(name: str, sign: str, place: int) -> None:
     key = name_key(name)
-    assert len(key) <= MAX_NAME
-    assert name_key(key) == key or len(key) == MAX_NAME
+    assert name_key(name[:place] + sign + name[place:]) == key
+    assert name_key(key) == key
+
+
+@given(st.text(max_size=600))
+def test_a_key_is_bounded_whatever_the_name(name: str) -> None:
+    assert len(name_key(name)) <= MAX_NAME
 
 
 @given(st.lists(st.sampled_from(["AT2017gfo", "AT 2017gfo", "at2017GFO", "GW170817", " - "])))

@@ -245,9 +245,11 @@ def find(session: Session, name: str) -> list[str]:
     go before links, and links before events that a circular names together with it: the
     weaker kind is asked only where the stronger finds nothing.
     """
+    key = name_key(name)
+    if not key or "\0" in name:  # which PostgreSQL cannot be asked for
+        return []
     if session.get(EventRow, name) is not None:
         return [name]
-    key = name_key(name)
     for kinds in (_SYNONYMS, (EXTERNAL,)):
         found = _called(session, [key], kinds)
         if found:

@@ -80,6 +80,7 @@ def test_the_names_of_gw170817(ctx: Context) -> None:
     feed(ctx, some, [1, 1, 1, 1])
     for name in ("s170817a", "GW 170817", "grb170817a", "GRB 170817A", "AT2017gfo", "at 2017gfo"):
         assert find(ctx, name) == ["S170817a"], name
+    assert find(ctx, "\0") == find(ctx, " - ") == []
     assert numbers(ctx, "S170817a") == [21700, 21600, 21520, 21505]
 
 
