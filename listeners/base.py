@@ -41,6 +41,9 @@ class Source:
     description: str = ""
     is_bulk: bool = False
     """Candidates and photometry by the thousand: read after anything that may wake people."""
+    is_drill: bool = False
+    """For topics whose messages are practice whatever they say, and look like the real ones:
+    read by this source only where a topic says so, never by guessing (replays)."""
     sift: Sift | None = None
     """How the payload is read when vetoes are configured; without it ``parse`` is used."""
 

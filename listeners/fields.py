@@ -30,6 +30,7 @@ __all__ = [
     "probabilities",
     "rate_hz",
     "shown",
+    "storable",
     "text",
     "utc",
 ]
@@ -106,6 +107,11 @@ def text(value: object, where: str) -> str:
     if _UNSTORABLE.search(value):
         raise BadNotice(f"characters that cannot be stored: {shown(value)}", where=where)
     return value
+
+
+def storable(value: str) -> str:
+    """Text of any length with U+FFFD for what cannot be stored."""
+    return _UNSTORABLE.sub("\ufffd", value)
 
 
 def finite(value: object, where: str) -> float:

@@ -4,14 +4,14 @@ The core of the schema (Alert, Event, Reporter, DateTime, Localization, Statisti
 FollowUp) is read once, generically: a new mission works without code. A table adds what a
 mission does differently. https://github.com/nasa-gcn/gcn-schema, v7.2.1.
 
-Rules that are ours:
+SNEWS 2 has no identifier and is read by :mod:`listeners.snews`. Rules that are ours:
 
 * an event is named by mission and trigger id, never by date; all its names are aliases;
 * ``alert_tense`` other than ``current`` is practice, and practice has names of its own;
 * some missions send no ``alert_datetime``; the trigger's time stands in, and two updates
   that differ in nothing else are then one;
-* an error radius of zero stands for 0.05 deg (IceCube sends it for "small"); one of half the
-  sky or more is no position.
+* an enclosed map that is no base64 is handed on as it is: intake says what is wrong with it
+  and keeps the alert.
 """
 
 from __future__ import annotations
@@ -35,10 +35,12 @@ from listeners.fields import (
     text,
     utc,
 )
+from listeners.regions import enclosing_circle, error_region
+from listeners.snews import coincidence
 from mmcoord.errors import BadNotice
 from mmcoord.records import Alert, AlertType, ErrorRegion, ExternalCoincidence, Messenger
 
-__all__ = ["SOURCE", "error_region", "parse"]
+__all__ = ["SOURCE", "TESTS", "parse", "parse_test"]
 
 _TYPES = {
     "initial": AlertType.INITIAL,
@@ -48,9 +50,6 @@ _TYPES = {
 }
 _TENSES = frozenset({"current", "archival", "planned", "injection", "commanded", "test"})
 _MESSENGERS = {"EM": Messenger.EM, "GW": Messenger.GW, "Neutrino": Messenger.NEUTRINO}
-_DEFAULT_CONTAINMENT = 0.9  # core/Localization.schema.json
-_ZERO_RADIUS_DEG = 0.05
-_NO_POSITION_DEG = 180.0
 _SUPEREVENT = re.compile(r"([MT]?)S\d{6}[a-z]+")
 _SCHEMA = re.compile(r"/gcn/notices/([A-Za-z0-9_./-]+?)(?:\.schema\.json)?$")
 
@@ -97,13 +96,23 @@ def parse(payload: bytes) -> list[Alert]:
     BadNotice
         With the field at fault; nothing else.
     """
-    notice = json_object(payload)
+    return [_alert(json_object(payload), is_drill=False)]
+
+
+def parse_test(payload: bytes) -> list[Alert]:
+    """As :func:`parse`, from a topic of tests: practice, whatever the notice says."""
+    return [_alert(json_object(payload), is_drill=True)]
+
+
+def _alert(notice: Mapping[str, Any], *, is_drill: bool) -> Alert:
     schema, mission = _mission(notice)
+    is_practice = is_drill or _is_practice(notice, schema)
+    if schema.startswith("snews2/"):
+        return coincidence(notice, is_practice=is_practice)
     identifiers = [name for key in mission.id_keys for name in _names(notice, key)]
     if not identifiers:
         raise BadNotice(f"none of {', '.join(mission.id_keys)}", where="id")
-    is_practice = _tense(notice) != "current" or _is_mock(notice)
-    region = error_region(notice)
+    region = error_region(notice) or enclosing_circle(notice)
     classification, other_classes = probabilities(notice.get("classification"), "classification")
     properties, other_properties = probabilities(notice.get("properties"), "properties")
     extra = _extra(notice, region)
@@ -113,29 +122,27 @@ def parse(payload: bytes) -> list[Alert]:
     if schema == "superk/sn_alert":
         _kiloparsec_trap(extra)
     names = [*_names(notice, "event_name"), *_names(notice, "id")]
-    return [
-        Alert(
-            event_id=event_name(mission.name, _unpadded(identifiers[0]), is_practice=is_practice),
-            messenger=_messenger(notice, mission),
-            alert_type=_alert_type(notice),
-            time_created=_time_created(notice),
-            is_practice=is_practice,
-            event_time=_first_time(notice, mission.time_keys),
-            far_hz=rate_hz(notice.get("far"), "far"),
-            group=mission.name,
-            pipeline=_text(notice, "pipeline"),
-            search=schema,
-            instruments=_instruments(notice),
-            classification=classification,
-            properties=properties,
-            skymap_fits=_map(notice),
-            external=_external(notice),
-            urls={key: text(notice[key], key) for key in _LINKS if notice.get(key)},
-            extra=extra,
-            region=region,
-            aliases=tuple(dict.fromkeys(name for name in names if not name.isdigit())),
-        )
-    ]
+    return Alert(
+        event_id=event_name(mission.name, _unpadded(identifiers[0]), is_practice=is_practice),
+        messenger=_messenger(notice, mission),
+        alert_type=_alert_type(notice),
+        time_created=_time_created(notice),
+        is_practice=is_practice,
+        event_time=_first_time(notice, mission.time_keys),
+        far_hz=rate_hz(notice.get("far"), "far"),
+        group=mission.name,
+        pipeline=_text(notice, "pipeline"),
+        search=schema,
+        instruments=_instruments(notice),
+        classification=classification,
+        properties=properties,
+        skymap_fits=_map(notice),
+        external=_external(notice),
+        urls={key: text(notice[key], key) for key in _LINKS if notice.get(key)},
+        extra=extra,
+        region=region,
+        aliases=tuple(dict.fromkeys(name for name in names if not name.isdigit())),
+    )
 
 
 SOURCE = Source(
@@ -145,12 +152,27 @@ SOURCE = Source(
         "gcn.notices.chime.frb",
         "gcn.notices.dsa110.frb",
         "gcn.notices.einstein_probe.wxt.alert",
+        "gcn.notices.fermi.gbm.trigger",
+        "gcn.notices.fermi.lat.flare",
         "gcn.notices.icecube.gold_bronze_track_alerts",
         "gcn.notices.icecube.lvk_nu_track_search",
+        "gcn.notices.km3net.alert",
+        "gcn.notices.maxi.gsc.known",
+        "gcn.notices.maxi.gsc.unknown",
+        "gcn.notices.snews2.coincidence",
         "gcn.notices.superk.sn_alert",
+        "gcn.notices.svom",
         "gcn.notices.swift.bat.guano",
     ),
     description="notices in GCN's unified JSON schema, any mission",
+)
+
+TESTS = Source(
+    name="gcn_tests",
+    parse=parse_test,
+    topics=("gcn.notices.icecube.test.gold_bronze_track_alerts",),
+    is_drill=True,
+    description="topics of tests in GCN's unified schema: practice, whatever they say",
 )
 
 
@@ -201,10 +223,11 @@ def _time_created(notice: Mapping[str, Any]) -> datetime:
     return created
 
 
-def _is_mock(notice: Mapping[str, Any]) -> bool:
-    """Whether it follows a mock or test superevent of LVK."""
-    found = _SUPEREVENT.fullmatch(_text(notice, "ref_ID") or "")
-    return found is not None and found.group(1) != ""
+def _is_practice(notice: Mapping[str, Any], schema: str) -> bool:
+    """One mark is enough: the tense, a schema of tests, a mock superevent that it follows."""
+    followed = _SUPEREVENT.fullmatch(_text(notice, "ref_ID") or "")
+    is_mock = followed is not None and followed.group(1) != ""
+    return _tense(notice) != "current" or "test" in schema.lower().split("/") or is_mock
 
 
 def _alert_type(notice: Mapping[str, Any]) -> AlertType:
@@ -237,47 +260,14 @@ def _instruments(notice: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _map(notice: Mapping[str, Any]) -> bytes | None:
     value = notice.get("healpix_file")
-    return None if value is None else base64_bytes(value, "healpix_file")
-
-
-def error_region(notice: Mapping[str, Any]) -> ErrorRegion | None:
-    """The localization of the schema's core: a position with a circle or an ellipse.
-
-    None without a position or without an error, and for the whole sky: SNEWS and others
-    send 0, 0 with a radius of 360 deg for "not known".
-
-    Raises
-    ------
-    BadNotice
-        Values that are no position, axis or probability.
-    """
-    if notice.get("ra") is None or notice.get("dec") is None or notice.get("ra_dec_error") is None:
+    if value is None:
         return None
-    axes = notice["ra_dec_error"]
-    values = axes if isinstance(axes, list) else [axes]
-    if not 1 <= len(values) <= 3:
-        raise BadNotice(f"{len(values)} values, one to three are needed", where="ra_dec_error")
-    numbers = [finite(value, "ra_dec_error") for value in values]
-    first, second = numbers[0], numbers[1] if len(numbers) > 1 else numbers[0]
-    angle = numbers[2] if len(numbers) > 2 else 0.0
-    if min(first, second) < 0:
-        raise BadNotice(f"a radius of {min(first, second)} deg", where="ra_dec_error")
-    if max(first, second) >= _NO_POSITION_DEG:
-        return None
-    containment = notice.get("containment_probability")
-    right_ascension = finite(notice["ra"], "ra")
-    return ErrorRegion(
-        ra_deg=0.0 if right_ascension == 360.0 else right_ascension,
-        dec_deg=finite(notice["dec"], "dec"),
-        semi_major_deg=max(first, second) or _ZERO_RADIUS_DEG,
-        semi_minor_deg=min(first, second) or max(first, second) or _ZERO_RADIUS_DEG,
-        position_angle_deg=(angle if first >= second else angle + 90.0) % 180.0,
-        containment=(
-            _DEFAULT_CONTAINMENT
-            if containment is None
-            else finite(containment, "containment_probability")
-        ),
-    )
+    try:
+        return base64_bytes(value, "healpix_file")
+    except BadNotice:
+        if not isinstance(value, str) or not value:
+            raise
+        return value.encode("utf-8", "replace")
 
 
 def _external(notice: Mapping[str, Any]) -> ExternalCoincidence | None:

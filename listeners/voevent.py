@@ -1,13 +1,16 @@
 """VOEvent XML from GCN Classic over Kafka (``gcn.classic.voevent.*``), through a hardened parser.
 
-IceCube (gold, bronze, cascade), SNEWS, Fermi GBM and Swift are known by name; any other
-stream is read by the same rules. VOEvent 2.0: IVOA Recommendation, 11 July 2011. Packet
-types and parameters: https://gcn.nasa.gov/docs/client, "sock_pkt_def".
+IceCube (gold, bronze, cascade), SNEWS, Super-K, KM3NeT, Fermi GBM, Swift and SVOM are known
+by name; any other stream is read by the same rules. VOEvent 2.0: IVOA Recommendation, 11 July
+2011. Packet types and parameters: https://gcn.nasa.gov/docs/client, "sock_pkt_def".
 
 Traps that are dealt with here:
 
 * IceCube's FAR is per year, while the JSON notices have Hz; the unit is read, not assumed;
+* KM3NeT's FAR is labelled per year and is in Hz: its threshold, 3.9e-7 Hz, is one a month,
+  and no rate that small would be worth a label per year;
 * SNEWS sends RA = Dec = 0 with a radius of 360 deg for "position not known";
+* Super-K sends a radius of zero and the true one, tens of degrees, as a parameter;
 * a test is marked in up to four places: one mark is enough to make it practice;
 * the same neutrino comes here and as JSON: both are named by run and event number.
 
@@ -26,7 +29,7 @@ from defusedxml.ElementTree import fromstring
 
 from listeners.base import Source
 from listeners.fields import event_name, finite, shown, text, utc
-from listeners.gcn_unified import error_region
+from listeners.regions import error_region
 from mmcoord.errors import BadNotice
 from mmcoord.records import Alert, AlertType, ErrorRegion, Messenger
 
@@ -48,7 +51,8 @@ class _Stream:
     containment: float
     """Of the error radius, as the mission documents it."""
     first: tuple[str, ...] = ("",)
-    """Beginnings of the ivorn's fragment in a first notice; the others are updates."""
+    """What the ivorn's fragment holds in a first notice; the others are updates."""
+    id_params: tuple[str, ...] = ("TrigID", "Trans_Num", "Burst_Id", "Trigger_Number")
 
 
 _Params = Mapping[str, tuple[str, str]]
@@ -57,10 +61,16 @@ _Params = Mapping[str, tuple[str, str]]
 _STREAMS = {
     "AMON": _Stream("IceCube", Messenger.NEUTRINO, 0.9),
     "SNEWS": _Stream("SNEWS", Messenger.NEUTRINO, 0.9),
+    "SK_SN": _Stream("Super-K", Messenger.NEUTRINO, 0.9),
     "Fermi": _Stream("Fermi-GBM", Messenger.EM, 0.68, ("GBM_Alert", "GBM_SubThresh")),
     "SWIFT": _Stream("Swift-BAT", Messenger.EM, 0.9, ("BAT_GRB_Pos",)),
 }
-_ID_PARAMS = ("TrigID", "Trans_Num", "Burst_Id")
+_SVOM = _Stream("SVOM", Messenger.EM, 0.9, ("_grm-trigger", "_eclairs-wakeup", "_eclairs-catalog"))
+_KM3NET = _Stream(
+    "KM3NeT", Messenger.NEUTRINO, 0.9, id_params=("alert_id", "id", "TrigID", "event_id")
+)
+_PER_YEAR_AT_LEAST = 1e-4
+"""A smaller rate labelled per year is one in Hz: nobody alerts once in ten thousand years."""
 
 
 def parse(payload: bytes) -> list[Alert]:
@@ -83,14 +93,14 @@ def parse(payload: bytes) -> list[Alert]:
     role = root.get("role", "observation")
     if role not in _ROLES:
         raise BadNotice(f"unknown role {shown(role)}", where="role")
-    stream = _STREAMS.get(name, _Stream(name, Messenger.EM, 0.9))
+    stream = _stream(ivorn, name)
     params = _params(root)
     is_practice = role != "observation" or _is_true(params, _TEST_PARAMS)
     is_icecube = name == "AMON" and "run_id" in params
     if name == "AMON" and not is_icecube:
         stream = _Stream("AMON", Messenger.NEUTRINO, 0.9)
     event_time = _find(root, "WhereWhen", "ISOTime")
-    identifier = _icecube_id(params) if is_icecube else _identifier(params)
+    identifier = _icecube_id(params) if is_icecube else _identifier(params, stream)
     return [
         Alert(
             event_id=event_name(stream.mission, identifier, is_practice=is_practice),
@@ -99,13 +109,14 @@ def parse(payload: bytes) -> list[Alert]:
             time_created=utc(_find(root, "Who", "Date"), "Who.Date"),
             is_practice=is_practice,
             event_time=None if event_time is None else utc(event_time, "WhereWhen.ISOTime"),
-            far_hz=_far_hz(params),
+            far_hz=_far_hz(params, stream),
             group=stream.mission,
             pipeline=re.split(r"[_-]?\d", fragment)[0] or None,
             search=params.get("Packet_Type", (None, ""))[0],
             instruments=(name,),
-            region=_region(root, stream),
-            aliases=(ivorn,),
+            region=_region(root, params, stream),
+            aliases=(ivorn, *_event_names(params)),
+            urls=_map_links(params),
             extra={"params": {key: value for key, (value, _) in params.items()}},
         )
     ]
@@ -119,9 +130,29 @@ SOURCE = Source(
         "gcn.classic.voevent.ICECUBE_ASTROTRACK_BRONZE",
         "gcn.classic.voevent.ICECUBE_CASCADE",
         "gcn.classic.voevent.SNEWS",
+        "gcn.classic.voevent.SK_SN",
+        "gcn.classic.voevent.FERMI_GBM_ALERT",
+        "gcn.classic.voevent.FERMI_GBM_FLT_POS",
+        "gcn.classic.voevent.FERMI_GBM_GND_POS",
+        "gcn.classic.voevent.FERMI_GBM_FIN_POS",
+        "gcn.classic.voevent.FERMI_GBM_SUBTHRESH",
+        "gcn.classic.voevent.SWIFT_BAT_GRB_POS_ACK",
+        "gcn.notices.km3net.voevent",
+        "gcn.notices.svom.voevent.eclairs",
+        "gcn.notices.svom.voevent.grm",
+        "gcn.notices.svom.voevent.mxt",
     ),
-    description="VOEvent XML of GCN Classic: IceCube, SNEWS, Fermi GBM, Swift BAT",
+    description="VOEvent XML: IceCube, SNEWS, Super-K, KM3NeT, Fermi GBM, Swift BAT, SVOM",
 )
+
+
+def _stream(ivorn: str, name: str) -> _Stream:
+    """By the ivorn: most missions by its resource, SVOM and KM3NeT by its authority too."""
+    if ivorn.startswith("ivo://org.svom/"):
+        return _SVOM
+    if "km3net" in ivorn.partition("#")[0].lower():
+        return _KM3NET
+    return _STREAMS.get(name, _Stream(name, Messenger.EM, 0.9))
 
 
 def _root(payload: bytes) -> Element:
@@ -175,12 +206,31 @@ def _params(root: Element) -> dict[str, tuple[str, str]]:
     return params
 
 
-def _identifier(params: _Params) -> str:
-    for name in _ID_PARAMS:
+def _identifier(params: _Params, stream: _Stream) -> str:
+    for name in stream.id_params:
         for key, (value, _) in params.items():
             if key.rpartition(".")[2] == name:
                 return value
-    raise BadNotice(f"none of {', '.join(_ID_PARAMS)}", where="What")
+    raise BadNotice(f"none of {', '.join(stream.id_params)}", where="What")
+
+
+def _event_names(params: _Params) -> list[str]:
+    """Names that people use, where a stream sends them."""
+    return [
+        value
+        for key, (value, _) in params.items()
+        if key.rpartition(".")[2].lower() in ("event_name", "source_name") and value.strip()
+    ]
+
+
+def _map_links(params: _Params) -> dict[str, str]:
+    """The link to a map (IceCube's cascades: ``skymap_fits``), under the name that it has in
+    the unified schema.
+    """
+    for key, (value, _) in params.items():
+        if key.rpartition(".")[2].lower() in ("skymap_fits", "healpix_url"):
+            return {"healpix_url": value}
+    return {}
 
 
 def _icecube_id(params: _Params) -> str:
@@ -193,11 +243,13 @@ def _icecube_id(params: _Params) -> str:
 
 def _alert_type(root: Element, params: _Params, stream: _Stream, fragment: str) -> AlertType:
     cites = {cited.get("cite") for part in _children(root, "Citations") for cited in part}
-    if "retraction" in cites or _is_true(params, _RETRACTION):
+    said = fragment.endswith("_retraction") or _is_true(params, _RETRACTION)
+    if "retraction" in cites or said:
         return AlertType.RETRACTION
     if "Rev" in params:
         return AlertType.INITIAL if params["Rev"][0] == "0" else AlertType.UPDATE
-    return AlertType.INITIAL if fragment.startswith(stream.first) else AlertType.UPDATE
+    is_first = any(part in fragment for part in stream.first)
+    return AlertType.INITIAL if is_first else AlertType.UPDATE
 
 
 def _is_true(params: _Params, names: frozenset[str]) -> bool:
@@ -207,21 +259,21 @@ def _is_true(params: _Params, names: frozenset[str]) -> bool:
     )
 
 
-def _far_hz(params: _Params) -> float | None:
+def _far_hz(params: _Params, stream: _Stream) -> float | None:
     if "FAR" not in params:
         return None
     value, unit = params["FAR"]
     rate = _number(value, "What.FAR")
     if rate < 0:
         raise BadNotice(f"a rate of {rate}", where="What.FAR")
-    if unit == "yr^-1":
+    if unit == "yr^-1" and (stream is not _KM3NET or rate >= _PER_YEAR_AT_LEAST):
         return rate / _JULIAN_YEAR_S
-    if unit in ("Hz", "s^-1"):
+    if unit in ("Hz", "s^-1", "yr^-1"):
         return rate
     raise BadNotice(f"unknown unit {shown(unit)} of a rate", where="What.FAR")
 
 
-def _region(root: Element, stream: _Stream) -> ErrorRegion | None:
+def _region(root: Element, params: _Params, stream: _Stream) -> ErrorRegion | None:
     given = {
         key: _find(root, "WhereWhen", name)
         for key, name in (("ra", "C1"), ("dec", "C2"), ("ra_dec_error", "Error2Radius"))
@@ -229,6 +281,8 @@ def _region(root: Element, stream: _Stream) -> ErrorRegion | None:
     if not all(given.values()):
         return None
     numbers = {key: _number(value or "", f"WhereWhen.{key}") for key, value in given.items()}
+    if numbers["ra_dec_error"] == 0 and "Src_Error90" in params:
+        numbers["ra_dec_error"] = _number(params["Src_Error90"][0], "What.Src_Error90")
     return error_region({**numbers, "containment_probability": stream.containment})
 
 

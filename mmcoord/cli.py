@@ -252,15 +252,18 @@ def plan(
 ) -> None:
     """The ranked plan of an event."""
     from mmcoord.preview import payloads
+    from mmcoord.store import naming
     from mmcoord.store.summary import plan_document
 
     settings = _settings(config, db)
     with _context(settings) as ctx:
         if show is not None:
+            with ctx.database.read() as session:
+                event = naming.one(session, event)
             _print_json(payloads(ctx, event, show))
             return
         with ctx.database.read() as session:
-            document = plan_document(session, event)
+            document = plan_document(session, naming.one(session, event))
     if as_json:
         _print_json(document)
         return
@@ -296,21 +299,35 @@ def event_list(
 
 @event_app.command("show")
 def event_show(
-    event: str, config: ConfigOption = None, db: DbOption = None, as_json: JsonOption = False
+    event: Annotated[str, typer.Argument(help="Identifier, or any other name of it.")],
+    config: ConfigOption = None,
+    db: DbOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """One event: what is known, and the story of how it came to be known."""
-    from mmcoord.store.story import story
-    from mmcoord.store.summary import event_summary
-    from mmcoord.store.tables import EventRow
+    from mmcoord.store import naming
+    from mmcoord.store.summary import event_document
 
     with _context(_settings(config, db)) as ctx, ctx.database.read() as session:
-        row = session.get(EventRow, event)
-        if row is None:
-            raise MmcoordError(f"no event {event!r}")
-        document = {**event_summary(session, row), "story": story(session, event)}
+        documents = [event_document(session, found) for found in naming.find(session, event)]
+    if not documents:
+        raise MmcoordError(f"no event {event!r}")
     if as_json:
-        _print_json(document)
+        _print_json(documents[0] if len(documents) == 1 else {"name": event, "events": documents})
         return
+    for document in documents:
+        _print_event(document)
+
+
+def _print_event(document: dict[str, Any]) -> None:
+    practice = ", practice" if document["is_practice"] else ""
+    print(f"{document['id']}: {document['state']}, {document['alert_type']}{practice}")
+    for line in document["names"]:
+        print(f"  also {line['name']} ({line['learned_from']})")
+    for line in document["linked"]:
+        print(f"  see {line['event_id']}: {line['why']}")
+    for line in document["circulars"]:
+        print(f"  GCN circular {line['circular_id']}, {line['created_at']}: {line['subject']}")
     for entry in document["story"]:
         latency = f" ({entry['latency_s']:.2f} s)" if entry["latency_s"] is not None else ""
         print(f"{entry['at']}  {entry['what']:<12} {entry['text']}{latency}")

@@ -13,12 +13,14 @@
     ├── Refused              a rule of ours forbids it (a practice event to a production sink)
     │   └── OverQuota        the group has used up its processor time
     └── UnknownRecord        asked for something that is not in the store
+        └── AmbiguousName    ... under a name that several have
 
 ``skymaps.SkyMapError`` stands beside this tree because ``skymaps`` imports nothing of
 ours; the intake stage translates it to :class:`BadNotice`.
 """
 
 __all__ = [
+    "AmbiguousName",
     "BadCandidate",
     "BadInput",
     "BadNotice",
@@ -83,3 +85,11 @@ class OverQuota(Refused):
 
 class UnknownRecord(MmcoordError):
     """No such record."""
+
+
+class AmbiguousName(UnknownRecord):
+    """Several events go by the name; ``event_ids`` are all of them."""
+
+    def __init__(self, name: str, event_ids: list[str]) -> None:
+        super().__init__(f"{name!r} stands for several events: {', '.join(event_ids)}")
+        self.event_ids = event_ids

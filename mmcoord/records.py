@@ -339,6 +339,8 @@ class Circular:
     edited_at: datetime | None = None
     event_names: tuple[str, ...] = ()
     """Names of events that it is about, as written: ``GRB 170817A``, ``S230518h``."""
+    synonyms: tuple[tuple[str, ...], ...] = ()
+    """Groups of names that the text says are one event: ``GRB 170817A = GW170817``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,15 @@ from pathlib import Path
 from listeners.base import Source
 from listeners.table import rows
 from mmcoord.errors import BadInput, ConfigError
-from mmcoord.records import Alert, Candidate, LateMap, Notice, ParsedRecord, Photometry
+from mmcoord.records import (
+    Alert,
+    Candidate,
+    Circular,
+    LateMap,
+    Notice,
+    ParsedRecord,
+    Photometry,
+)
 from mmcoord.stages.context import Context
 from mmcoord.stages.intake import receive
 from mmcoord.timescales import datetime_from_mjd_tai
@@ -28,6 +36,15 @@ _log = logging.getLogger(__name__)
 _CHUNK = 500
 _NOTICE_SUFFIXES = (".json", ".avro", ".xml")
 _GENERAL = ("gcn_unified", "voevent")
+_MARKS = (
+    (b"<", b"", "voevent"),
+    (b"\0", b"", "rubin"),
+    (b"{", b'"superevent_id"', "igwn"),
+    (b"{", b'"circularId"', "gcn_circulars"),
+    (b"{", b'"neutrino_times"', "snews2"),
+    (b"{", b"", "gcn_unified"),
+)
+"""(first byte, what it holds, whose it would be) of a payload that nobody can read."""
 _TABLES = {
     "table_photometry": {"mjd", "band"},
     "table_candidates": {"ra", "dec"},
@@ -61,6 +78,8 @@ def messages(paths: Iterable[Path], sources: Mapping[str, Source]) -> list[Messa
     for path in _files(paths):
         if path.suffix == ".csv":
             found += _table(path, sources)
+        elif path.name.endswith(".schema.json"):
+            _log.info("%s is left out: a schema is no notice", path)
         else:
             found.append(_notice(path, sources))
     if not found:
@@ -118,6 +137,7 @@ def _notice(path: Path, sources: Mapping[str, Source]) -> Message:
     name, records = _read_by(content, sources)
     times = [r.time_created for r in records if isinstance(r, Alert | LateMap)]
     times += [datetime_from_mjd_tai(r.obs_mjd_tai) for r in records if isinstance(r, Photometry)]
+    times += [r.edited_at or r.created_at for r in records if isinstance(r, Circular)]
     if not records:
         _log.warning("%s: no listener can read it; it will be a dead letter of %s", path, name)
     return Message(name, _topic(path, content), 0, content, max(times, default=None))
@@ -130,7 +150,8 @@ def _read_by(content: bytes, sources: Mapping[str, Source]) -> tuple[str, Sequen
     that finds something in it is the one that it was meant for; the general ones are asked
     last, and one of them has to say what is wrong with what nobody can read.
     """
-    asked = sorted(set(sources) - set(_TABLES), key=lambda name: (name in _GENERAL, name))
+    installed = {name for name, source in sources.items() if not source.is_drill}
+    asked = sorted(installed - set(_TABLES), key=lambda name: (name in _GENERAL, name))
     for name in asked:
         try:
             records = sources[name].parse(content)
@@ -140,10 +161,11 @@ def _read_by(content: bytes, sources: Mapping[str, Source]) -> tuple[str, Sequen
             continue
         if records:
             return name, records
-    head = content.lstrip()[:1]
-    fallback = {b"<": "voevent", b"\0": "rubin"}.get(head, "igwn")
-    if head == b"{" and b"superevent_id" not in content:
-        fallback = "gcn_unified"
+    stripped = content.lstrip()
+    fallback = next(
+        (name for head, mark, name in _MARKS if stripped.startswith(head) and mark in content),
+        "igwn",
+    )
     return (fallback if fallback in sources else next(iter(sources))), ()
 
 

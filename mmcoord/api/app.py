@@ -26,7 +26,7 @@ from mmcoord.api.models import Health
 from mmcoord.api.service import Service
 from mmcoord.api.tail import JournalTail
 from mmcoord.config import Settings
-from mmcoord.errors import UnknownRecord
+from mmcoord.errors import AmbiguousName, UnknownRecord
 from mmcoord.store import views_log
 from mmcoord.store.database import Database
 from mmcoord.store.views_log import Entry
@@ -88,6 +88,7 @@ def create_app(
         pages.router,
     ):
         app.include_router(router)
+    app.add_exception_handler(AmbiguousName, _ambiguous)
     app.add_exception_handler(UnknownRecord, _unknown)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -115,6 +116,13 @@ def _say(request: Request, status: int, detail: str, headers: Any = None) -> Res
 
 def _unknown(request: Request, error: Exception) -> Response:
     return _say(request, 404, str(error))
+
+
+def _ambiguous(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AmbiguousName)
+    if request.url.path.startswith("/api/"):
+        return JSONResponse({"detail": str(error), "events": error.event_ids}, 300)
+    return _say(request, 300, str(error))
 
 
 def _http(request: Request, error: Exception) -> Response:

@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
+from mmcoord.store.naming import CircularLine, LinkLine, NameLine
 from mmcoord.store.views import AlertLine, EventLine, Place, PlanLine
 from mmcoord.store.views_log import (
     DeadLetter,
@@ -70,6 +71,12 @@ class EventDetail(BaseModel):
     event: EventLine
     localization: Place | None
     revisions: list[AlertLine]
+    names: list[NameLine]
+    """Every name that finds it, with who told it."""
+    linked: list[LinkLine]
+    """Other events that belong with it, and why."""
+    circulars: list[CircularLine]
+    """GCN circulars that name it, the newest first."""
 
 
 class Plan(BaseModel):

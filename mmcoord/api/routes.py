@@ -19,7 +19,7 @@ from mmcoord.api.models import (
 )
 from mmcoord.api.service import ServiceDep
 from mmcoord.errors import UnknownRecord
-from mmcoord.store import views, views_log
+from mmcoord.store import naming, views, views_log
 from mmcoord.store.tables import DeadLetterRow, DeliveryRow
 from mmcoord.store.views import CandidateLine, EventLine
 from mmcoord.store.views_log import DeadLetter, Delivery
@@ -38,9 +38,21 @@ _POINTS = 20_000
 
 
 @router.get("/events")
-def events(service: ServiceDep, limit: Limit = 100, offset: Offset = 0) -> Page[EventLine]:
-    """Events, the one heard of last first."""
+def events(
+    service: ServiceDep,
+    limit: Limit = 100,
+    offset: Offset = 0,
+    name: Annotated[
+        str | None, Query(max_length=300, description="only events that go by this name")
+    ] = None,
+) -> Page[EventLine]:
+    """Events, the one heard of last first; with ``name`` those that it stands for."""
     with service.read() as session:
+        if name is not None:
+            ids = naming.find(session, name)
+            lines = [line for line in (views.event(session, id) for id in ids) if line]
+            page = lines[offset : offset + limit]
+            return Page(items=page, total=len(lines), limit=limit, offset=offset)
         found = views.events(session, limit, offset)
         return Page(items=found, total=views.event_total(session), limit=limit, offset=offset)
 
@@ -58,12 +70,12 @@ def plan(
         line = _event(session, event_id)
         wanted = revision if revision is not None else line.plan_revision
         if wanted is None:
-            return Plan(event_id=event_id, plan=None, rows=[])
-        found = views.plan(session, event_id, wanted)
+            return Plan(event_id=line.event_id, plan=None, rows=[])
+        found = views.plan(session, line.event_id, wanted)
         if found is None:
-            raise UnknownRecord(f"event {event_id!r} has no plan revision {wanted}")
-        rows = [target.row for target in views.targets(session, event_id, wanted)]
-        return Plan(event_id=event_id, plan=found, rows=rows)
+            raise UnknownRecord(f"event {line.event_id!r} has no plan revision {wanted}")
+        rows = [target.row for target in views.targets(session, line.event_id, wanted)]
+        return Plan(event_id=line.event_id, plan=found, rows=rows)
 
 
 @router.get("/events/{event_id:path}/story")
@@ -77,11 +89,11 @@ def story(
 ) -> Story:
     """What happened to the event, the newest first."""
     with service.read() as session:
-        _event(session, event_id)
+        line = _event(session, event_id)
         return Story(
-            event_id=event_id,
-            milestones=views_log.milestones(session, event_id),
-            entries=views_log.story(session, event_id, limit, before),
+            event_id=line.event_id,
+            milestones=views_log.milestones(session, line.event_id),
+            entries=views_log.story(session, line.event_id, limit, before),
         )
 
 
@@ -99,13 +111,16 @@ def candidates(
 
 @router.get("/events/{event_id:path}")
 def event(service: ServiceDep, event_id: str) -> EventDetail:
-    """One event, its map and its revisions."""
+    """One event by any of its names: its map, its revisions, circulars that name it."""
     with service.read() as session:
         line = _event(session, event_id)
         return EventDetail(
             event=line,
             localization=views.place(session, line.localization_id),
-            revisions=views.alerts(session, event_id),
+            revisions=views.alerts(session, line.event_id),
+            names=naming.names_of(session, line.event_id),
+            linked=naming.linked(session, line.event_id),
+            circulars=naming.circulars_of(session, line.event_id),
         )
 
 
@@ -185,8 +200,7 @@ def notice_raw(service: ServiceDep, notice_id: NoticeId) -> Response:
     )
 
 
-def _event(session: Any, event_id: str) -> EventLine:
-    line = views.event(session, event_id)
-    if line is None:
-        raise UnknownRecord(f"event {event_id!r} is not known")
+def _event(session: Any, name: str) -> EventLine:
+    line = views.event(session, naming.one(session, name))
+    assert line is not None
     return line

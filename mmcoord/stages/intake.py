@@ -40,7 +40,8 @@ from mmcoord.stages.context import Context
 from mmcoord.stages.isolate import isolating
 from mmcoord.stages.keys import alert_key, event_key, object_key
 from mmcoord.stages.links import has_own_map, map_links
-from mmcoord.store import journal, queue
+from mmcoord.stages.merging import joined
+from mmcoord.store import journal, naming, queue
 from mmcoord.store.ingest import (
     count_vetoes,
     store_candidates,
@@ -201,23 +202,26 @@ class Folded:
     current: AlertRow
     state: EventState
     localization_id: str | None
+    event_time: datetime | None
 
 
 def fold(alerts: Sequence[AlertRow]) -> Folded:
     """Summarise an event from all its alerts; the order of ``alerts`` does not matter.
 
     Current is the newest by (time created, alert type). A retraction, whenever it arrives
-    and even before its event, retracts for good. The localization is that of the newest alert
-    that has one.
+    and even before its event, retracts for good. The localization and the time of the event
+    are those of the newest alert that has one: an update may leave either out.
     """
     ordered = sorted(alerts, key=lambda row: (row.time_created, AlertType(row.alert_type).rank))
     standing = [row for row in ordered if row.alert_type != AlertType.RETRACTION]
     retracted = len(standing) < len(ordered)
     maps = [row.localization_id for row in standing if row.localization_id]
+    times = [row.event_time for row in (*ordered, *standing) if row.event_time]
     return Folded(
         current=standing[-1] if standing else ordered[-1],
         state=EventState.RETRACTED if retracted else EventState.ACTIVE,
         localization_id=maps[-1] if maps else None,
+        event_time=times[-1] if times else None,
     )
 
 
@@ -378,13 +382,14 @@ def _write_alert(
             _store_localization(session, localization, now)
     localization_id = readout.localization.id if readout.localization else None
     name = f"{alert.alert_type} {alert.event_id}"
+    row = _alert_row(alert, readout, localization_id)
     if known is not None:
-        added = _complete(known, alert, readout, localization_id)
+        added = _complete(session, known, row)
         if not added:
             return f"duplicate of notice {known.notice_id}: {name}"
         outcome = f"{name}: adds {added}"
     else:
-        session.add(_alert_row(alert, readout, localization_id))
+        session.add(row)
         outcome = name
     session.flush()
     _refresh_event(session, alert, readout, now)
@@ -405,24 +410,48 @@ def _write_alert(
     return outcome
 
 
-def _complete(known: AlertRow, alert: Alert, readout: Readout, localization_id: str | None) -> str:
-    """Fill what an earlier notice of the same identity lacked; what it had stays.
+def _complete(session: Session, known: AlertRow, other: AlertRow) -> str:
+    """Join what two notices of one identity say; returns what that added, for people.
 
     A notice can be sent again with a coincidence added and nothing else changed, its
-    creation time included; whichever of the two comes first, the alert ends the same.
+    creation time included; and the JSON and VOEvent forms of one notice differ in what they
+    tell. Whichever comes first, the alert ends the same (:func:`merging.joined`).
     """
     added = []
-    if localization_id is not None and (
-        known.localization_id is None
-        or (readout.localized_by == "map" and known.localized_by in ("region", "link"))
-    ):
-        known.localization_id = localization_id
-        known.localized_by = readout.localized_by
+    better = _better_localized(session, known, other)
+    if better.localization_id != known.localization_id:
+        known.localization_id = better.localization_id
+        known.localized_by = better.localized_by
         added.append("a map")
-    if not known.external and alert.external is not None:
-        known.external = _external(alert, readout)
-        added.append(f"a coincidence with {alert.external.observatory}")
-    return " and ".join(added)
+    for field, value in joined(known, other).items():
+        setattr(known, field, value)
+        added.append(f"a coincidence with {value['observatory']}" if field == "external" else field)
+    return ", ".join(added)
+
+
+def _better_localized(session: Session, known: AlertRow, other: AlertRow) -> AlertRow:
+    """Which of two rows of one alert has the localization that stands.
+
+    A map of the notice goes before one from its link, and that before a circle; of two of a
+    kind the richer one stands. A row older than the column ``localized_by`` has a map.
+    """
+    rows = {
+        row.id: row
+        for row in session.execute(
+            select(
+                col(LocalizationRow.id), col(LocalizationRow.is_3d), col(LocalizationRow.n_tiles)
+            ).where(col(LocalizationRow.id).in_([known.localization_id, other.localization_id]))
+        )
+    }
+
+    def worth(alert: AlertRow) -> tuple[int, bool, int, str]:
+        found = rows.get(alert.localization_id)
+        if found is None:
+            return (-1, False, 0, "")
+        kind = {"region": 0, "link": 1}.get(alert.localized_by or "map", 2)
+        return (kind, found.is_3d, found.n_tiles, found.id)
+
+    return max(known, other, key=worth)
 
 
 def _write_late_map(
@@ -552,6 +581,7 @@ def _refresh_event(session: Session, alert: Alert, readout: Readout, now: dateti
     )
     folded = fold(alerts)
     event = session.get(EventRow, alert.event_id)
+    was_practice = event.is_practice if event is not None else None
     if event is None:
         event = EventRow(
             event_id=alert.event_id,
@@ -566,7 +596,8 @@ def _refresh_event(session: Session, alert: Alert, readout: Readout, now: dateti
     event.state = folded.state.value
     # Once practice, always practice: a later notice cannot open the way to production sinks.
     event.is_practice = any(row.is_practice for row in alerts)
-    event.event_time = folded.current.event_time
+    event.messenger = folded.current.messenger
+    event.event_time = folded.event_time
     event.alert_type = (
         AlertType.RETRACTION.value
         if folded.state is EventState.RETRACTED
@@ -578,6 +609,14 @@ def _refresh_event(session: Session, alert: Alert, readout: Readout, now: dateti
     event.aliases = sorted({name for row in alerts for name in row.aliases})
     event.updated_at = now
     event.cause_id = readout.cause_id
+    session.flush()
+    naming.learn(
+        session,
+        event.event_id,
+        alerts,
+        readout.cause_id,
+        practice_changed=was_practice not in (None, event.is_practice),
+    )
 
 
 def _alert_row(alert: Alert, readout: Readout, localization_id: str | None) -> AlertRow:

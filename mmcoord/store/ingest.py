@@ -13,8 +13,10 @@ from typing import Any
 
 import healpy
 import numpy as np
+from sqlalchemy import delete, insert
 from sqlalchemy.orm import Session
 
+from mmcoord.names import spelled
 from mmcoord.records import (
     Candidate,
     Circular,
@@ -23,9 +25,11 @@ from mmcoord.records import (
     Photometry,
     Vetoed,
 )
+from mmcoord.store.naming import teach
 from mmcoord.store.queue import insert_for
 from mmcoord.store.tables import (
     CandidateRow,
+    CircularNameRow,
     CircularRow,
     CounterRow,
     DetectionRow,
@@ -43,10 +47,10 @@ __all__ = [
 ]
 
 _candidate: Any = table(CandidateRow)
-_circular: Any = table(CircularRow)
 _counter: Any = table(CounterRow)
 _detection: Any = table(DetectionRow)
 _known: Any = table(KnownTransientRow)
+_mention: Any = table(CircularNameRow)
 _NSIDE_29 = 2**29
 
 
@@ -176,35 +180,55 @@ def _is_older(one: KnownTransient, other: KnownTransient) -> bool:
 def store_circulars(
     session: Session, records: Sequence[tuple[ParsedRecord, int]], now: datetime
 ) -> None:
-    """Insert circulars, or replace an older version of the same one."""
-    newest: dict[int, tuple[Circular, int]] = {}
-    for record, notice_id in records:
-        if isinstance(record, Circular):
-            known = newest.get(record.circular_id)
-            if known is None or record.version >= known[0].version:
-                newest[record.circular_id] = (record, notice_id)
-    for circular, notice_id in newest.values():
-        values = {
+    """Insert circulars, or replace an older version of the same one, with the names they use.
+
+    Of two texts under one number and version the later edited stands, and of two that even
+    agree in this the greater: which one came first does not matter.
+    """
+    touched: set[str] = set()
+    for circular, notice_id in records:
+        if not isinstance(circular, Circular):
+            continue
+        known = session.get(CircularRow, circular.circular_id)
+        if known is not None and _standing(circular) <= _standing(known):
+            continue
+        values: dict[str, Any] = {
             "version": circular.version,
             "subject": circular.subject,
             "body": circular.body,
             "submitter": circular.submitter,
             "event_names": list(circular.event_names),
+            "synonyms": [list(group) for group in circular.synonyms],
             "created_at": circular.created_at,
             "edited_at": circular.edited_at,
             "notice_id": notice_id,
             "received_at": now,
         }
-        statement = insert_for(session, _circular).values(
-            circular_id=circular.circular_id, **values
-        )
+        if known is None:
+            session.add(CircularRow(circular_id=circular.circular_id, **values))
+        else:
+            touched |= set(spelled(known.event_names))
+            for name, value in values.items():
+                setattr(known, name, value)
+        session.flush()
+        touched |= _store_mentions(session, circular)
+    teach(session, touched)
+
+
+def _standing(circular: Circular | CircularRow) -> tuple[Any, ...]:
+    edited = circular.edited_at or circular.created_at
+    return (circular.version, edited, circular.subject, circular.body, circular.submitter)
+
+
+def _store_mentions(session: Session, circular: Circular) -> set[str]:
+    keys = set(spelled(circular.event_names))
+    session.execute(delete(_mention).where(_mention.c.circular_id == circular.circular_id))
+    if keys:
         session.execute(
-            statement.on_conflict_do_update(
-                index_elements=["circular_id"],
-                set_=values,
-                where=_circular.c.version < circular.version,
-            )
+            insert(_mention),
+            [{"key": key, "circular_id": circular.circular_id} for key in sorted(keys)],
         )
+    return keys
 
 
 def count_vetoes(session: Session, vetoed: Sequence[Vetoed]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import func, select
@@ -11,8 +12,9 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from mmcoord.errors import UnknownRecord
-from mmcoord.store import queue
+from mmcoord.store import naming, queue
 from mmcoord.store.reading import newest_plan, without_bulk
+from mmcoord.store.story import story
 from mmcoord.store.tables import (
     AlertRow,
     DeadLetterRow,
@@ -27,6 +29,7 @@ from mmcoord.store.tables import (
 
 __all__ = [
     "deliveries",
+    "event_document",
     "event_summary",
     "events",
     "latencies",
@@ -107,6 +110,30 @@ def event_summary(session: Session, event: EventRow) -> dict[str, Any]:
         "plan_note": plan.note if plan else None,
         "planned_for": plan.planned_for.isoformat() if plan else None,
         "plan": _plan(session, event.event_id, plan.revision) if plan else [],
+    }
+
+
+def event_document(session: Session, event_id: str) -> dict[str, Any]:
+    """One event in full, in the shape of ``mmcoord event show --json``: with its names, what
+    it is linked with, the circulars that name it (newest first) and its story.
+
+    Raises
+    ------
+    UnknownRecord
+        No such event.
+    """
+    event = session.get(EventRow, event_id)
+    if event is None:
+        raise UnknownRecord(f"no event {event_id!r}")
+    return {
+        **event_summary(session, event),
+        "names": [asdict(line) for line in naming.names_of(session, event_id)],
+        "linked": [asdict(line) for line in naming.linked(session, event_id)],
+        "circulars": [
+            {**asdict(line), "created_at": line.created_at.isoformat()}
+            for line in naming.circulars_of(session, event_id)
+        ],
+        "story": story(session, event_id),
     }
 
 

@@ -464,8 +464,8 @@ class EventNameRow(SQLModel, table=True):
     event_id: str = Field(primary_key=True, index=True)
     name: str
     """As written by whoever told it."""
-    learned_from: str
-    """``alert``, ``external``, ``circular``."""
+    learned_from: str = Field(primary_key=True)
+    """``alert``, ``circular``: a synonym; ``external``: the other event of a coincidence."""
     cause_id: str = ""
 
 
@@ -480,6 +480,8 @@ class CircularRow(SQLModel, table=True):
     body: str = Field(sa_column=Column(Text, nullable=False))
     submitter: str = Field(sa_column=Column(Text, nullable=False))
     event_names: list[str] = _json(list)
+    synonyms: list[list[str]] = _json(list)
+    """Groups of names that the text says are one event."""
     created_at: datetime = _when(index=True)
     edited_at: datetime | None = _when(nullable=True)
     notice_id: int = _big()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
 from mmcoord.api.health import health_of
 from mmcoord.api.service import Service, ServiceDep
 from mmcoord.errors import UnknownRecord
-from mmcoord.store import summary, views, views_log
+from mmcoord.store import naming, summary, views, views_log
 from mmcoord.store.tables import DeadLetterRow, DeliveryRow
 from mmcoord.store.views import CandidateLine, EventLine, Target
 from mmcoord.store.views_log import ObjectLine, Point, RunDetail
@@ -65,6 +66,7 @@ def events(
         service,
         request,
         "events.html",
+        called=None,
         events=lines,
         total=total,
         offset=offset,
@@ -94,18 +96,44 @@ def event(
     target: str | None = None,
     bands: str | None = None,
     rows: str | None = None,
-) -> HTMLResponse:
-    """One event: where, which candidates and why, what was done when."""
+) -> Response:
+    """One event: where, which candidates and why, what was done when.
+
+    Another of its names leads to its page; a name of several events, to a list of them.
+    """
     with service.read() as session:
-        line = views.event(session, event_id)
-        if line is None:
+        found = naming.find(session, event_id)
+        if not found:
             raise UnknownRecord(f"event {event_id!r} is not known")
+        if found != [event_id]:
+            return _namesakes(service, request, session, event_id, found)
+        line = views.event(session, event_id)
+        assert line is not None
         values = _event_values(session, line, target, all_bands=bands == "all")
     hosts = service.settings.fetch.policy.hosts
     values["links"] = links.links([alert.urls for alert, _ in values["revisions"]], hosts)
     values["n_shown"] = len(values["rows"]) if rows == "all" else _ROWS
     values["keep"] = "&rows=all" if rows == "all" else ""
     return _page(service, request, "event.html", event=line, target=target, **values)
+
+
+def _namesakes(
+    service: Service, request: Request, session: Session, name: str, found: list[str]
+) -> Response:
+    if len(found) == 1:
+        return RedirectResponse(f"/events/{quote(found[0], safe='')}", 307)
+    lines = [line for line in (views.event(session, event_id) for event_id in found) if line]
+    return _page(
+        service,
+        request,
+        "events.html",
+        called=name,
+        events=lines,
+        total=len(lines),
+        offset=0,
+        per_page=len(lines),
+        health=health_of(service, views_log.ledger(session)),
+    )
 
 
 def _event_values(
@@ -125,6 +153,13 @@ def _event_values(
         ][::-1],
         "current": revisions[-1] if revisions else None,
         "place": place,
+        "also": [
+            name
+            for name in naming.names_of(session, line.event_id)
+            if name.learned_from != naming.EXTERNAL and not name.name.startswith("ivo://")
+        ],
+        "linked": naming.linked(session, line.event_id),
+        "circulars": naming.circulars_of(session, line.event_id),
         "plans": plans,
         "rows": rows,
         "factors": FACTORS,

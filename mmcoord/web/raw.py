@@ -1,8 +1,9 @@
-"""A notice's bytes as something that can be read on a page."""
+"""A notice's bytes as something that can be read on a page, without e-mail addresses."""
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ _LONG = 200
 _HEAD = 60
 _TEXT_LIMIT = 60_000
 _HEX_BYTES = 512
+_ADDRESS = re.compile(r"(?<![\w.%+'-])[\w.%+'-]++@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,9 @@ def shorten(document: Any) -> tuple[Any, int]:
 
 
 def _cut(kind: str, text: str, note: str) -> Shown:
+    text, number = _ADDRESS.subn("(address withheld)", text)
+    if number:
+        note = f"{note} E-mail addresses are left out.".strip()
     if len(text) <= _TEXT_LIMIT:
         return Shown(kind, text, note)
     left = f"The first {_TEXT_LIMIT:,} of {len(text):,} characters."

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from astropy.coordinates import SkyCoord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from listeners.gcn_unified import SOURCE, parse
+from listeners.gcn_unified import SOURCE, TESTS, parse
 from mmcoord.errors import BadInput, BadNotice
 from mmcoord.records import Alert, AlertType, ErrorRegion, ExternalCoincidence, Messenger
 from tests.listeners.test_igwn import edits, json_values, mutated
@@ -137,6 +138,39 @@ def test_enclosed_map_is_taken():
     assert read(made).skymap_fits == content
 
 
+def test_a_broken_map_does_not_cost_the_alert():
+    """Official examples have words for maps; intake says what is wrong with it."""
+    alert = read(track(healpix_file="stuff"))
+    assert alert.skymap_fits == b"stuff"
+    assert alert.region == read(track()).region
+
+
+def test_an_error_box_becomes_the_circle_about_it():
+    """MAXI's official example; the far corner's distance by astropy."""
+    box = example("maxi/gsc.unknown.rectangle")
+    centre = SkyCoord(346.56, 18.61, unit="deg")
+    corners = [(345.72, 19.547), (345.464, 19.29), (347.309, 17.634), (347.566, 17.889)]
+    far = max(centre.separation(SkyCoord(*corner, unit="deg")).deg for corner in corners)
+    assert box.region is not None
+    assert box.region.semi_major_deg == pytest.approx(far, rel=1e-9)
+    assert box.region.semi_minor_deg == box.region.semi_major_deg
+    assert (box.region.ra_deg, box.region.dec_deg) == (346.56, 18.61)
+    with pytest.raises(BadNotice, match="rectangular_error_corners"):
+        read(track(ra_dec_error=None, rectangular_error_corners=[[1, 2], [3], [4, 5]]))
+
+
+@pytest.mark.parametrize("schema", ["burstcube/test", "icecube/test/tracks"])
+def test_a_schema_of_tests_is_practice(schema):
+    made = track() | {"$schema": schema_url(schema)}
+    assert read(made).is_practice
+
+
+def test_what_comes_on_a_topic_of_tests_is_practice_whatever_it_says():
+    (alert,) = TESTS.parse(json.dumps(track()).encode())
+    assert alert.is_practice
+    assert alert.event_id == read(track()).event_id + "-TEST"
+
+
 def test_links_are_text_only():
     alert = read(track(healpix_url="https://example.org/map.fits"))
     assert alert.urls == {"healpix_url": "https://example.org/map.fits"}
@@ -173,7 +207,7 @@ def test_id_may_be_text_or_list():
         ({"ra_dec_error": [1, 2, 3, 4]}, "ra_dec_error"),
         ({"ra_dec_error": float("nan")}, "ra_dec_error"),
         ({"containment_probability": 1.0}, "containment"),
-        ({"healpix_file": "stuff"}, "healpix_file"),
+        ({"healpix_file": 7}, "healpix_file"),
         ({"$schema": None, "mission": None, "instrument": None}, "$schema"),
     ],
 )
@@ -268,9 +302,6 @@ def test_guano_follows_a_burst():
 UNFIT = {
     "boom/alert": "candidates; read by listeners.boom",
     "heasarc/archive_alert": "an archived pointing without an event",
-    "burstcube/alert": "the example's healpix_file is the word 'stuff'",
-    "burstcube/test": "the example's healpix_file is the word 'stuff'",
-    "swift/bat/guano.loc_map": "the example's healpix_file is 'hhhh...'",
 }
 
 

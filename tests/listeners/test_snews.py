@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from listeners.snews import parse
+from listeners import gcn_unified
+from listeners.snews import DRILLS, parse
 from mmcoord.errors import BadInput, BadNotice
 from mmcoord.records import Alert, AlertType
 from tests.listeners.test_igwn import edits, json_values, mutated
@@ -129,6 +130,109 @@ def test_refusals_name_the_field(changes, where):
 def test_p_values_may_be_missing():
     detections = read(coincidence(p_values=None)).extra["detections"]
     assert [d["p_value"] for d in detections] == [None, None]
+
+
+def on_gcn(**changes: Any) -> dict[str, Any]:
+    """The same coincidence as proposed for GCN (gcn-schema pull request 352)."""
+    made = {
+        "$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/snews2/coincidence.schema.json",
+        "mission": "SNEWS2",
+        "messenger": "Neutrino",
+        "id": ["a-0001"],
+        "alert_datetime": coincidence()["sent_time"],
+        "alert_type": "initial",
+        "alert_tense": "current",
+        "snews2_tier": "CoincidenceTier",
+        "detector_status": {
+            **dict.fromkeys(coincidence()["detector_names"], "triggered"),
+            "NOvA": "on",
+            "KM3NeT": "off",
+        },
+        "event_times_utc": [f"{time}Z" for time in coincidence()["neutrino_times"]],
+        "tier_data": {"p_values": coincidence()["p_values"], "false_alarm_prob": "N/A"},
+    } | changes
+    return {key: value for key, value in made.items() if value is not None}
+
+
+def gcn(**changes: Any) -> Alert:
+    (alert,) = gcn_unified.parse(json.dumps(on_gcn(**changes)).encode())
+    return alert
+
+
+def test_the_notice_on_gcn_is_of_the_same_event():
+    ours, theirs = read(coincidence()), gcn()
+    for name in ("event_id", "event_time", "instruments", "messenger", "group", "is_practice"):
+        assert getattr(theirs, name) == getattr(ours, name), name
+    assert theirs.extra["detections"] == ours.extra["detections"]
+    assert theirs.extra["detector_status"]["NOvA"] == "on"  # silent though it was listening
+    assert theirs.aliases == ("a-0001",)
+    assert gcn(alert_type="retraction").alert_type is AlertType.RETRACTION
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"detector_status": None, "detector_names": coincidence()["detector_names"]},
+        {
+            "detector_status": None,
+            "event_times_utc": dict(
+                zip(coincidence()["detector_names"], coincidence()["neutrino_times"], strict=True)
+            ),
+        },
+    ],
+)
+def test_either_way_of_naming_detectors_is_read(changes):
+    assert gcn(**changes).extra["detections"] == gcn().extra["detections"]
+
+
+def test_times_that_cannot_be_told_apart_are_kept_without_detectors():
+    alert = gcn(detector_status={"JUNO": "triggered"})
+    assert [d["detector"] for d in alert.extra["detections"]] == [None, None]
+    assert alert.event_time == gcn().event_time
+
+
+@pytest.mark.parametrize(
+    "mark", [{"alert_tense": "test"}, {"is_test": "True"}, {"is_firedrill": True}]
+)
+def test_one_mark_of_a_drill_is_enough_on_gcn(mark):
+    assert gcn(**mark).is_practice
+    assert gcn(**mark).event_id == gcn().event_id + "-TEST"
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"event_times_utc": None}, "event_times_utc"),
+        ({"event_times_utc": []}, "event_times_utc"),
+        ({"event_times_utc": {}}, "event_times_utc"),
+        ({"event_times_utc": ["soon"]}, "event_times_utc"),
+        ({"detector_status": "on"}, "detector_status"),
+        ({"alert_datetime": None}, "alert_datetime"),
+        ({"alert_type": "rumour"}, "alert_type"),
+        ({"tier_data": {"p_values": [0.1, 3]}}, "p_values"),
+    ],
+)
+def test_refusals_on_gcn_name_the_field(changes, where):
+    with pytest.raises(BadNotice) as caught:
+        gcn(**changes)
+    assert caught.value.where == where
+
+
+def test_what_comes_on_a_topic_of_drills_is_practice_whatever_it_says():
+    (alert,) = DRILLS.parse(json.dumps(coincidence()).encode())
+    assert alert.is_practice
+    assert not read(coincidence()).is_practice
+    assert "snews2.alert-firedrill" in DRILLS.topics
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([*on_gcn(), "is_test", "event_name", "far"]), json_values)
+def test_any_value_in_any_field_on_gcn_is_refused_or_sound(key, value):
+    try:
+        alert = gcn(**{key: value})
+    except (BadInput, UnicodeEncodeError):
+        return
+    json.dumps(alert.extra, allow_nan=False).encode("utf-8")
 
 
 def test_fire_drill_of_2022():

@@ -172,6 +172,94 @@ def test_mutated_xml_is_refused_or_sound(changes):
     assert all(alert.event_id and alert.time_created.tzinfo for alert in alerts)
 
 
+# --- missions that differ -------------------------------------------------------------------
+
+SVOM = """<?xml version="1.0" encoding="UTF-8"?>
+<voe:VOEvent ivorn="ivo://org.svom/fsc#sb26030101_eclairs-wakeup"
+  role="observation" version="2.0" xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0">
+ <Who><Date>2026-03-01T02:31:00+00:00</Date></Who>
+ <What>
+  <Param name="Packet_Type" value="202"/>
+  <Param name="Instrument" value="ECLAIRs"/>
+  <Group name="Svom_Identifiers"><Param name="Notice_Level" value="N1e"/>
+   <Param name="Burst_Id" value="sb26030101"/></Group>
+ </What>
+ <WhereWhen><ObsDataLocation><ObservationLocation><AstroCoords>
+  <Time><TimeInstant><ISOTime>2026-03-01T02:30:21.314000</ISOTime></TimeInstant></Time>
+  <Position2D><Value2><C1>337.5347</C1><C2>-0.3918</C2></Value2>
+   <Error2Radius>0.1962</Error2Radius></Position2D>
+ </AstroCoords></ObservationLocation></ObsDataLocation></WhereWhen>
+</voe:VOEvent>
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "kind"),
+    [
+        ("eclairs-wakeup", AlertType.INITIAL),
+        ("eclairs-catalog", AlertType.INITIAL),
+        ("grm-trigger", AlertType.INITIAL),
+        ("eclairs-slewing", AlertType.UPDATE),
+        ("mxt-initial_qf1", AlertType.UPDATE),
+        ("retraction", AlertType.RETRACTION),
+    ],
+)
+def test_svom_notices_of_one_burst_are_one_event(ending, kind):
+    alert = read(SVOM, ("eclairs-wakeup", ending))
+    assert alert.alert_type is kind
+    assert alert.event_id == "SVOM-sb26030101"
+    made = {
+        "$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/svom/trigger.schema.json",
+        "instrument": "ECLAIRs",
+        "id": ["sb26030101"],
+        "alert_datetime": "2026-03-01T02:31:00Z",
+    }
+    (as_json,) = gcn_unified.parse(json.dumps(made).encode())
+    assert as_json.event_id == alert.event_id
+
+
+def test_svom_without_a_position():
+    position = SVOM[SVOM.index("<Position2D>") : SVOM.index("</AstroCoords>")]
+    assert read(SVOM, (position, "")).region is None
+    assert read(SVOM).region == ErrorRegion(337.5347, -0.3918, 0.1962, 0.1962, 0.0, 0.9)
+
+
+@pytest.mark.parametrize(("value", "rate"), [("8.029e-8", 8.029e-8), ("6.0", 6.0 / 31557600)])
+def test_km3nets_label_of_its_rate_is_wrong(value, rate):
+    """One alert a month is 3.9e-7 Hz or 12 a year: the value tells which it is."""
+    changes = [
+        ("nasa.gsfc.gcn/AMON#ICECUBE_GOLD_Event", "km3net/KM3NeT#alert"),
+        ('"FAR" value="2.0"', f'"FAR" value="{value}"'),
+        ('name="run_id"', 'name="run"'),
+    ]
+    alert = read(TRACK, *changes)
+    assert alert.event_id == "KM3NeT-057034692"
+    assert alert.messenger is Messenger.NEUTRINO
+    assert alert.far_hz == pytest.approx(rate)
+
+
+def test_super_ks_true_radius_is_a_parameter():
+    """SK_SN sends Error2Radius 0; 118 deg must not become the least radius there is."""
+    burst = read(
+        TRACK,
+        ("AMON#ICECUBE_GOLD_Event", "SK_SN#Event_"),
+        ('name="run_id"', 'name="Trigger_Number"'),
+        ('<Param name="Rev" value="0"/>', '<Param name="Src_Error90" value="118.0"/>'),
+        (">0.5</Error2", ">0.0000</Error2"),
+    )
+    assert burst.event_id == "Super-K-137840"
+    assert burst.region == ErrorRegion(345.82, 9.01, 118.0, 118.0, 0.0, 0.9)
+
+
+def test_a_cascades_map_is_a_link():
+    url = "https://roc.icecube.wisc.edu/public/hese_cascades/cascade.fits"
+    changed = ("</What>", f'<Param name="skymap_fits" value="{url}"/></What>')
+    alert = read(TRACK, ("ICECUBE_GOLD_Event", "ICECUBE_Cascade_Event"), changed)
+    assert alert.urls == {"healpix_url": url}
+    assert alert.event_id == read().event_id
+    assert read().urls == {}
+
+
 # --- real notices -----------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 import mmcoord.store.types
+from mmcoord.names import spelled
 
 revision = "0002"
 down_revision = "0001"
@@ -104,6 +105,11 @@ def upgrade() -> None:
             sa.JSON().with_variant(postgresql.JSONB(), "postgresql"),
             nullable=False,
         ),
+        sa.Column(
+            "synonyms",
+            sa.JSON().with_variant(postgresql.JSONB(), "postgresql"),
+            nullable=False,
+        ),
         sa.Column("created_at", mmcoord.store.types.UtcDateTime(timezone=True), nullable=False),
         sa.Column("edited_at", mmcoord.store.types.UtcDateTime(timezone=True), nullable=True),
         sa.Column("notice_id", sa.BigInteger(), nullable=False),
@@ -149,7 +155,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("learned_from", sa.String(), nullable=False),
         sa.Column("cause_id", sa.String(), nullable=False),
-        sa.PrimaryKeyConstraint("key", "event_id"),
+        sa.PrimaryKeyConstraint("key", "event_id", "learned_from"),
     )
     with op.batch_alter_table("event_name", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_event_name_event_id"), ["event_id"], unique=False)
@@ -185,6 +191,23 @@ def upgrade() -> None:
     with op.batch_alter_table("known_transient", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_known_transient_hpx29"), ["hpx29"], unique=False)
         batch_op.create_index(batch_op.f("ix_known_transient_name"), ["name"], unique=False)
+    _names_of_known_events()
+
+
+def _names_of_known_events() -> None:
+    """Events of an older store are found by their names too; their next alert adds the rest."""
+    event = sa.table("event", sa.column("event_id"), sa.column("aliases", sa.JSON()))
+    name = sa.table(
+        "event_name",
+        *(sa.column(key) for key in ("key", "event_id", "name", "learned_from", "cause_id")),
+    )
+    rows = [
+        {"key": key, "event_id": row.event_id, "name": found, "learned_from": "alert"}
+        for row in op.get_bind().execute(sa.select(event.c.event_id, event.c.aliases))
+        for key, found in spelled([row.event_id, *(row.aliases or [])]).items()
+    ]
+    if rows:
+        op.bulk_insert(name, [{**row, "cause_id": ""} for row in rows])
 
     op.create_table(
         "late_map",
