@@ -22,6 +22,7 @@ from typing import Any
 
 from listeners.vetoes import Vetoes
 from mmcoord.errors import ConfigError
+from mmcoord.watchdog.settings import WatchdogSettings
 
 __all__ = [
     "InferSettings",
@@ -122,6 +123,8 @@ class SinkSettings:
     practice: bool = True
     """A practice sink takes practice events only; a production sink refuses them."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    plans: bool = True
+    """Whether plans are delivered there; false: it is for the operators alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,10 @@ class Settings:
     web: WebSettings = field(default_factory=WebSettings)
     vetoes: Vetoes = field(default_factory=Vetoes)
     """Which candidates are left out before they are stored."""
+    operators: tuple[str, ...] = ()
+    """Names of the sinks that are told of alarms."""
+    watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
+    """When an alarm is raised."""
     match: MatchSettings = field(default_factory=MatchSettings)
     infer: InferSettings = field(default_factory=InferSettings)
     plan: PlanSettings = field(default_factory=PlanSettings)

@@ -4,7 +4,8 @@ Threads, each restarted with growing delay if it ever ends by an exception:
 
 * ``stages``: intake, match, infer, plan, batch by batch;
 * ``deliver``: the outbox, apart, because services outside may be slow;
-* one per listener.
+* one per listener;
+* ``watchdog``, and one per sink of the operators, which tells them of alarms.
 
 The page runs in the main thread. Nothing here holds a state that matters: ``kill -9`` and a
 new start give what an uninterrupted run would have given.
@@ -30,6 +31,8 @@ from mmcoord.stages import deliver
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import PoolExecutor
 from mmcoord.stages.pipeline import Pipeline
+from mmcoord.watchdog.runner import Watchdog
+from mmcoord.watchdog.telling import Teller, operators
 from mmcoord.wiring import (
     build_context,
     build_listener,
@@ -77,6 +80,11 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
                 ctx, name, wanted, lambda status: statuses.__setitem__(status.name, status)
             )
             loops[f"listen {name}"] = lambda listener=listener: listener.run(stop)  # type: ignore[misc]
+        watchdog = Watchdog(ctx, lambda: dict(statuses))
+        loops["watchdog"] = lambda: watchdog.run(stop)
+        for name, sink in operators(settings, ctx.sinks).items():
+            teller = Teller(name, sink, database, watchdog.unwritten, ctx.now, settings.page_url)
+            loops[f"tell {name}"] = lambda teller=teller: teller.run(stop)  # type: ignore[misc]
         if feeder is not None:
             loops["feed"] = lambda: feeder(ctx, stop)
         threads = [
@@ -87,7 +95,10 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
             thread.start()
         try:
             app = create_app(
-                database, settings, lambda: [status_json(s) for s in statuses.values()]
+                database,
+                settings,
+                lambda: [status_json(s) for s in statuses.values()],
+                watched_at=lambda: watchdog.checked_at,
             )
             _serve_page(app, settings)
         finally:

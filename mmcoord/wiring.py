@@ -24,6 +24,7 @@ from mmcoord.stages.intake import receive
 from mmcoord.store.database import Database
 from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import NoticeRow
+from mmcoord.watchdog.telling import operators
 
 __all__ = ["build_context", "build_listener", "open_database", "status_json", "with_default_sink"]
 
@@ -58,11 +59,13 @@ def build_context(settings: Settings, database: Database, client: httpx.Client) 
     )
     if settings.plan.instruments:
         catalogue.select(settings.plan.instruments)  # fail at start, not at the first plan
+    sinks = load_sinks(settings, client)
+    operators(settings, sinks)  # fail at start, not at the first alarm
     return Context(
         database=database,
         settings=settings,
         sources=load_sources(),
-        sinks=load_sinks(settings, client),
+        sinks=sinks,
         catalogue=catalogue,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,11 @@ from mmcoord.api.service import Service
 from mmcoord.api.tail import JournalTail
 from mmcoord.config import Settings
 from mmcoord.errors import UnknownRecord
+from mmcoord.stages.context import load_sources
 from mmcoord.store import views_log
 from mmcoord.store.database import Database
 from mmcoord.store.views_log import Entry
-from mmcoord.web import pages
+from mmcoord.web import pages, pages_notices
 
 __all__ = ["create_app"]
 
@@ -40,6 +42,7 @@ def create_app(
     sources_status: Callable[[], list[dict[str, Any]]],
     *,
     max_viewers: int = 200,
+    watched_at: Callable[[], datetime | None] | None = None,
 ) -> FastAPI:
     """The application on an open store.
 
@@ -52,6 +55,8 @@ def create_app(
         The listeners' states now, for the health page and ``/healthz``.
     max_viewers : int
         Live pages served at one time.
+    watched_at : callable
+        When the watchdog last looked; none where no watchdog runs.
     """
     app = FastAPI(
         title="mmcoord",
@@ -61,12 +66,18 @@ def create_app(
         openapi_url="/api/v1/openapi.json",
     )
     app.state.service = Service(
-        database, settings, sources_status, _tail(database, max_viewers), version("mmcoord")
+        database,
+        settings,
+        sources_status,
+        _tail(database, max_viewers),
+        version("mmcoord"),
+        load_sources(),
+        watched_at,
     )
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)
     app.add_middleware(SecurityHeaders)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
-    for router in (health.router, routes.router, stream.router, pages.router):
+    for router in (health.router, routes.router, stream.router, pages_notices.router, pages.router):
         app.include_router(router)
     app.add_exception_handler(UnknownRecord, _unknown)
     app.add_exception_handler(HTTPException, _http)
@@ -118,6 +129,7 @@ def _no_store(request: Request, error: Exception) -> Response:
             sources=service.sources_status(),
             version=service.version,
             reasons=["the store cannot be read"],
+            alarms=[],
         )
         return JSONResponse(answer.model_dump(), 503)
     return _say(request, 503, "the store cannot be read just now")

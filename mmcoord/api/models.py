@@ -9,18 +9,19 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
+from mmcoord.store.alarms import AlarmLine
 from mmcoord.store.views import AlertLine, EventLine, Place, PlanLine
 from mmcoord.store.views_log import (
     DeadLetter,
     Entry,
     LedgerLine,
     Milestone,
-    NoticeLine,
     ObjectLine,
     ObjectMatch,
     Point,
     RunLine,
 )
+from mmcoord.store.views_notices import NoticeLine
 
 __all__ = [
     "Error",
@@ -62,6 +63,8 @@ class Health(BaseModel):
     version: str
     reasons: list[str]
     """Why the status is not ok."""
+    alarms: list[AlarmLine]
+    """Those that stand."""
 
 
 class EventDetail(BaseModel):
@@ -103,6 +106,8 @@ class NoticeDetail(BaseModel):
 
     notice: NoticeLine
     dead_letters: list[DeadLetter]
+    event_ids: list[str]
+    """Events of which it is an alert, first or repeated."""
 
 
 class Ledger(BaseModel):

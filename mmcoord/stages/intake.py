@@ -40,6 +40,7 @@ from mmcoord.stages.keys import event_key, object_key
 from mmcoord.store import journal, queue
 from mmcoord.store.ingest import (
     count_vetoes,
+    note_alert_notice,
     store_candidates,
     store_circulars,
     store_known_transients,
@@ -347,12 +348,16 @@ def _write_alert(
     localization_id = readout.localization.id if readout.localization else None
     name = f"{alert.alert_type} {alert.event_id}"
     if known is not None:
+        note_alert_notice(session, known, readout.notice_id)
         added = _complete(known, alert, readout, localization_id)
         if not added:
             return f"duplicate of notice {known.notice_id}: {name}"
         outcome = f"{name}: adds {added}"
     else:
-        session.add(_alert_row(alert, readout, localization_id))
+        known = _alert_row(alert, readout, localization_id)
+        session.add(known)
+        session.flush()
+        note_alert_notice(session, known, readout.notice_id)
         outcome = name
     session.flush()
     _refresh_event(session, alert, readout, now)

@@ -21,6 +21,8 @@ from mmcoord.records import (
 )
 from mmcoord.store.queue import insert_for
 from mmcoord.store.tables import (
+    AlertNoticeRow,
+    AlertRow,
     CandidateRow,
     CircularRow,
     CounterRow,
@@ -31,6 +33,7 @@ from mmcoord.store.types import table
 
 __all__ = [
     "count_vetoes",
+    "note_alert_notice",
     "point_key",
     "store_candidates",
     "store_circulars",
@@ -38,6 +41,7 @@ __all__ = [
     "store_photometry",
 ]
 
+_alert_notice: Any = table(AlertNoticeRow)
 _candidate: Any = table(CandidateRow)
 _circular: Any = table(CircularRow)
 _counter: Any = table(CounterRow)
@@ -207,6 +211,12 @@ def store_circulars(
                 where=_circular.c.version < circular.version,
             )
         )
+
+
+def note_alert_notice(session: Session, alert: AlertRow, notice_id: int) -> None:
+    """Write down that this notice says this alert, first or again."""
+    statement = insert_for(session, _alert_notice).values(alert_id=alert.id, notice_id=notice_id)
+    session.execute(statement.on_conflict_do_nothing())
 
 
 def count_vetoes(session: Session, vetoed: Sequence[Vetoed]) -> None:

@@ -31,6 +31,7 @@ from mmcoord.store.types import BIG_ID, JSON_DOC, UtcDateTime
 
 __all__ = [
     "AlarmRow",
+    "AlertNoticeRow",
     "AlertRow",
     "CandidateRow",
     "CircularNameRow",
@@ -45,6 +46,7 @@ __all__ = [
     "JournalRow",
     "KnownTransientRow",
     "LedgerRow",
+    "ListenerRow",
     "LocalizationRow",
     "MatchRow",
     "NoticeRow",
@@ -533,4 +535,26 @@ class AlarmRow(SQLModel, table=True):
     raised_at: datetime = _when(index=True)
     cleared_at: datetime | None = _when(nullable=True)
     told: dict[str, Any] = _json(dict)
-    """Sink -> how telling it went."""
+    """Sink -> ``raised`` and ``cleared`` -> how telling it went."""
+
+
+class AlertNoticeRow(SQLModel, table=True):
+    """Which notices say the same alert: one over each broker, and those sent twice."""
+
+    __tablename__ = "alert_notice"
+
+    alert_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    notice_id: int = Field(
+        sa_column=Column(BigInteger, primary_key=True, autoincrement=False, index=True)
+    )
+
+
+class ListenerRow(SQLModel, table=True):
+    """What is remembered of a configured listener over restarts."""
+
+    __tablename__ = "listener"
+
+    name: str = Field(primary_key=True)
+    first_started_at: datetime = _when()
+    connected_at: datetime | None = _when(nullable=True)
+    """When it last worked, to within some minutes."""

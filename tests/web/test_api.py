@@ -228,7 +228,7 @@ def test_the_description_types_every_answer_and_publishes_no_bytes(client: TestC
         "/healthz", "/events/stream", "/events", "/events/{event_id}", "/events/{event_id}/plan",
         "/events/{event_id}/story", "/events/{event_id}/candidates", "/objects/{object_id}",
         "/runs/{run_key}", "/ledger", "/dead-letters", "/deliveries", "/notices/{notice_id}",
-        "/notices/{notice_id}/raw",
+        "/notices/{notice_id}/raw", "/notices", "/alarms",
     }  # fmt: skip
     for path, operations in paths.items():
         assert set(operations) == {"get"}

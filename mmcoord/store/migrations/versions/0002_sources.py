@@ -1,4 +1,4 @@
-"""names, circulars, known transients, counters, cursors, alarms
+"""names, circulars, known transients, counters, cursors, alarms, listeners
 
 Revision ID: 0002
 Revises: 0001
@@ -42,6 +42,15 @@ def upgrade() -> None:
     with op.batch_alter_table("alarm", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_alarm_key"), ["key"], unique=False)
         batch_op.create_index(batch_op.f("ix_alarm_raised_at"), ["raised_at"], unique=False)
+
+    op.create_table(
+        "alert_notice",
+        sa.Column("alert_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("notice_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("alert_id", "notice_id"),
+    )
+    with op.batch_alter_table("alert_notice", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_alert_notice_notice_id"), ["notice_id"], unique=False)
 
     op.create_table(
         "circular",
@@ -137,8 +146,19 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_known_transient_hpx29"), ["hpx29"], unique=False)
         batch_op.create_index(batch_op.f("ix_known_transient_name"), ["name"], unique=False)
 
+    op.create_table(
+        "listener",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column(
+            "first_started_at", mmcoord.store.types.UtcDateTime(timezone=True), nullable=False
+        ),
+        sa.Column("connected_at", mmcoord.store.types.UtcDateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("name"),
+    )
+
 
 def downgrade() -> None:
+    op.drop_table("listener")
     with op.batch_alter_table("known_transient", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_known_transient_name"))
         batch_op.drop_index(batch_op.f("ix_known_transient_hpx29"))
@@ -158,6 +178,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_circular_created_at"))
 
     op.drop_table("circular")
+    with op.batch_alter_table("alert_notice", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_alert_notice_notice_id"))
+
+    op.drop_table("alert_notice")
     with op.batch_alter_table("alarm", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_alarm_raised_at"))
         batch_op.drop_index(batch_op.f("ix_alarm_key"))
