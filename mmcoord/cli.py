@@ -359,6 +359,40 @@ def dead_letters(
 
 
 @app.command()
+def alarms(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Those that were cleared, too (the newest 500).")
+    ] = False,
+    config: ConfigOption = None,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What an operator has to know: the alarms that stand (docs/alarms.md explains each)."""
+    from mmcoord.store import alarms as stored
+
+    with _context(_settings(config, db)) as ctx, ctx.database.read() as session:
+        found = stored.alarms(session, 500) if everything else stored.open_alarms(session)
+    if as_json:
+        _print_json(
+            [
+                {
+                    **dataclasses.asdict(one),
+                    "raised_at": one.raised_at.isoformat(),
+                    "cleared_at": one.cleared_at.isoformat() if one.cleared_at else None,
+                }
+                for one in found
+            ]
+        )
+        return
+    for one in found:
+        cleared = f", cleared {one.cleared_at:%Y-%m-%d %H:%M:%S}" if one.cleared_at else ""
+        print(f"{one.severity:<5} {one.key} (since {one.raised_at:%Y-%m-%d %H:%M:%S}{cleared})")
+        print(f"      {one.text}")
+    if not found:
+        print("no alarm stands" if not everything else "there has been no alarm")
+
+
+@app.command()
 def doctor(config: ConfigOption = None, db: DbOption = None, as_json: JsonOption = False) -> None:
     """Check configuration, store, sources and sinks; say what is wrong and how to mend it."""
     from mmcoord.doctor import examine

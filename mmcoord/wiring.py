@@ -26,7 +26,14 @@ from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import NoticeRow
 from mmcoord.watchdog.telling import operators
 
-__all__ = ["build_context", "build_listener", "open_database", "status_json", "with_default_sink"]
+__all__ = [
+    "build_context",
+    "build_listener",
+    "next_offsets",
+    "open_database",
+    "status_json",
+    "with_default_sink",
+]
 
 
 def open_database(settings: Settings) -> Database:
@@ -108,7 +115,7 @@ def build_listener(
         connection,
         write,
         on_status,
-        lambda: _next_offsets(ctx.database, connection.broker),
+        lambda: next_offsets(ctx.database, connection.broker),
     )
 
 
@@ -150,7 +157,7 @@ def _connection(name: str, settings: ListenerSettings) -> Connection:
     )
 
 
-def _next_offsets(database: Database, broker: str) -> dict[tuple[str, int], int]:
+def next_offsets(database: Database, broker: str) -> dict[tuple[str, int], int]:
     """Our own record of the place in each partition; it survives the broker's forgetting."""
     with database.read() as session:
         rows = session.execute(

@@ -31,7 +31,7 @@ from mmcoord.watchdog.decide import decide
 from mmcoord.watchdog.facts import Alarm, Facts, Severity, StoreFacts
 from mmcoord.watchdog.past import Past, listener_facts
 from mmcoord.watchdog.reading import read_store
-from mmcoord.watchdog.unwritten import Unwritten
+from mmcoord.watchdog.unwritten import Note, Unwritten
 
 __all__ = ["Watchdog"]
 
@@ -78,6 +78,7 @@ class Watchdog:
     def step(self) -> None:
         """Look once. A store that cannot be used is itself an alarm, not an error."""
         now = self._ctx.now()
+        self._past.take(self._statuses(), now)
         facts = self._facts(now, self._trouble(lambda: self._read(now)))
         wanted = self._lasting(decide(facts, now, self._settings), now)
         if not facts.store_error:
@@ -96,9 +97,10 @@ class Watchdog:
         except Exception as fault:
             # Broad, because each driver has its own errors; whatever it is, the records
             # cannot be used and somebody must know.
-            _log.warning("the store cannot be used: %s", fault)
+            first_line = str(fault).partition("\n")[0]  # the statement follows
+            _log.warning("the store cannot be used: %s", first_line)
             self._store_read_at = -math.inf
-            return f"{type(fault).__name__}: {fault}"
+            return f"{type(fault).__name__}: {first_line}"
         return ""
 
     # -- looking ---------------------------------------------------------------------------
@@ -144,7 +146,6 @@ class Watchdog:
         self._remembered_at = time.monotonic()
 
     def _facts(self, now: datetime, store_error: str) -> Facts:
-        self._past.take(self._statuses(), now)
         settings = self._ctx.settings
         return Facts(
             started_at=self._started_at,
@@ -182,20 +183,26 @@ class Watchdog:
         return [alarm for _, alarm in self._wanted_at.values()]
 
     def _write(self, wanted: list[Alarm], now: datetime) -> None:
-        """What could not be written while the store was down is written as of then."""
+        """What could not be written while the store was down is written as of then, also if
+        it is over by now: who was told of it has to be told that, too."""
         notes = self.unwritten.take_over()
-        rows = []
-        for alarm in wanted:
-            note = notes.get(alarm.key)
-            raised_at, told = (note.raised_at, note.told) if note else (now, {})
-            rows.append(Wanted(alarm.key, alarm.severity.value, alarm.text, raised_at, told))
+        rows = [_row(alarm, notes.get(alarm.key), now) for alarm in wanted]
+        stand = {alarm.key for alarm in wanted}
+        over = [_row(note.alarm, note, now) for key, note in notes.items() if key not in stand]
         with self._ctx.database.write() as session:
-            raised, cleared = alarms.settle(session, rows, now)
+            raised, cleared = alarms.settle(session, [*rows, *over], now)
+            if over:
+                cleared += alarms.settle(session, rows, now)[1]
         self.unwritten.forget()
         for line in raised:
             _log.warning("alarm (%s) %s: %s", line.severity, line.key, line.text)
         for line in cleared:
             _log.warning("alarm cleared: %s", line.key)
+
+
+def _row(alarm: Alarm, note: Note | None, now: datetime) -> Wanted:
+    raised_at, told = (note.raised_at, note.told) if note else (now, {})
+    return Wanted(alarm.key, alarm.severity.value, alarm.text, raised_at, told)
 
 
 def _free_gib(data_dir: str) -> float | None:

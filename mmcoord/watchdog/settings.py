@@ -96,9 +96,8 @@ class WatchdogSettings:
             value = getattr(self, field.name)
             if field.name != "off" and not (0 <= value < math.inf):
                 raise ConfigError(f"watchdog.{field.name}: {value!r} is not a number from 0 up")
-        for name in ("every_s", "store_every_s"):
-            if getattr(self, name) < 0.01:
-                raise ConfigError(f"watchdog.{name}: must be at least 0.01")
+        if self.every_s < 0.01:
+            raise ConfigError("watchdog.every_s: must be at least 0.01")
         unknown = sorted(set(self.off) - set(KINDS))
         if unknown:
             raise ConfigError(f"watchdog.off: {unknown[0]!r} is none of {', '.join(KINDS)}")

@@ -73,7 +73,7 @@ def _xml(text: str) -> Shown:
     if len(text) > _XML_LIMIT:
         return _cut("text", text, "Too long to be indented.")
     try:
-        document = minidom.parseString(text.lstrip(_BLANK).encode())
+        document = minidom.parseString(text.lstrip(_BLANK))
         for node in _blanks(document):
             node.parentNode.removeChild(node)
         return _cut("XML", document.toprettyxml(indent="  "), "")
