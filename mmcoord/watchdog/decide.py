@@ -118,7 +118,7 @@ def _unreachable_text(it: ListenerFacts, now: datetime) -> str:
     since = _span(_age(it.good_at, now))
     if "uthentication" in it.last_error or "OAUTHBEARER" in it.last_error:
         return (
-            f"{where} refuses the login of listener {it.name} (for {since}){_because(it)}. No "
+            f"{where} has refused the login of listener {it.name} for {since}{_because(it)}. No "
             "alert comes from there. Check user name and secret; credentials expire and GCN "
             "disables those unused for 30 days. mmcoord doctor tries the login."
         )

@@ -97,7 +97,7 @@ def test_a_refused_login_says_what_to_mend() -> None:
     said = "SASL authentication error: Authentication failed"
     out = listener(state="unreachable", good_at=before(hours=1), last_error=said)
     words = text(house(out), "unreachable gcn")
-    assert "refuses the login" in words
+    assert "refused the login" in words
     assert "doctor" in words
 
 
