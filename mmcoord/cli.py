@@ -363,6 +363,9 @@ def alarms(
     everything: Annotated[
         bool, typer.Option("--all", help="Those that were cleared, too (the newest 500).")
     ] = False,
+    test: Annotated[
+        bool, typer.Option("--test", help="Tell every operator's sink that this is a test.")
+    ] = False,
     config: ConfigOption = None,
     db: DbOption = None,
     as_json: JsonOption = False,
@@ -370,6 +373,8 @@ def alarms(
     """What an operator has to know: the alarms that stand (docs/alarms.md explains each)."""
     from mmcoord.store import alarms as stored
 
+    if test:
+        return _test_operators(_settings(config, db))
     with _context(_settings(config, db)) as ctx, ctx.database.read() as session:
         found = stored.alarms(session, 500) if everything else stored.open_alarms(session)
     if as_json:
@@ -390,6 +395,26 @@ def alarms(
         print(f"      {one.text}")
     if not found:
         print("no alarm stands" if not everything else "there has been no alarm")
+
+
+def _test_operators(settings: Settings) -> None:
+    """A webhook can be tried only by posting."""
+    from followup.sinks.base import Outcome
+    from mmcoord.watchdog.telling import operators
+
+    with _context(settings) as ctx:
+        told = operators(ctx.settings, ctx.sinks)
+        text = "TEST\nNothing is wrong: somebody tries whether alarms of mmcoord arrive here."
+        answers = {
+            name: sink.tell(text, key=f"alarm:test:{ctx.now().isoformat()}")
+            for name, sink in told.items()
+        }
+    for name, answer in answers.items():
+        print(f"{name}: {answer.outcome} {answer.detail}".rstrip())
+    if not answers:
+        raise MmcoordError("operators: none is named in the settings (docs/alarms.md)")
+    if any(answer.outcome is not Outcome.SENT for answer in answers.values()):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -118,15 +118,13 @@ def _sink(name: str, sink: Sink, kind: str) -> Finding:
 
 
 def _operators(settings: Settings) -> Finding:
-    """Whether anybody is told of alarms; :func:`build_context` has seen that they can be."""
-    if settings.operators:
-        return Finding("operators", True, f"alarms are told to {', '.join(settings.operators)}")
-    return Finding(
-        "operators",
-        not settings.listeners,
-        "nobody is told of alarms; they show on the page, in /healthz and in the log only. Name "
-        "a sink of kind slack or file: operators = [...]",
+    """Who is told of alarms; :func:`build_context` has seen that they can be."""
+    names = ", ".join(settings.operators)
+    advice = (
+        "nobody is told of alarms: they show on the page, in /healthz and in the log only; name "
+        'sinks of kind slack or file: operators = ["NAME"] (docs/alarms.md)'
     )
+    return Finding("operators", True, f"alarms are told to {names}" if names else advice)
 
 
 def _broker(

@@ -38,6 +38,7 @@ __all__ = ["Watchdog"]
 _log = logging.getLogger(__name__)
 _GIB = 2**30
 _REMEMBER_S = 60.0
+_TEXT_AGE = timedelta(minutes=1)
 
 
 class Watchdog:
@@ -63,6 +64,8 @@ class Watchdog:
         self._store: StoreFacts | None = None
         self._store_read_at = self._remembered_at = -math.inf
         self._standing: frozenset[str] = frozenset()
+        self._stored: dict[tuple[str, str], str] = {}
+        self._written_at = self._started_at
         self._first = True
         self.unwritten = Unwritten()
         """What has to be told while it cannot be stored."""
@@ -114,6 +117,7 @@ class Watchdog:
         with database.read() as session:
             lines = alarms.open_alarms(session)
         self._standing = frozenset(line.key for line in lines)
+        self._stored = {(line.key, line.severity): line.text for line in lines}
         if self._first:  # what stood before this start stays until it has been looked at
             self._first = False
             for line in lines:
@@ -186,6 +190,8 @@ class Watchdog:
         """What could not be written while the store was down is written as of then, also if
         it is over by now: who was told of it has to be told that, too."""
         notes = self.unwritten.take_over()
+        if not notes and self._is_stored(wanted, now):
+            return
         rows = [_row(alarm, notes.get(alarm.key), now) for alarm in wanted]
         stand = {alarm.key for alarm in wanted}
         over = [_row(note.alarm, note, now) for key, note in notes.items() if key not in stand]
@@ -194,10 +200,18 @@ class Watchdog:
             if over:
                 cleared += alarms.settle(session, rows, now)[1]
         self.unwritten.forget()
+        self._written_at = now
         for line in raised:
             _log.warning("alarm (%s) %s: %s", line.severity, line.key, line.text)
         for line in cleared:
             _log.warning("alarm cleared: %s", line.key)
+
+    def _is_stored(self, wanted: list[Alarm], now: datetime) -> bool:
+        """Whether there is nothing to write; a text that says how long may be a minute old."""
+        texts = {(alarm.key, alarm.severity.value): alarm.text for alarm in wanted}
+        if texts.keys() != self._stored.keys():
+            return False
+        return texts == self._stored or now - self._written_at < _TEXT_AGE
 
 
 def _row(alarm: Alarm, note: Note | None, now: datetime) -> Wanted:

@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from mmcoord.doctor import Finding, examine
-from tests.listeners.broker import PASSWORD, USER, Broker, why_not
+from tests.listeners.broker import PASSWORD, USER, Broker, TokenServer, why_not
 from tests.listeners.test_kafka_broker import numbered, send
 from tests.system import missing
 
@@ -169,4 +169,48 @@ def test_silence_where_messages_come_by_themselves_is_bad(
     )
     assert found[f"listener here, {beat}"].good
     assert found[f"listener here, {made_topic}"].good
-    assert not found["operators"].good
+    assert "nobody is told" in found["operators"].text
+
+
+def at_gcn(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, broker: Broker, topic: str, token_url: str
+) -> dict[str, Finding]:
+    """What doctor says of a listener that logs in as GCN's clients do."""
+    monkeypatch.setenv("GCN_CLIENT_SECRET", "the-secret")
+    config = {
+        "bootstrap.servers": broker.address("oauth"),
+        "security.protocol": "sasl_plaintext",
+        "sasl.oauthbearer.token.endpoint.url": token_url,
+    }
+    path = folder / "mmcoord.toml"
+    path.write_text(
+        f"""
+        data_dir = {json.dumps(str(folder))}
+        [listeners.gcn]
+        transport = "gcn"
+        source = "voevent"
+        topics = [{json.dumps(topic)}]
+        group_id = "doctor"
+        [listeners.gcn.options]
+        client_id = "the-client"
+        client_secret_env = "GCN_CLIENT_SECRET"
+        [listeners.gcn.options.config]
+        """
+        + "\n".join(f"{json.dumps(key)} = {json.dumps(value)}" for key, value in config.items())
+    )
+    return {finding.what: finding for finding in examine(path, None)}
+
+
+def test_gcn_lets_in_with_a_token_and_not_without(
+    broker: Broker, made_topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(broker, made_topic, b"1")
+    tokens = TokenServer(lifetime_s=30)
+    found = at_gcn(tmp_path, monkeypatch, broker, made_topic, tokens.url)
+    assert found["listener gcn"].good
+    assert "1 wait for group doctor" in found[f"listener gcn, {made_topic}"].text
+    tokens.close()
+    found = at_gcn(tmp_path, monkeypatch, broker, made_topic, tokens.url)
+    assert not found["listener gcn"].good
+    assert "check user name and secret" in found["listener gcn"].text
+    assert "the-secret" not in found["listener gcn"].text

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from mmcoord.api.app import create_app
 from mmcoord.config import Settings
@@ -267,6 +269,14 @@ def test_what_was_received_is_made_readable(payload: bytes, kind: str, lines: li
     shown = raw.pretty(payload)
     assert shown.kind == kind
     assert set(lines) <= set(shown.text.splitlines())
+
+
+@given(payload=st.binary(max_size=4000) | st.text(max_size=2000).map(str.encode))
+@example(payload="<a>\ufeff</a>".encode("utf-16"))
+def test_any_bytes_can_be_shown(payload: bytes) -> None:
+    shown = raw.pretty(payload)
+    assert len(shown.text) < 100_000
+    assert shown.kind
 
 
 # -- alarms ------------------------------------------------------------------------------
