@@ -97,7 +97,7 @@ class KafkaListener:
             )
         self.settings = settings
         self.connection = connection
-        self.status = ListenerStatus(settings.name, settings.source)
+        self.status = ListenerStatus(settings.name, settings.source, broker=connection.broker)
         self._write = write
         self._on_status = on_status
         self._start_offsets = start_offsets

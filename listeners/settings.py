@@ -51,6 +51,8 @@ class ListenerStatus:
     rebuilds: int = 0
     last_error: str = ""
     last_error_at: datetime | None = None
+    broker: str = ""
+    """Name of the broker in the receipts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -362,6 +362,65 @@ def dead_letters(
 
 
 @app.command()
+def alarms(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Those that were cleared, too (the newest 500).")
+    ] = False,
+    test: Annotated[
+        bool, typer.Option("--test", help="Tell every operator's sink that this is a test.")
+    ] = False,
+    config: ConfigOption = None,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What an operator has to know: the alarms that stand (docs/alarms.md explains each)."""
+    from mmcoord.store import alarms as stored
+
+    if test:
+        return _test_operators(_settings(config, db))
+    with _context(_settings(config, db)) as ctx, ctx.database.read() as session:
+        found = stored.alarms(session, 500) if everything else stored.open_alarms(session)
+    if as_json:
+        _print_json(
+            [
+                {
+                    **dataclasses.asdict(one),
+                    "raised_at": one.raised_at.isoformat(),
+                    "cleared_at": one.cleared_at.isoformat() if one.cleared_at else None,
+                }
+                for one in found
+            ]
+        )
+        return
+    for one in found:
+        cleared = f", cleared {one.cleared_at:%Y-%m-%d %H:%M:%S}" if one.cleared_at else ""
+        print(f"{one.severity:<5} {one.key} (since {one.raised_at:%Y-%m-%d %H:%M:%S}{cleared})")
+        print(f"      {one.text}")
+    if not found:
+        print("no alarm stands" if not everything else "there has been no alarm")
+
+
+def _test_operators(settings: Settings) -> None:
+    """A webhook can be tried only by posting."""
+    from followup.sinks.base import Outcome
+    from mmcoord.watchdog.telling import operators
+
+    with _context(settings) as ctx:
+        told = operators(ctx.settings, ctx.sinks)
+        text = "TEST\nNothing is wrong: somebody tries whether alarms of mmcoord arrive here."
+        answers = {
+            name: sink.tell(text, key=f"alarm:test:{ctx.now().isoformat()}")
+            for name, sink in told.items()
+        }
+    for name, answer in answers.items():
+        print(f"{name}: {answer.outcome} {answer.detail}".rstrip())
+    if not answers:
+        raise MmcoordError("operators: none is named in the settings (docs/alarms.md)")
+    if any(answer.outcome is not Outcome.SENT for answer in answers.values()):
+        raise typer.Exit(1)
+
+
+@app.command()
 def doctor(config: ConfigOption = None, db: DbOption = None, as_json: JsonOption = False) -> None:
     """Check configuration, store, sources and sinks; say what is wrong and how to mend it."""
     from mmcoord.doctor import examine

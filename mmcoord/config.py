@@ -24,6 +24,7 @@ from listeners.late_map import MAX_FILE_BYTES
 from listeners.vetoes import Vetoes
 from mmcoord.errors import ConfigError
 from mmcoord.fetching import HOSTS, Policy, is_host
+from mmcoord.watchdog.settings import WatchdogSettings
 
 __all__ = [
     "FetchSettings",
@@ -168,6 +169,8 @@ class SinkSettings:
     practice: bool = True
     """A practice sink takes practice events only; a production sink refuses them."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    plans: bool = True
+    """Whether plans are delivered there; false: it is for the operators alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +190,10 @@ class Settings:
     vetoes: Vetoes = field(default_factory=Vetoes)
     """Which candidates are left out before they are stored."""
     fetch: FetchSettings = field(default_factory=FetchSettings)
+    operators: tuple[str, ...] = ()
+    """Names of the sinks that are told of alarms."""
+    watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
+    """When an alarm is raised."""
     match: MatchSettings = field(default_factory=MatchSettings)
     infer: InferSettings = field(default_factory=InferSettings)
     plan: PlanSettings = field(default_factory=PlanSettings)

@@ -6,7 +6,8 @@ Threads, each restarted with growing delay if it ever ends by an exception:
 * ``stages``: intake of candidates, match, infer, plan, batch by batch;
 * ``deliver``: the outbox, apart, because services outside may be slow;
 * ``fetch``: maps behind links, apart for the same reason;
-* one per listener.
+* one per listener;
+* ``watchdog``, and one per sink of the operators, which tells them of alarms.
 
 The page runs in the main thread. Nothing here holds a state that matters: ``kill -9`` and a
 new start give what an uninterrupted run would have given.
@@ -34,6 +35,8 @@ from mmcoord.stages import deliver, fetch, intake, localize
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import PoolExecutor
 from mmcoord.stages.pipeline import Pipeline
+from mmcoord.watchdog.runner import Watchdog
+from mmcoord.watchdog.telling import Teller, operators
 from mmcoord.wiring import (
     build_context,
     build_listener,
@@ -94,6 +97,11 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
                 ctx, name, wanted, lambda status: statuses.__setitem__(status.name, status)
             )
             loops[f"listen {name}"] = listener.run
+        watchdog = Watchdog(ctx, lambda: dict(statuses))
+        loops["watchdog"] = watchdog.run
+        for name, sink in operators(settings, ctx.sinks).items():
+            teller = Teller(name, sink, database, watchdog.unwritten, ctx.now, settings.page_url)
+            loops[f"tell {name}"] = teller.run
         if feeder is not None:
             loops["feed"] = lambda stop: feeder(ctx, stop)
         threads = [
@@ -108,6 +116,7 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
                 settings,
                 lambda: [status_json(s) for s in statuses.values()],
                 wake=wake,
+                watched_at=lambda: watchdog.checked_at,
             )
             _serve_page(app, settings, stop)
         finally:

@@ -6,22 +6,32 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
-from confluent_kafka import KafkaException
 
 from followup.sinks.base import Outcome, Sink
+from listeners.base import Source
 from listeners.kafka import KafkaListener
-from mmcoord.config import Settings, load_settings
+from mmcoord.brokercheck import NotLetIn, TopicAnswer, ask_broker
+from mmcoord.config import ListenerSettings, Settings, load_settings
 from mmcoord.errors import MmcoordError
 from mmcoord.store import queue
-from mmcoord.wiring import build_context, build_listener, open_database, with_default_sink
+from mmcoord.store.database import Database
+from mmcoord.watchdog.settings import WatchdogSettings
+from mmcoord.web.text import ago
+from mmcoord.wiring import (
+    build_context,
+    build_listener,
+    next_offsets,
+    open_database,
+    with_default_sink,
+)
 
 __all__ = ["Finding", "examine"]
 
 _MIN_FREE_BYTES = 2 * 2**30
-_BROKER_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,7 @@ def _parts(settings: Settings) -> Iterator[Finding]:
         for name, sink in sorted(ctx.sinks.items()):
             kind = "practice" if sink.is_practice else "PRODUCTION"
             yield _sink(name, sink, f"{settings.sinks[name].kind}, {kind}")
+        yield _operators(settings)
         if not settings.listeners:
             yield Finding("listeners", True, "none configured: nothing is heard from outside")
         for name, wanted in sorted(settings.listeners.items()):
@@ -93,7 +104,8 @@ def _parts(settings: Settings) -> Iterator[Finding]:
             except MmcoordError as error:
                 yield Finding(f"listener {name}", False, str(error))
                 continue
-            yield _broker(name, listener, wanted.topics)
+            source = ctx.sources[wanted.source]
+            yield from _broker(name, wanted, listener, settings.watchdog, database, source)
 
 
 def _fetching(settings: Settings) -> Finding:
@@ -116,24 +128,76 @@ def _sink(name: str, sink: Sink, kind: str) -> Finding:
     return Finding(f"sink {name}", good, f"{kind}; {answer.detail or answer.outcome}")
 
 
-def _broker(name: str, listener: KafkaListener, topics: tuple[str, ...]) -> Finding:
+def _operators(settings: Settings) -> Finding:
+    """Who is told of alarms; :func:`build_context` has seen that they can be."""
+    names = ", ".join(settings.operators)
+    advice = (
+        "nobody is told of alarms: they show on the page, in /healthz and in the log only; name "
+        'sinks of kind slack or file: operators = ["NAME"] (docs/alarms.md)'
+    )
+    return Finding("operators", True, f"alarms are told to {names}" if names else advice)
+
+
+def _broker(
+    name: str,
+    wanted: ListenerSettings,
+    listener: KafkaListener,
+    limits: WatchdogSettings,
+    database: Database,
+    source: Source,
+) -> Iterator[Finding]:
+    """The login, and each topic with its last message and what waits there for us."""
     connection = listener.connection
-    settings = {**connection.config, "group.id": listener.settings.group_id}
+    beat = str(wanted.options.get("heartbeat_topic", ""))
+    topics = [*wanted.topics, *([beat] if beat else [])]
     try:
-        consumer = connection.make(settings)
-        try:
-            present = consumer.list_topics(timeout=_BROKER_TIMEOUT_S).topics
-        finally:
-            consumer.close()
-    except KafkaException as error:
+        answers = ask_broker(
+            connection, wanted.group_id, topics, next_offsets(database, connection.broker)
+        )
+    except NotLetIn as error:
+        yield Finding(f"listener {name}", False, str(error))
+        return
+    yield Finding(f"listener {name}", True, f"{connection.broker} lets us in")
+    now = datetime.now(UTC)
+    for answer in answers:
+        what = f"listener {name}, {answer.topic}"
+        if answer.topic == beat:
+            yield _judged(what, answer, now, "", limits.silence_s, "the broker has stopped")
+            continue
+        lag = limits.bulk_lag if source.is_bulk else limits.lag
+        limit_s = limits.mock_superevent_h * 3600.0 if wanted.source == "igwn" else None
+        place = _place(answer, wanted.group_id)
+        if answer.is_there and answer.waiting > lag:
+            yield Finding(what, False, f"{place}; start mmcoord, or see why it does not keep up")
+            continue
+        yield _judged(what, answer, now, place, limit_s, "mock superevents come every hour")
+
+
+def _judged(
+    what: str, answer: TopicAnswer, now: datetime, place: str, limit_s: float | None, why: str
+) -> Finding:
+    """Whether the topic is there and its last message as young as it should be."""
+    if not answer.is_there:
         return Finding(
-            f"listener {name}",
+            what,
             False,
-            f"{connection.broker}: {error}; check network, user name and password",
+            "unknown to the broker, or not permitted; correct the name, or ask for the "
+            "permission (a new one can take an hour)",
         )
-    missing = [topic for topic in topics if topic not in present]
-    if missing:
-        return Finding(
-            f"listener {name}", False, f"{connection.broker} has no topic {', '.join(missing)}"
-        )
-    return Finding(f"listener {name}", True, f"{connection.broker}: {', '.join(topics)}")
+    text = f"{_last(answer, now)}{'; ' if place else ''}{place}"
+    age = (now - answer.last_at).total_seconds() if answer.last_at else None
+    if limit_s and (age is None or age > limit_s):
+        return Finding(what, False, f"{text}. That is too long: {why}; see its status page")
+    return Finding(what, True, text)
+
+
+def _last(answer: TopicAnswer, now: datetime) -> str:
+    if answer.last_at is None:
+        return "no message" if not answer.kept else "the last message could not be read"
+    return f"last message {answer.last_at:%Y-%m-%d %H:%M:%S} UTC ({ago(answer.last_at, now)})"
+
+
+def _place(answer: TopicAnswer, group_id: str) -> str:
+    if answer.is_new and answer.kept:
+        return f"nothing taken yet, {answer.waiting:,} wait for group {group_id}"
+    return f"{answer.waiting:,} wait for group {group_id}"

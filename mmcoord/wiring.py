@@ -25,8 +25,16 @@ from mmcoord.store import queue
 from mmcoord.store.database import Database
 from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import NoticeRow
+from mmcoord.watchdog.telling import operators
 
-__all__ = ["build_context", "build_listener", "open_database", "status_json", "with_default_sink"]
+__all__ = [
+    "build_context",
+    "build_listener",
+    "next_offsets",
+    "open_database",
+    "status_json",
+    "with_default_sink",
+]
 
 _MAX_PENDING = 50_000
 _OPTIONS = {
@@ -70,11 +78,13 @@ def build_context(settings: Settings, database: Database, client: httpx.Client) 
     )
     if settings.plan.instruments:
         catalogue.select(settings.plan.instruments)  # fail at start, not at the first plan
+    sinks = load_sinks(settings, client)
+    operators(settings, sinks)  # fail at start, not at the first alarm
     return Context(
         database=database,
         settings=settings,
         sources=load_sources(),
-        sinks=load_sinks(settings, client),
+        sinks=sinks,
         catalogue=catalogue,
     )
 
@@ -118,7 +128,7 @@ def build_listener(
         connection,
         write,
         on_status,
-        lambda: _next_offsets(ctx.database, connection.broker),
+        lambda: next_offsets(ctx.database, connection.broker),
         _room(ctx, settings.source, _max_pending(options.get("max_pending"), name)),
     )
 
@@ -195,7 +205,7 @@ def _connection(name: str, settings: ListenerSettings) -> Connection:
     )
 
 
-def _next_offsets(database: Database, broker: str) -> dict[tuple[str, int], int]:
+def next_offsets(database: Database, broker: str) -> dict[tuple[str, int], int]:
     """Our own record of the place in each partition; it survives the broker's forgetting."""
     with database.read() as session:
         rows = session.execute(

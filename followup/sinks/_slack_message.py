@@ -14,7 +14,7 @@ from followup.sinks._plan_json import summary_line, table_line
 from followup.sinks.base import Payload
 from mmcoord.records import AlertType, Outgoing, OutgoingKind
 
-__all__ = ["escape", "slack_payload", "taken_back"]
+__all__ = ["escape", "slack_payload", "taken_back", "told"]
 
 _HEADER = 150
 _SECTION = 2900
@@ -56,6 +56,30 @@ def taken_back(payload: Payload, key: str) -> Payload:
         _footer(key),
     ]
     return {"text": text, "blocks": blocks}
+
+
+def told(text: str, key: str) -> Payload:
+    """Words for the operators: the first line as headline, the rest below, nothing active."""
+    headline, _, rest = text.strip().partition("\n")
+    headline = headline.strip() or "mmcoord"
+    blocks = [_header(headline)]
+    if rest.strip():
+        blocks.append(_section(_fitting(rest.strip())))
+    blocks.append(_context(f"mmcoord, message {_tag(key)}"))
+    return {"text": _fitting(headline, _HEADER), "blocks": blocks}
+
+
+def _fitting(text: str, limit: int = _SECTION) -> str:
+    """The beginning that is within the limit once escaped, no entity cut in two."""
+    if len(escape(text)) <= limit:
+        return escape(text)
+    found = ""
+    for letter in text:
+        piece = escape(letter)
+        if len(found) + len(piece) > limit - 1:
+            break
+        found += piece
+    return found + "…"
 
 
 def escape(text: str) -> str:
@@ -123,8 +147,14 @@ def _section(text: str) -> Block:
 
 def _footer(key: str) -> Block:
     """A repeat cannot be prevented here, so that it can be recognised at least."""
-    tag = hashlib.sha256(key.encode()).hexdigest()[:12]
-    words = f"mmcoord, ranked without human review, message {tag}"
+    return _context(f"mmcoord, ranked without human review, message {_tag(key)}")
+
+
+def _tag(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:12]
+
+
+def _context(words: str) -> Block:
     return {"type": "context", "elements": [{"type": "mrkdwn", "text": words}]}
 
 

@@ -17,7 +17,7 @@ import httpx
 
 from mmcoord.records import Outgoing
 
-__all__ = ["Answer", "Build", "Checks", "Granularity", "Outcome", "Payload", "Sink"]
+__all__ = ["Answer", "Build", "Checks", "Granularity", "Outcome", "Payload", "Sink", "Tells"]
 
 Payload = dict[str, Any]
 """JSON-serialisable; stored in the outbox before anything is sent."""
@@ -95,6 +95,18 @@ class Checks(Protocol):
 
     def check(self) -> Answer:
         """Ask the service who we are, and send nothing. SENT: ready; else what is wrong."""
+        ...
+
+
+@runtime_checkable
+class Tells(Protocol):
+    """A sink that can tell the operators something; named by ``operators`` in the settings."""
+
+    def tell(self, text: str, *, key: str) -> Answer:
+        """Say ``text``, plain words whose first line is the headline; no practice flag matters.
+
+        Called again with the same ``key`` after RETRY, an unclear answer, or a crash.
+        """
         ...
 
 

@@ -89,6 +89,13 @@ class FileSink:
         except OSError as error:
             return _not_written(error)
 
+    def tell(self, text: str, *, key: str) -> Answer:
+        """Write the text into a file of its own; the same key is the same file."""
+        try:
+            return self._write(file_name(key), "told", key, {"text": text})
+        except OSError as error:
+            return _not_written(error)
+
     def _write(self, target: str, state: str, key: str, payload: Payload) -> Answer:
         record = {"state": state, "key": key, "payload": payload}
         try:

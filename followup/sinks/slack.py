@@ -27,7 +27,7 @@ from followup.sinks._http import (
     judge,
 )
 from followup.sinks._settings import Secret, Settings, web_address
-from followup.sinks._slack_message import slack_payload, taken_back
+from followup.sinks._slack_message import slack_payload, taken_back, told
 from followup.sinks.base import Answer, Granularity, Outcome, Payload
 from mmcoord.records import Outgoing
 
@@ -84,6 +84,10 @@ class SlackSink:
     def check(self) -> Answer:
         """UNKNOWN: a webhook can be tried only by posting."""
         return Answer(Outcome.UNKNOWN, detail="a webhook can be tried only by posting")
+
+    def tell(self, text: str, *, key: str) -> Answer:
+        """Post the text; a repeat is recognised by the tag at its end."""
+        return self._post(told(text, key))
 
     def _post(self, body: Payload) -> Answer:
         reply = call(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,11 @@ from mmcoord.api.service import Service
 from mmcoord.api.tail import JournalTail
 from mmcoord.config import Settings
 from mmcoord.errors import AmbiguousName, UnknownRecord
+from mmcoord.stages.context import load_sources
 from mmcoord.store import views_log
 from mmcoord.store.database import Database
 from mmcoord.store.views_log import Entry
-from mmcoord.web import pages
+from mmcoord.web import pages, pages_notices
 
 __all__ = ["create_app"]
 
@@ -47,6 +49,7 @@ def create_app(
     *,
     max_viewers: int = 200,
     wake: Callable[[], None] = lambda: None,
+    watched_at: Callable[[], datetime | None] | None = None,
 ) -> FastAPI:
     """The application on an open store.
 
@@ -60,6 +63,8 @@ def create_app(
         Live pages served at one time.
     wake : callable
         Called when a caller has asked for work.
+    watched_at : callable
+        When the watchdog last looked; none where no watchdog runs.
     """
     app = FastAPI(
         title="mmcoord",
@@ -74,6 +79,8 @@ def create_app(
         sources_status,
         _tail(database, max_viewers),
         version("mmcoord"),
+        load_sources(),
+        watched_at,
         wake,
     )
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)
@@ -85,6 +92,7 @@ def create_app(
         inference.router,
         routes.router,
         stream.router,
+        pages_notices.router,
         pages.router,
     ):
         app.include_router(router)
@@ -146,6 +154,7 @@ def _no_store(request: Request, error: Exception) -> Response:
             sources=service.sources_status(),
             version=service.version,
             reasons=["the store cannot be read"],
+            alarms=[],
         )
         return JSONResponse(answer.model_dump(), 503)
     return _say(request, 503, "the store cannot be read just now")

@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
+from mmcoord.store.alarms import AlarmLine
 from mmcoord.store.naming import CircularLine, LinkLine, NameLine
 from mmcoord.store.views import AlertLine, EventLine, Place, PlanLine
 from mmcoord.store.views_log import (
@@ -16,12 +17,12 @@ from mmcoord.store.views_log import (
     Entry,
     LedgerLine,
     Milestone,
-    NoticeLine,
     ObjectLine,
     ObjectMatch,
     Point,
     RunLine,
 )
+from mmcoord.store.views_notices import NoticeLine
 
 __all__ = [
     "Error",
@@ -63,6 +64,8 @@ class Health(BaseModel):
     version: str
     reasons: list[str]
     """Why the status is not ok."""
+    alarms: list[AlarmLine]
+    """Those that stand."""
 
 
 class EventDetail(BaseModel):
@@ -110,6 +113,8 @@ class NoticeDetail(BaseModel):
 
     notice: NoticeLine
     dead_letters: list[DeadLetter]
+    event_ids: list[str]
+    """Events of which it is an alert, first or repeated."""
 
 
 class Ledger(BaseModel):

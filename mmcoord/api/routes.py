@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
@@ -19,10 +19,13 @@ from mmcoord.api.models import (
 )
 from mmcoord.api.service import ServiceDep
 from mmcoord.errors import UnknownRecord
-from mmcoord.store import naming, views, views_log
-from mmcoord.store.tables import DeadLetterRow, DeliveryRow
+from mmcoord.store import alarms as stored_alarms
+from mmcoord.store import naming, views, views_log, views_notices
+from mmcoord.store.alarms import AlarmLine
+from mmcoord.store.tables import AlarmRow, DeadLetterRow, DeliveryRow
 from mmcoord.store.views import CandidateLine, EventLine
 from mmcoord.store.views_log import DeadLetter, Delivery
+from mmcoord.store.views_notices import NoticeList
 
 __all__ = ["router"]
 
@@ -175,22 +178,62 @@ def deliveries(
     return Page(items=found, total=total, limit=limit, offset=offset)
 
 
+@router.get("/alarms")
+def alarms(
+    service: ServiceDep,
+    all_of_them: Annotated[
+        bool, Query(alias="all", description="those that were cleared, too")
+    ] = False,
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> Page[AlarmLine]:
+    """What an operator has to know: the alarms that stand, the most severe first."""
+    with service.read() as session:
+        if all_of_them:
+            total = views_log.total(session, AlarmRow)
+            return Page(
+                items=stored_alarms.alarms(session, limit, offset),
+                total=total,
+                limit=limit,
+                offset=offset,
+            )
+        standing = stored_alarms.open_alarms(session)
+    part = standing[offset : offset + limit]
+    return Page(items=part, total=len(standing), limit=limit, offset=offset)
+
+
+@router.get("/notices")
+def notices(
+    service: ServiceDep,
+    source: str | None = None,
+    state: Literal["pending", "processed", "dead"] | None = None,
+    before: Annotated[
+        int | None, Query(ge=1, le=_ROW_ID, description="those with a smaller id")
+    ] = None,
+    limit: Limit = 100,
+) -> NoticeList:
+    """Notices without their bytes, the newest first. ``before`` of the answer goes on."""
+    with service.read() as session:
+        return views_notices.notices(session, limit, before=before, source=source, state=state)
+
+
 @router.get("/notices/{notice_id}")
 def notice(service: ServiceDep, notice_id: NoticeId) -> NoticeDetail:
     """One notice and what became of it."""
     with service.read() as session:
-        found = views_log.notice(session, notice_id)
+        found = views_notices.notice(session, notice_id)
         if found is None:
             raise UnknownRecord(f"notice {notice_id} is not known")
         letters = views_log.dead_letters(session, 100, notice_id=notice_id)
-    return NoticeDetail(notice=found, dead_letters=letters)
+        event_ids = views_notices.notice_events(session, notice_id)
+    return NoticeDetail(notice=found, dead_letters=letters, event_ids=event_ids)
 
 
 @router.get("/notices/{notice_id}/raw", response_class=Response)
 def notice_raw(service: ServiceDep, notice_id: NoticeId) -> Response:
     """The bytes of a notice exactly as received, as a download."""
     with service.read() as session:
-        payload = views_log.notice_payload(session, notice_id)
+        payload = views_notices.notice_payload(session, notice_id)
     if payload is None:
         raise UnknownRecord(f"notice {notice_id} is not known")
     return Response(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from listeners.base import Source
 from mmcoord.api.tail import JournalTail
 from mmcoord.config import Settings
+from mmcoord.store.alarms import AlarmLine, open_alarms
 from mmcoord.store.database import Database
 
 __all__ = ["Service", "ServiceDep"]
@@ -27,6 +30,10 @@ class Service:
     sources_status: Callable[[], list[dict[str, Any]]]
     tail: JournalTail
     version: str
+    sources: Mapping[str, Source]
+    """Who reads which payloads; for showing what a notice says."""
+    watched_at: Callable[[], datetime | None] | None = None
+    """When the watchdog last looked; None where none runs."""
     wake: Callable[[], None] = lambda: None
     """Called when a caller has asked for work."""
 
@@ -35,6 +42,14 @@ class Service:
         """A session that only looks, at one instant of the store."""
         with self.database.snapshot() as session:
             yield session
+
+    def alarms(self) -> list[AlarmLine]:
+        """The alarms that stand; none when the store cannot say."""
+        try:
+            with self.database.read() as session:
+                return open_alarms(session)
+        except SQLAlchemyError:
+            return []  # the page that is being made says itself that the store is away
 
     def now(self) -> datetime:
         """Wall clock, UTC; ages on the page are counted from it."""

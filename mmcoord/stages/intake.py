@@ -44,6 +44,7 @@ from mmcoord.stages.merging import joined
 from mmcoord.store import journal, naming, queue
 from mmcoord.store.ingest import (
     count_vetoes,
+    note_alert_notice,
     store_candidates,
     store_circulars,
     store_known_transients,
@@ -384,12 +385,15 @@ def _write_alert(
     name = f"{alert.alert_type} {alert.event_id}"
     row = _alert_row(alert, readout, localization_id)
     if known is not None:
+        note_alert_notice(session, known, readout.notice_id)
         added = _complete(session, known, row)
         if not added:
             return f"duplicate of notice {known.notice_id}: {name}"
         outcome = f"{name}: adds {added}"
     else:
         session.add(row)
+        session.flush()
+        note_alert_notice(session, row, readout.notice_id)
         outcome = name
     session.flush()
     _refresh_event(session, alert, readout, now)

@@ -68,6 +68,9 @@ def write_deliveries(
     """Write what this revision calls for, at every sink."""
     now = ctx.now()
     for name, sink in sorted(ctx.sinks.items()):
+        wanted = ctx.settings.sinks.get(name)
+        if wanted is not None and not wanted.plans:
+            continue  # for the operators alone
         _supersede(session, name, event.event_id, now)
         if event.state == EventState.RETRACTED.value:
             _write_withdrawals(ctx, session, event, revision, name, sink)

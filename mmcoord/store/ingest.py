@@ -28,6 +28,8 @@ from mmcoord.records import (
 from mmcoord.store.naming import teach
 from mmcoord.store.queue import insert_for
 from mmcoord.store.tables import (
+    AlertNoticeRow,
+    AlertRow,
     CandidateRow,
     CircularNameRow,
     CircularRow,
@@ -39,6 +41,7 @@ from mmcoord.store.types import table
 
 __all__ = [
     "count_vetoes",
+    "note_alert_notice",
     "point_key",
     "store_candidates",
     "store_circulars",
@@ -46,6 +49,7 @@ __all__ = [
     "store_photometry",
 ]
 
+_alert_notice: Any = table(AlertNoticeRow)
 _candidate: Any = table(CandidateRow)
 _counter: Any = table(CounterRow)
 _detection: Any = table(DetectionRow)
@@ -229,6 +233,12 @@ def _store_mentions(session: Session, circular: Circular) -> set[str]:
             [{"key": key, "circular_id": circular.circular_id} for key in sorted(keys)],
         )
     return keys
+
+
+def note_alert_notice(session: Session, alert: AlertRow, notice_id: int) -> None:
+    """Write down that this notice says this alert, first or again."""
+    statement = insert_for(session, _alert_notice).values(alert_id=alert.id, notice_id=notice_id)
+    session.execute(statement.on_conflict_do_nothing())
 
 
 def count_vetoes(session: Session, vetoed: Sequence[Vetoed]) -> None:

@@ -32,6 +32,7 @@ from mmcoord.store.types import BIG_ID, JSON_DOC, UtcDateTime
 __all__ = [
     "AccessGroupRow",
     "AlarmRow",
+    "AlertNoticeRow",
     "AlertRow",
     "CandidateRow",
     "CircularNameRow",
@@ -47,6 +48,7 @@ __all__ = [
     "KnownTransientRow",
     "LateMapRow",
     "LedgerRow",
+    "ListenerRow",
     "LocalizationRow",
     "MatchRow",
     "NoticeRow",
@@ -558,7 +560,7 @@ class AlarmRow(SQLModel, table=True):
     raised_at: datetime = _when(index=True)
     cleared_at: datetime | None = _when(nullable=True)
     told: dict[str, Any] = _json(dict)
-    """Sink -> how telling it went."""
+    """Sink -> ``raised`` and ``cleared`` -> how telling it went."""
 
 
 class AccessGroupRow(SQLModel, table=True):
@@ -606,3 +608,25 @@ class RunRequestRow(SQLModel, table=True):
     requested_at: datetime = _when(index=True)
     charged_cpu_s: float | None = None
     """None while the run is not done; the cost is split among the groups that waited for it."""
+
+
+class AlertNoticeRow(SQLModel, table=True):
+    """Which notices say the same alert: one over each broker, and those sent twice."""
+
+    __tablename__ = "alert_notice"
+
+    alert_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    notice_id: int = Field(
+        sa_column=Column(BigInteger, primary_key=True, autoincrement=False, index=True)
+    )
+
+
+class ListenerRow(SQLModel, table=True):
+    """What is remembered of a configured listener over restarts."""
+
+    __tablename__ = "listener"
+
+    name: str = Field(primary_key=True)
+    first_started_at: datetime = _when()
+    connected_at: datetime | None = _when(nullable=True)
+    """When it last worked, to within some minutes."""

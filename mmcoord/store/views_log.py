@@ -1,4 +1,4 @@
-"""What the page and the API read of objects, runs, notices, deliveries and the journal.
+"""What the page and the API read of objects, runs, deliveries and the journal.
 
 The second half of :mod:`mmcoord.store.views`; the same rules hold.
 """
@@ -34,7 +34,6 @@ __all__ = [
     "Entry",
     "LedgerLine",
     "Milestone",
-    "NoticeLine",
     "ObjectLine",
     "ObjectMatch",
     "Point",
@@ -48,8 +47,6 @@ __all__ = [
     "journal_newest",
     "ledger",
     "milestones",
-    "notice",
-    "notice_payload",
     "object_line",
     "object_matches",
     "photometry",
@@ -232,27 +229,7 @@ def _visible_to(group: str | None) -> tuple[str, ...]:
     return (_PUBLIC,) if group is None else (_PUBLIC, group)
 
 
-# -- notices, dead letters, deliveries ---------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class NoticeLine:
-    """A notice without its bytes."""
-
-    id: int
-    source: str
-    broker: str
-    topic: str
-    partition: int
-    offset: int
-    sha256: str
-    size: int
-    """Bytes."""
-    received_at: datetime
-    sent_at: datetime | None
-    state: str
-    outcome: str | None
-    processed_at: datetime | None
+# -- dead letters, deliveries ------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,23 +265,6 @@ class Delivery:
     next_attempt_at: datetime
     finished_at: datetime | None
     payload: dict[str, Any]
-
-
-def notice(session: Session, notice_id: int) -> NoticeLine | None:
-    """One notice; None when there is none of that number."""
-    columns = [_notice.c[name] for name in NoticeLine.__dataclass_fields__ if name != "size"]
-    statement = select(*columns, func.length(_notice.c.payload).label("size")).where(
-        _notice.c.id == notice_id
-    )
-    return _one(session, statement, NoticeLine)
-
-
-def notice_payload(session: Session, notice_id: int) -> bytes | None:
-    """The bytes of a notice as received."""
-    found: bytes | None = session.execute(
-        select(_notice.c.payload).where(_notice.c.id == notice_id)
-    ).scalar_one_or_none()
-    return found
 
 
 def dead_letters(

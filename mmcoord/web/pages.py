@@ -6,21 +6,23 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
 from mmcoord.api.health import health_of
 from mmcoord.api.service import Service, ServiceDep
 from mmcoord.errors import UnknownRecord
-from mmcoord.store import naming, summary, views, views_log
+from mmcoord.store import alarms as stored_alarms
+from mmcoord.store import naming, summary, views, views_log, views_notices
+from mmcoord.store.alarms import open_alarms
 from mmcoord.store.tables import DeadLetterRow, DeliveryRow
 from mmcoord.store.views import CandidateLine, EventLine, Target
 from mmcoord.store.views_log import ObjectLine, Point, RunDetail
 from mmcoord.timescales import mjd_tai
-from mmcoord.web import changes, lightcurve, links, raw, sky
+from mmcoord.web import changes, lightcurve, links, sky
 from mmcoord.web.lightcurve import LightCurve
-from mmcoord.web.templating import TEMPLATES
+from mmcoord.web.rendering import render
 
 __all__ = ["error", "router"]
 
@@ -33,18 +35,13 @@ _ROWS = 25
 """Targets shown before somebody asks for all."""
 _DOTS = 3000
 _POINTS = 5000
-_ROW_ID = 2**63 - 1
-
-
-def _page(service: Service, request: Request, name: str, **values: Any) -> HTMLResponse:
-    values |= {"request": request, "now": service.now(), "version": service.version}
-    return HTMLResponse(TEMPLATES.get_template(name).render(values))
+_NOTICES = 100
 
 
 def error(request: Request, status: int, detail: str, headers: Any = None) -> Response:
     """A page that says what went wrong."""
     service: Service = request.app.state.service
-    page = _page(service, request, "error.html", status=status, detail=detail)
+    page = render(service, request, "error.html", status=status, detail=detail)
     return HTMLResponse(page.body, status, headers)
 
 
@@ -62,7 +59,8 @@ def events(
         lines = views.events(session, _PER_PAGE, offset)
         total = views.event_total(session)
         ledger = views_log.ledger(session)
-    return _page(
+        standing = open_alarms(session)
+    return render(
         service,
         request,
         "events.html",
@@ -71,7 +69,8 @@ def events(
         total=total,
         offset=offset,
         per_page=_PER_PAGE,
-        health=health_of(service, ledger),
+        health=health_of(service, ledger, standing),
+        alarms=standing,
     )
 
 
@@ -114,7 +113,7 @@ def event(
     values["links"] = links.links([alert.urls for alert, _ in values["revisions"]], hosts)
     values["n_shown"] = len(values["rows"]) if rows == "all" else _ROWS
     values["keep"] = "&rows=all" if rows == "all" else ""
-    return _page(service, request, "event.html", event=line, target=target, **values)
+    return render(service, request, "event.html", event=line, target=target, **values)
 
 
 def _namesakes(
@@ -123,7 +122,7 @@ def _namesakes(
     if len(found) == 1:
         return RedirectResponse(f"/events/{quote(found[0], safe='')}", 307)
     lines = [line for line in (views.event(session, event_id) for event_id in found) if line]
-    return _page(
+    return render(
         service,
         request,
         "events.html",
@@ -171,6 +170,7 @@ def _event_values(
         "steps": [(what, milestones.get(what)) for what in STEPS]
         + [(what, found) for what, found in milestones.items() if what not in STEPS],
         "story": views_log.story(session, line.event_id, 60),
+        "notices": views_notices.event_notices(session, line.event_id, _NOTICES),
         "deliveries": views_log.deliveries(session, 40, event_id=line.event_id),
         "delivery_counts": views_log.delivery_counts(session, event_id=line.event_id),
         "ledger": views_log.ledger(session),
@@ -215,7 +215,7 @@ def _picture(
 
 
 @router.get("/objects/{object_id:path}")
-def object_page(
+def objectrender(
     service: ServiceDep, request: Request, object_id: str, bands: str | None = None
 ) -> HTMLResponse:
     """One object, whatever events it is matched with."""
@@ -230,7 +230,8 @@ def object_page(
         run = views_log.run(session, newest.run_key) if newest else None
         about = run.event_id if run else matches[0].event_id if matches else None
         related = views.event(session, about) if about else None
-    return _page(
+        notices = views_notices.object_notices(session, object_id, _NOTICES)
+    return render(
         service,
         request,
         "object.html",
@@ -239,6 +240,7 @@ def object_page(
         points=points,
         matches=matches,
         runs=runs,
+        notices=notices,
         event=related,
         curve=Curve(object_id, _picture(points, run, related, all_bands=bands == "all"), run, None),
     )
@@ -256,6 +258,7 @@ def health(
     """Counts that must agree, and what went wrong."""
     with service.read() as session:
         ledger = views_log.ledger(session)
+        standing = open_alarms(session)
         values = {
             "runs": summary.runs(session),
             "recent_runs": views_log.runs(session, 20),
@@ -264,41 +267,19 @@ def health(
             "latencies": views_log.recent_latencies(session, 2000),
             "dead_letters": views_log.dead_letters(session, _PER_PAGE, offset),
             "n_dead_letters": views_log.total(session, DeadLetterRow),
+            "alarms": standing,
+            "past_alarms": [a for a in stored_alarms.alarms(session, 20) if a.cleared_at],
+            "counters": views_notices.counters(session),
         }
-    return _page(
+    return render(
         service,
         request,
         "health.html",
-        health=health_of(service, ledger),
+        health=health_of(service, ledger, standing),
         ledger=ledger,
         offset=offset,
         per_page=_PER_PAGE,
         viewers=service.tail.viewers,
         max_viewers=service.tail.max_viewers,
         **values,
-    )
-
-
-@router.get("/notices/{notice_id}")
-def notice(
-    service: ServiceDep, request: Request, notice_id: Annotated[int, Path(ge=1, le=_ROW_ID)]
-) -> HTMLResponse:
-    """A notice as it was received, and what became of it."""
-    with service.read() as session:
-        line = views_log.notice(session, notice_id)
-        payload = views_log.notice_payload(session, notice_id)
-        if line is None or payload is None:
-            raise UnknownRecord(f"notice {notice_id} is not known")
-        letters = views_log.dead_letters(session, 50, notice_id=notice_id)
-        entries = views_log.caused_by(session, f"notice:{notice_id}", 100)
-        urls = views.urls_of_notice(session, notice_id)
-    return _page(
-        service,
-        request,
-        "notice.html",
-        notice=line,
-        shown=raw.pretty(payload),
-        dead_letters=letters,
-        entries=entries,
-        links=links.links(urls, service.settings.fetch.policy.hosts),
     )

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from xml.parsers.expat import ExpatError
+
+from defusedxml import minidom
+from defusedxml.common import DefusedXmlException
 
 __all__ = ["Shown", "pretty", "shorten"]
 
+_AVRO = b"Obj\x01"
+_XML_LIMIT = 2**18
+_BLANK = "\ufeff \t\r\n"
 _LONG = 200
 _HEAD = 60
 _TEXT_LIMIT = 60_000
@@ -21,14 +28,16 @@ class Shown:
     """A payload for people."""
 
     kind: str
-    """JSON, text or binary."""
+    """JSON, XML, text, Avro container or binary."""
     text: str
     note: str
     """What was left out; empty when nothing was."""
 
 
 def pretty(payload: bytes) -> Shown:
-    """JSON indented with long strings shortened; other text as it is; else a hex dump."""
+    """JSON and XML indented, long strings shortened; other text as it is; else a hex dump."""
+    if payload.startswith(_AVRO):
+        return replace(_hex(payload), kind=f"Avro container file, {len(payload):,} bytes")
     try:
         text = payload.decode()
     except UnicodeDecodeError:
@@ -38,7 +47,9 @@ def pretty(payload: bytes) -> Shown:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        return _cut("text", text, "")
+        return (
+            _xml(text) if text.lstrip("\ufeff \t\r\n").startswith("<") else _cut("text", text, "")
+        )
     short, number = shorten(document)
     note = f"{number} long string{'s are' if number > 1 else ' is'} shortened." if number else ""
     return _cut("JSON", json.dumps(short, indent=2, ensure_ascii=False), note)
@@ -57,6 +68,30 @@ def shorten(document: Any) -> tuple[Any, int]:
             number for _, number in found.values()
         )
     return document, 0
+
+
+def _xml(text: str) -> Shown:
+    """Indented; text that only looks like XML, or declares entities, as it is."""
+    if len(text) > _XML_LIMIT:
+        return _cut("text", text, "Too long to be indented.")
+    try:
+        document = minidom.parseString(text.lstrip(_BLANK))
+        for node in _blanks(document):
+            node.parentNode.removeChild(node)
+        return _cut("XML", document.toprettyxml(indent="  "), "")
+    except (ExpatError, DefusedXmlException, ValueError, RecursionError):
+        return _cut("text", text, "Not XML that can be indented safely.")
+
+
+def _blanks(document: Any) -> list[Any]:
+    """White space between elements, which would be indented once more."""
+    found, stack = [], [document]
+    while stack:
+        for node in stack.pop().childNodes:
+            stack.append(node)
+            if node.nodeType == node.TEXT_NODE and not node.data.strip():
+                found.append(node)
+    return found
 
 
 def _cut(kind: str, text: str, note: str) -> Shown:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -52,6 +53,7 @@ def _environment() -> Environment:
         "factor": text.factor,
         "far": text.far,
         "iso": text.iso,
+        "moment": datetime.fromisoformat,
         "path": _path,
         "percent": text.percent,
         "probability": text.probability,

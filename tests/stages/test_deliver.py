@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from followup.sinks.base import Answer, Granularity, Outcome, Payload
+from mmcoord.config import SinkSettings
 from mmcoord.records import AlertType, EventState, Outgoing, PlanRow
 from mmcoord.stages import deliver, outbox
 from mmcoord.stages.context import Context
@@ -174,6 +175,19 @@ def test_each_target_is_sent_once(database: Database, tmp_path: Path, clock: Clo
     deliver_all(ctx)
     assert sorted(service.held) == ["publish:service:S1:1:a", "publish:service:S1:1:b"]
     assert set(states(database).values()) == {"sent"}
+
+
+def test_a_sink_for_the_operators_alone_gets_no_plans(
+    database: Database, tmp_path: Path, clock: Clock
+) -> None:
+    service = Service()
+    ctx = context(database, tmp_path, service, clock)
+    alone = SinkSettings("service", practice=True, plans=False)
+    ctx = replace(ctx, settings=replace(ctx.settings, sinks={"service": alone}))
+    publish(ctx, ["a", "b"])
+    deliver_all(ctx)
+    assert service.held == []
+    assert states(database) == {}
 
 
 def test_a_message_whose_answer_was_lost_is_looked_up_not_repeated(

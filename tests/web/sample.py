@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ from urllib.parse import quote
 
 from sqlmodel import SQLModel
 
+from listeners.settings import ListenerState, ListenerStatus
 from mmcoord.records import PlanRow
 from mmcoord.stages.planrows import row_to_json
 from mmcoord.store.database import Database
 from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import (
+    AlarmRow,
     AlertRow,
     CandidateRow,
     DeadLetterRow,
@@ -34,6 +37,7 @@ from mmcoord.store.tables import (
     WorkRow,
 )
 from mmcoord.timescales import mjd_tai
+from mmcoord.wiring import status_json
 
 T0 = datetime(2027, 3, 4, 4, 59, 8, tzinfo=UTC)
 HEARD = T0 + timedelta(minutes=7)
@@ -192,6 +196,23 @@ def notice_row(number: int, payload: bytes, **changes: Any) -> NoticeRow:
         "outcome": f"INITIAL of {EVENT}",
     }
     return NoticeRow(**(values | changes))
+
+
+def alarm_row(key: str, severity: str = "page", **changes: Any) -> AlarmRow:
+    """An alarm that stands."""
+    values: dict[str, Any] = {
+        "key": key,
+        "severity": severity,
+        "text": f"What {key} means and what to do.",
+        "raised_at": HEARD,
+    }
+    return AlarmRow(**(values | changes))
+
+
+def listener_status(name: str, **changes: Any) -> dict[str, Any]:
+    """A listener's status as the daemon gives it to the page."""
+    status = ListenerStatus(name, "igwn", ListenerState.RUNNING, broker="kafka.gcn.nasa.gov")
+    return status_json(replace(status, **changes))
 
 
 def delivery_row(number: int, **changes: Any) -> DeliveryRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -192,6 +193,46 @@ def test_raw_bytes_come_back_exactly_and_never_as_a_page(
     assert answer.headers["content-disposition"].startswith("attachment")
 
 
+def test_an_alarm_that_wakes_people_degrades_the_health(
+    client: TestClient, filled: Database
+) -> None:
+    sample.add(filled, sample.alarm_row("disk low", "warn"))
+    health = get(client, "/healthz")
+    assert health["status"] == "ok"
+    assert [alarm["key"] for alarm in health["alarms"]] == ["disk low"]
+    sample.add(filled, sample.alarm_row("mock"), sample.alarm_row("old", cleared_at=HEARD))
+    health = get(client, "/healthz")
+    assert health["status"] == "degraded"
+    assert [alarm["key"] for alarm in health["alarms"]] == ["mock", "disk low"]
+    assert {"status", "ledger_balanced", "sources", "version"} <= set(health)
+
+
+def test_a_watchdog_that_has_stopped_looking_degrades_the_health(filled: Database) -> None:
+    def status(age_s: float) -> str:
+        then = datetime.now(UTC) - timedelta(seconds=age_s)
+        app = create_app(filled, Settings(), list, watched_at=lambda: then)
+        return str(TestClient(app).get("/healthz").json()["status"])
+
+    assert status(1.0) == "ok"
+    assert status(600.0) == "degraded"
+
+
+def test_alarms_standing_and_all(client: TestClient, filled: Database) -> None:
+    sample.add(filled, sample.alarm_row("mock"), sample.alarm_row("old", cleared_at=HEARD))
+    assert [a["key"] for a in get(client, "/api/v1/alarms")["items"]] == ["mock"]
+    document = get(client, "/api/v1/alarms?all=true")
+    assert (document["total"], [a["key"] for a in document["items"]]) == (2, ["old", "mock"])
+
+
+def test_notices_go_on_from_an_id(client: TestClient, filled: Database) -> None:
+    document = get(client, "/api/v1/notices?limit=2")
+    assert [item["id"] for item in document["items"]] == [3, 2]
+    document = get(client, f"/api/v1/notices?limit=2&before={document['before']}")
+    assert ([item["id"] for item in document["items"]], document["before"]) == ([1], None)
+    assert [i["id"] for i in get(client, "/api/v1/notices?state=dead")["items"]] == [3]
+    assert client.get("/api/v1/notices?state=lost").status_code == 422
+
+
 @pytest.mark.parametrize(
     "path",
     ["events/none", "events/none/plan", "events/none/story", "events/none/candidates",
@@ -230,6 +271,7 @@ def test_the_description_types_every_answer_and_publishes_no_bytes(client: TestC
         "/runs/{run_key}", "/ledger", "/dead-letters", "/deliveries", "/notices/{notice_id}",
         "/notices/{notice_id}/raw", "/runs", "/runs/{run_key}/events",
         "/runs/{run_key}/samples.npz", "/usage",
+        "/notices", "/alarms",
     }  # fmt: skip
     for path, operations in paths.items():
         if path == "/api/v1/runs":

@@ -104,7 +104,8 @@ def test_the_first_target_is_seen_and_says_why(tab: Tab) -> None:
 
 @both
 @pytest.mark.parametrize(
-    "path", ["/", f"/events/{EVENT}", f"/objects/{FIRST}", "/health", "/notices/1", "/nope"]
+    "path",
+    ["/", f"/events/{EVENT}", f"/objects/{FIRST}", "/health", "/notices", "/notices/1", "/nope"],
 )
 def test_no_page_is_wider_than_the_screen(tab: Tab, path: str) -> None:
     tab.open(path)
@@ -220,11 +221,30 @@ def test_hostile_text_runs_nowhere(tab: Tab, filled: Database) -> None:
 
 
 @both
-def test_light_and_dark_have_enough_contrast(tab: Tab) -> None:
+def test_a_new_alarm_is_a_banner_without_a_reload(tab: Tab, filled: Database) -> None:
+    tab.open("/")
+    tab.page.locator("#live[data-state=on]").wait_for()
+    assert tab.page.locator("aside").count() == 0
+    sample.add(
+        filled,
+        sample.alarm_row("unreachable gcn", text="x" * 600),
+        sample.journal("alarm", "watchdog", "unreachable gcn", 90.0, event_id=None),
+    )
+    banner = tab.page.get_by_role("link", name="unreachable gcn")
+    banner.wait_for()
+    assert banner.bounding_box()["y"] < screen(tab)[1] / 4
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= screen(tab)[0]
+    banner.click()
+    tab.page.locator("li[id^=alarm-]", has_text="unreachable gcn").wait_for()
+
+
+@both
+def test_light_and_dark_have_enough_contrast(tab: Tab, filled: Database) -> None:
     """WCAG 2.1 AA: 4.5 to 1 for text against what lies behind it."""
+    sample.add(filled, sample.alarm_row("mock"), sample.alarm_row("disk low", "warn"))
     for scheme in ("light", "dark"):
         tab.page.emulate_media(color_scheme=scheme)
-        for path in (f"/events/{EVENT}", "/health"):
+        for path in (f"/events/{EVENT}", "/health", "/notices"):
             tab.open(path)
             assert tab.page.evaluate(CONTRAST) == []
 

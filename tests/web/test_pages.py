@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from mmcoord.api.app import create_app
 from mmcoord.config import FetchSettings, Settings
+from mmcoord.store import views_notices
 from mmcoord.store.database import Database
 from mmcoord.store.tables import (
+    AlertNoticeRow,
     AlertRow,
     CandidateRow,
+    CounterRow,
     DeadLetterRow,
     LedgerRow,
     MatchRow,
@@ -22,12 +28,16 @@ from mmcoord.store.tables import (
     RequestRow,
     ScreeningRow,
 )
+from mmcoord.web import raw
 from tests.web import sample
 from tests.web.dom import Element, find, parse
 from tests.web.sample import EVENT, FIRST, HEARD, MAP
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
-PAGES = ("/", f"/events/{EVENT}", "/health", "/notices/1", "/notices/3", f"/objects/{FIRST}")
+PAGES = (
+    *("/", f"/events/{EVENT}", f"/objects/{FIRST}", "/health"),
+    *("/notices", "/notices/1", "/notices/3"),
+)
 
 
 def page(client: TestClient, path: str, status: int = 200) -> list[Element]:
@@ -219,6 +229,180 @@ def test_a_notice_is_shown_as_received_and_shortened(client: TestClient, filled:
     assert "planned" in main_text(page(client, "/notices/1"))
 
 
+def test_links_and_scripts_inside_a_notice_stay_text(client: TestClient, filled: Database) -> None:
+    evil = "javascript:alert(1)"
+    payloads = {
+        11: f'{{"url": "{evil}", "x": "<a href=\'{evil}\'>go</a><script>alert(2)</script>"}}',
+        12: f"<VOEvent><What><Reference uri='{evil}'/><script>alert(3)</script></What></VOEvent>",
+        13: f"<svg onload=alert(4)><a href={evil}>not XML",
+        14: f"plain https://evil.invalid/ {evil}",
+    }
+    for number, payload in payloads.items():
+        sample.add(filled, sample.notice_row(number, payload.encode(), source="igwn"))
+        elements = page(client, f"/notices/{number}")
+        assert "alert(" in find(elements, "pre", class_="raw")[0].text
+        links = [e.attributes.get("href", "") for e in find(elements, "a")]
+        assert all(link.startswith(("/", "#")) for link in links)
+        assert len(find(elements, "script")) == 1
+        assert find(elements, "svg", onload="alert(4)") == []
+
+
+BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><x>&b;&b;&b;</x>'
+
+
+@pytest.mark.parametrize(
+    ("payload", "kind", "lines"),
+    [
+        (b'{"a": {"b": 1}}', "JSON", ['  "a": {', '    "b": 1']),
+        (b"<a><b x='1'>t</b><c/></a>", "XML", ["<a>", '  <b x="1">t</b>', "  <c/>"]),
+        (b"<v:a xmlns:v='u'>\n<v:b/>\n</v:a>", "XML", ['<v:a xmlns:v="u">', "  <v:b/>"]),
+        (b"<a>not closed", "text", ["<a>not closed"]),
+        (BOMB.encode(), "text", [BOMB]),
+        (b"<a>" * 5000 + b"</a>" * 5000, "text", []),
+        (b"\xff\x00 words", "binary", ["00000000  ff 00 20 77 6f 72 64 73" + " " * 26
+                                        + ".. words"]),
+        (b"Obj\x01rest", "Avro container file, 8 bytes", ["00000000  4f 62 6a 01 72 65 73 74"
+                                                          + " " * 26 + "Obj.rest"]),
+        (b"", "text", []),
+    ],
+)  # fmt: skip
+def test_what_was_received_is_made_readable(payload: bytes, kind: str, lines: list[str]) -> None:
+    shown = raw.pretty(payload)
+    assert shown.kind == kind
+    assert set(lines) <= set(shown.text.splitlines())
+
+
+@given(payload=st.binary(max_size=4000) | st.text(max_size=2000).map(str.encode))
+@example(payload="<a>\ufeff</a>".encode("utf-16"))
+def test_any_bytes_can_be_shown(payload: bytes) -> None:
+    shown = raw.pretty(payload)
+    assert len(shown.text) < 100_000
+    assert shown.kind
+
+
+# -- alarms ------------------------------------------------------------------------------
+
+
+def test_alarms_are_a_banner_on_every_page(client: TestClient, filled: Database) -> None:
+    for path in PAGES:
+        assert find(page(client, path), "aside") == []
+    sample.add(
+        filled,
+        sample.alarm_row("disk low", "warn"),
+        sample.alarm_row("ledger", cleared_at=HEARD),
+    )
+    for path in (*PAGES, "/nope"):
+        (banner,) = find(page(client, path, 404 if path == "/nope" else 200), "aside")
+        assert "is-warn" in banner.attributes["class"]
+        assert "disk low" in banner.text
+        assert "ledger" not in banner.text
+    sample.add(filled, sample.alarm_row("silent gcn"))
+    (banner,) = find(page(client, "/"), "aside")
+    assert "is-page" in banner.attributes["class"]
+    assert "silent gcn" in banner.text
+    assert "and 1 more" in banner.text
+
+
+def test_health_shows_what_to_do_and_who_was_told(client: TestClient, filled: Database) -> None:
+    told = {
+        "ops": {"raised": {"outcome": "sent", "done": True}},
+        "tom": {"raised": {"outcome": "retry", "detail": "HTTP 500", "done": False}},
+    }
+    sample.add(
+        filled,
+        sample.alarm_row("silent gcn", told=told),
+        sample.alarm_row("mock", cleared_at=HEARD + timedelta(minutes=5)),
+        CounterRow(source="fink_lsst", name="veto moving", n=12345),
+    )
+    text = main_text(page(client, "/health"))
+    assert "What silent gcn means and what to do." in text
+    assert "ops: told; tom: not told yet (HTTP 500)" in text
+    assert "1 cleared lately" in text
+    assert "stood 5.0 min" in text
+    assert "veto moving" in text
+    assert "12,345" in text
+
+
+def test_health_shows_each_listener(filled: Database) -> None:
+    status = sample.listener_status(
+        "gcn", received=1204, lag=10_234, rebuilds=3, missing_topics=("gcn.notices.x",),
+        last_received_at=HEARD,
+    )  # fmt: skip
+    app = create_app(filled, Settings(), lambda: [status, sample.listener_status("quiet")])
+    text = main_text(page(TestClient(app), "/health"))
+    for expected in (
+        "1,204 received", "lag 10,234", "rebuilt 3×", "no topic gcn.notices.x",
+        "last message 2027-03-04 05:06:08", "no message yet",
+    ):  # fmt: skip
+        assert expected in text
+
+
+# -- notices -----------------------------------------------------------------------------
+
+
+def shown_notices(elements: list[Element]) -> list[int]:
+    return [int(e.attributes["data-notice"]) for e in elements if "data-notice" in e.attributes]
+
+
+def test_notices_are_listed_by_source_and_state_and_paged_by_id(
+    client: TestClient, filled: Database
+) -> None:
+    sample.add(
+        filled,
+        *(
+            sample.notice_row(n, b"{}", source="ztf" if n % 2 else "igwn",
+                              state="pending" if n > 60 else "processed")
+            for n in range(4, 64)
+        ),
+    )  # fmt: skip
+    first = page(client, "/notices")
+    assert shown_notices(first) == list(range(63, 13, -1))
+    (older,) = [a for a in find(first, "a") if a.text == "Older"]
+    assert shown_notices(page(client, older.attributes["href"])) == list(range(13, 0, -1))
+    assert shown_notices(page(client, "/notices?source=ztf&before=10")) == [9, 7, 5]
+    assert shown_notices(page(client, "/notices?state=dead")) == [3]
+    assert shown_notices(page(client, "/notices?state=dead&source=igwn")) == []
+    assert shown_notices(page(client, "/notices?state=pending&source=igwn")) == [62]
+    assert shown_notices(page(client, "/notices?state=nonsense"))[0] == 63
+
+
+def test_a_rare_source_is_looked_for_step_by_step(
+    client: TestClient, filled: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views_notices, "_SPAN", 10)
+    sample.add(filled, *(sample.notice_row(n, b"{}", source="ztf") for n in range(4, 40)))
+    path, seen = "/notices?source=igwn", []
+    for _ in range(10):
+        elements = page(client, path)
+        seen += shown_notices(elements)
+        older = [a for a in find(elements, "a") if a.text == "Older"]
+        if not older:
+            break
+        path = older[0].attributes["href"]
+    assert seen == [2, 1]
+
+
+def test_a_notice_is_found_from_its_event_its_object_and_its_dead_letter(
+    client: TestClient, filled: Database
+) -> None:
+    repeat = sample.notice_row(5, b"{}", broker="scimma", outcome="duplicate of notice 2")
+    row = {"id": FIRST, "ra": "197.4", "dec": "-23.4"}
+    sample.add(
+        filled,
+        repeat,
+        AlertNoticeRow(alert_id=2, notice_id=5),
+        sample.notice_row(6, json.dumps(row).encode(), source="table_candidates"),
+    )
+    assert shown_notices(page(client, f"/events/{EVENT}")) == [5, 2, 1]
+    assert 1 in shown_notices(page(client, f"/objects/{FIRST}"))
+    assert find(page(client, "/health"), "a", href="/notices/3")
+    assert find(page(client, "/notices/5"), "a", href=f"/events/{EVENT}")
+    assert find(page(client, "/notices/6"), "a", href=f"/objects/{FIRST}")
+    unknown = json.dumps(row | {"id": "NOBODY"}).encode()
+    sample.add(filled, sample.notice_row(7, unknown, source="table_candidates"))
+    assert not find(page(client, "/notices/7"), "a", href="/objects/NOBODY")
+
+
 def hostile_rows() -> list[Any]:
     """The hostile text in every place that comes from outside."""
     row = sample.plan_row(1, HOSTILE, 0.5)
@@ -253,10 +437,17 @@ def hostile_rows() -> list[Any]:
         sample.journal(HOSTILE, HOSTILE, HOSTILE, 1.0, event_id=HOSTILE, object_id=HOSTILE),
         sample.notice_row(9, HOSTILE.encode(), topic=HOSTILE, outcome=HOSTILE),
         DeadLetterRow(id=9, notice_id=9, stage=HOSTILE, reason=HOSTILE, at=HEARD),
+        AlertNoticeRow(alert_id=9, notice_id=9),
+        CounterRow(source=HOSTILE, name=HOSTILE, n=1),
+        sample.alarm_row(HOSTILE, text=HOSTILE, told={HOSTILE: {"raised": {"detail": HOSTILE}}}),
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("where", ["/", "event", "object", "/health", "/notices/9", "/missing"])
+@pytest.mark.parametrize(
+    "where",
+    ["/", "event", "object", "/health", "/notices", "/notices/9", "/notices?source=%3Cscript%3E",
+     "/missing"],
+)  # fmt: skip
 def test_hostile_text_is_text_everywhere(
     client: TestClient, database: Database, where: str
 ) -> None:
@@ -268,7 +459,8 @@ def test_hostile_text_is_text_everywhere(
         "/missing": f"/events/{sample.url(HOSTILE + 'x')}",
     }.get(where, where)
     elements = page(client, path, 404 if where == "/missing" else 200)
-    assert HOSTILE.split('"')[0] in find(elements, "main")[0].text
+    shown = find(elements, "aside" if "?" in where else "main")[0].text
+    assert HOSTILE.split('"')[0] in shown
     assert not find(elements, "img")
     scripts = find(elements, "script")
     assert [s.attributes["src"].split("?")[0] for s in scripts] == ["/static/mmcoord.js"]

@@ -1,4 +1,4 @@
-"""names, circulars, known transients, counters, cursors, alarms
+"""names, circulars, known transients, counters, cursors, alarms, listeners
 
 Revision ID: 0002
 Revises: 0001
@@ -92,6 +92,15 @@ def upgrade() -> None:
     with op.batch_alter_table("alarm", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_alarm_key"), ["key"], unique=False)
         batch_op.create_index(batch_op.f("ix_alarm_raised_at"), ["raised_at"], unique=False)
+
+    op.create_table(
+        "alert_notice",
+        sa.Column("alert_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("notice_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("alert_id", "notice_id"),
+    )
+    with op.batch_alter_table("alert_notice", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_alert_notice_notice_id"), ["notice_id"], unique=False)
 
     op.create_table(
         "circular",
@@ -191,6 +200,28 @@ def upgrade() -> None:
     with op.batch_alter_table("known_transient", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_known_transient_hpx29"), ["hpx29"], unique=False)
         batch_op.create_index(batch_op.f("ix_known_transient_name"), ["name"], unique=False)
+    op.create_table(
+        "late_map",
+        sa.Column("event_id", sa.String(), nullable=False),
+        sa.Column("alert_type", sa.String(), nullable=False),
+        sa.Column("time_created", mmcoord.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("localization_id", sa.String(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("notice_id", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("event_id", "alert_type", "time_created"),
+    )
+    with op.batch_alter_table("alert", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("localized_by", sa.String(), nullable=True))
+
+    op.create_table(
+        "listener",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column(
+            "first_started_at", mmcoord.store.types.UtcDateTime(timezone=True), nullable=False
+        ),
+        sa.Column("connected_at", mmcoord.store.types.UtcDateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("name"),
+    )
     _names_of_known_events()
 
 
@@ -209,19 +240,6 @@ def _names_of_known_events() -> None:
     if rows:
         op.bulk_insert(name, [{**row, "cause_id": ""} for row in rows])
 
-    op.create_table(
-        "late_map",
-        sa.Column("event_id", sa.String(), nullable=False),
-        sa.Column("alert_type", sa.String(), nullable=False),
-        sa.Column("time_created", mmcoord.store.types.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("localization_id", sa.String(), nullable=False),
-        sa.Column("url", sa.Text(), nullable=False),
-        sa.Column("notice_id", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("event_id", "alert_type", "time_created"),
-    )
-    with op.batch_alter_table("alert", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("localized_by", sa.String(), nullable=True))
-
 
 def downgrade() -> None:
     with op.batch_alter_table("run", schema=None) as batch_op:
@@ -234,6 +252,7 @@ def downgrade() -> None:
         batch_op.drop_column("localized_by")
 
     op.drop_table("late_map")
+    op.drop_table("listener")
     with op.batch_alter_table("known_transient", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_known_transient_name"))
         batch_op.drop_index(batch_op.f("ix_known_transient_hpx29"))
@@ -253,6 +272,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_circular_created_at"))
 
     op.drop_table("circular")
+    with op.batch_alter_table("alert_notice", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_alert_notice_notice_id"))
+
+    op.drop_table("alert_notice")
     with op.batch_alter_table("alarm", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_alarm_raised_at"))
         batch_op.drop_index(batch_op.f("ix_alarm_key"))

@@ -1,0 +1,20 @@
+"""One page out of its template, with what every page shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+
+from mmcoord.api.service import Service
+from mmcoord.web.templating import TEMPLATES
+
+__all__ = ["render"]
+
+
+def render(service: Service, request: Request, name: str, **values: Any) -> HTMLResponse:
+    """The page; the alarms that stand are on every one."""
+    values = {"alarms": service.alarms()} | values
+    values |= {"request": request, "now": service.now(), "version": service.version}
+    return HTMLResponse(TEMPLATES.get_template(name).render(values))

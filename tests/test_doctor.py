@@ -1,0 +1,40 @@
+"""``mmcoord doctor`` without a broker."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from mmcoord.doctor import examine
+
+
+def test_operators_are_looked_at_before_they_are_needed(tmp_path: Path) -> None:
+    path = tmp_path / "mmcoord.toml"
+    sink = f'[sinks.ops]\nkind = "file"\noptions = {{ folder = "{tmp_path / "ops"}" }}\n'
+    path.write_text(f'data_dir = "{tmp_path}"\noperators = ["ops"]\n{sink}')
+    found = {finding.what: finding for finding in examine(path, None)}
+    assert found["operators"].text == "alarms are told to ops"
+    path.write_text(f'data_dir = "{tmp_path}"\noperators = ["pager"]\n{sink}')
+    found = {finding.what: finding for finding in examine(path, None)}
+    assert not found["parts"].good
+    assert "no sink is named 'pager'" in found["parts"].text
+
+
+def test_operators_can_be_told_a_test(tmp_path: Path) -> None:
+    path = tmp_path / "mmcoord.toml"
+    sink = f'[sinks.ops]\nkind = "file"\noptions = {{ folder = "{tmp_path / "ops"}" }}\n'
+    command = [sys.executable, "-m", "mmcoord.cli", "alarms", "--test", "--config", str(path)]
+
+    def run(operators: str) -> subprocess.CompletedProcess[str]:
+        path.write_text(f'data_dir = "{tmp_path}"\noperators = [{operators}]\n{sink}')
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    none = run("")
+    assert none.returncode == 1
+    assert "none is named" in none.stderr
+    told = run('"ops"')
+    assert (told.returncode, told.stdout.split()[:2]) == (0, ["ops:", "sent"])
+    (file,) = (tmp_path / "ops").glob("*.json")
+    assert json.loads(file.read_text())["payload"]["text"].startswith("TEST")
