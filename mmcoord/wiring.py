@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 from sqlmodel import col
 
 from followup.sites import load_catalogue
@@ -206,14 +206,25 @@ def _connection(name: str, settings: ListenerSettings) -> Connection:
 
 
 def next_offsets(database: Database, broker: str) -> dict[tuple[str, int], int]:
-    """Our own record of the place in each partition; it survives the broker's forgetting."""
+    """Our own record of the place in each partition; it survives the broker's forgetting.
+
+    Two looks into the index a partition, however many notices there are.
+    """
+    found: dict[tuple[str, int], int] = {}
+    topic, partition, offset = col(NoticeRow.topic), col(NoticeRow.partition), NoticeRow.offset
+    of_broker = col(NoticeRow.broker) == broker
+    after = select(topic, partition).where(of_broker).order_by(topic, partition).limit(1)
     with database.read() as session:
-        rows = session.execute(
-            select(col(NoticeRow.topic), col(NoticeRow.partition), func.max(col(NoticeRow.offset)))
-            .where(col(NoticeRow.broker) == broker)
-            .group_by(col(NoticeRow.topic), col(NoticeRow.partition))
-        )
-        return {(topic, partition): offset + 1 for topic, partition, offset in rows}
+        place = session.execute(after).first()
+        while place is not None:
+            last = session.execute(
+                select(func.max(offset)).where(of_broker, topic == place[0], partition == place[1])
+            ).scalar_one()
+            found[place[0], place[1]] = last + 1
+            place = session.execute(
+                after.where(tuple_(topic, partition) > tuple_(place[0], place[1]))
+            ).first()
+    return found
 
 
 def status_json(status: ListenerStatus) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def _namesakes(
         total=len(lines),
         offset=0,
         per_page=len(lines),
-        health=health_of(service, views_log.ledger(session)),
+        health=health_of(service, views_log.ledger(session), open_alarms(session)),
     )
 
 
