@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, cast
 
@@ -65,6 +65,8 @@ __all__ = ["Folded", "Lane", "Readout", "fold", "read", "receive", "run"]
 
 _ALERT, _BULK = 0, 1
 _NO_SETTINGS = Vetoes()
+_TWIN = timedelta(minutes=10)
+"""Notices of one type that are nearer in time may be two forms of one."""
 
 
 class Lane(Enum):
@@ -211,19 +213,34 @@ def fold(alerts: Sequence[AlertRow]) -> Folded:
 
     Current is the newest by (time created, alert type). A retraction, whenever it arrives
     and even before its event, retracts for good. The localization and the time of the event
-    are those of the newest alert that has one: an update may leave either out.
+    are those of the newest alert that has one: an update may leave either out; but the circle of
+    a notice does not replace the map that another form of the same notice had.
     """
     ordered = sorted(alerts, key=lambda row: (row.time_created, AlertType(row.alert_type).rank))
     standing = [row for row in ordered if row.alert_type != AlertType.RETRACTION]
     retracted = len(standing) < len(ordered)
-    maps = [row.localization_id for row in standing if row.localization_id]
+    localized = [row for row in standing if row.localization_id]
     times = [row.event_time for row in (*ordered, *standing) if row.event_time]
     return Folded(
         current=standing[-1] if standing else ordered[-1],
         state=EventState.RETRACTED if retracted else EventState.ACTIVE,
-        localization_id=maps[-1] if maps else None,
+        localization_id=_place(localized).localization_id if localized else None,
         event_time=times[-1] if times else None,
     )
+
+
+def _place(localized: Sequence[AlertRow]) -> AlertRow:
+    """Whose localization stands. The forms of one notice (JSON and VOEvent of IceCube) are made
+    minutes apart at most, are of one type, and only one of them has the map."""
+    newest = localized[-1]
+    if newest.localized_by == "region":
+        for row in reversed(localized):
+            is_twin = row.alert_type == newest.alert_type and row.messenger == newest.messenger
+            if newest.time_created - row.time_created > _TWIN:
+                break
+            if is_twin and row.localized_by != "region":
+                return row
+    return newest
 
 
 # -- the stage ---------------------------------------------------------------------------

@@ -91,7 +91,8 @@ def _unread(session: Session, since: datetime) -> tuple[UnreadAlerts, ...]:
 def _waiting(session: Session, now: datetime) -> dict[tuple[str, bool], datetime]:
     found: dict[tuple[str, bool], datetime] = {}
     for stage, priority, since in session.execute(
-        select(_work.c.stage, _work.c.priority, func.min(_work.c.enqueued_at))
+        # Since it is due: a wish that is put off (a map that is not there yet) does not wait.
+        select(_work.c.stage, _work.c.priority, func.min(_work.c.not_before))
         .where(_work.c.requested > _work.c.done, _work.c.not_before <= now)
         .group_by(_work.c.stage, _work.c.priority)
     ):

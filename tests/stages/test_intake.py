@@ -268,3 +268,28 @@ def test_a_practice_notice_makes_the_event_practice_for_good(
         event = session.get(EventRow, "S260301a")
     assert event is not None
     assert event.is_practice
+
+
+def revision(minutes: float, kind: str, place: str | None, by: str | None) -> AlertRow:
+    return AlertRow(
+        event_id="E",
+        alert_type=kind,
+        time_created=T0 + timedelta(minutes=minutes),
+        localization_id=place,
+        localized_by=by,
+        messenger="NEUTRINO",
+    )
+
+
+def test_the_circle_of_a_notice_s_other_form_does_not_replace_its_map() -> None:
+    """IceCube sends a revision as JSON, with a map, and as VOEvent, with a circle alone."""
+    json_form = revision(0.0, "UPDATE", "map", "link")
+    xml_form = revision(0.5, "UPDATE", "circle", "region")
+    for order in itertools.permutations([json_form, xml_form]):
+        assert intake.fold(order).localization_id == "map"
+    much_later = revision(60.0, "UPDATE", "new circle", "region")
+    assert intake.fold([json_form, xml_form, much_later]).localization_id == "new circle"
+    other_type = revision(0.7, "INITIAL", "circle", "region")
+    assert intake.fold([revision(0.0, "UPDATE", "map", "map"), other_type]).localization_id == (
+        "circle"
+    )
