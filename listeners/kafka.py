@@ -301,6 +301,9 @@ class KafkaListener:
             consumer.pause(consumer.assignment())  # in every round: it may have changed
             self._give_back(consumer, consumer.poll(self.settings.poll_s))
             self._report(consumer)
+            self._check_topics(consumer)
+            if self.status.state is ListenerState.RUNNING:  # assigned or reached again: still held
+                self._update(state=state)
         consumer.resume(consumer.assignment())
         self._heard_at = time.monotonic()
 
@@ -348,7 +351,8 @@ class KafkaListener:
             consumer.incremental_assign(partitions)
         else:
             consumer.assign(partitions)
-        self._update(state=ListenerState.RUNNING)
+        if self.status.state not in (ListenerState.PAUSED, ListenerState.STORE_DOWN):
+            self._update(state=ListenerState.RUNNING)
 
     def _tell_gaps(
         self, consumer: Consumer, partitions: list[TopicPartition], own: Offsets

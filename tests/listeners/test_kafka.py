@@ -340,6 +340,35 @@ def test_full_inbox_pauses_and_room_goes_on(cluster, topic):
     assert all(later - earlier >= 1.0 for earlier, later in pairwise(asked))
 
 
+def test_listener_held_from_the_start_says_so_and_joins_its_group(cluster, topic):
+    inbox = Inbox()
+    room = threading.Event()
+    cluster.send(topic, b"waits")
+    assigned: list[str] = []
+
+    class Noting(KafkaListener):
+        def _assigned(self, consumer, partitions):
+            super()._assigned(consumer, partitions)
+            assigned.append(self.status.state)
+
+    listener = Noting(
+        settings(topic),
+        cluster.connection(),
+        inbox.write,
+        inbox.statuses.append,
+        has_room=room.is_set,
+    )
+    with running(listener):
+        until(lambda: bool(assigned))
+        assert assigned == [ListenerState.PAUSED]
+        time.sleep(0.3)
+        assert listener.status.state is ListenerState.PAUSED
+        assert inbox.notices == []
+        room.set()
+        until(lambda: inbox.payloads == [b"waits"])
+        assert listener.status.state is ListenerState.RUNNING
+
+
 def test_store_that_cannot_be_asked_for_room_stops_nothing(cluster, topic):
     def has_room() -> bool:
         raise OSError("no store")
