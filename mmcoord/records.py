@@ -88,7 +88,7 @@ class EventState(StrEnum):
 class Notice:
     """Raw bytes as received, with the coordinates that make the receipt unique.
 
-    (broker, topic, partition, offset) identify the receipt; the content's identity is
+    (broker, topic, partition, offset) and the bytes identify the receipt; the content's identity is
     decided only after parsing.
     """
 

@@ -88,7 +88,7 @@ def receive(ctx: Context, notices: Sequence[Notice]) -> int:
     """Write raw notices durably; returns how many were new.
 
     Called by listeners, which acknowledge to the broker only after it has returned. A
-    notice whose coordinates are known already is a redelivery and is dropped here.
+    notice whose coordinates and content are known already is a redelivery and is dropped here.
     """
     rows = [_inbox_row(notice, ctx.sources) for notice in notices]
     if not rows:
@@ -335,7 +335,7 @@ def _close_notices(
             {
                 "notice_id": readout.notice_id,
                 "state": "dead" if readout.error is not None else "processed",
-                "outcome": _stored(readout.error) or outcomes[readout.notice_id],
+                "outcome": _stored(readout.error or outcomes[readout.notice_id]),
                 "processed_at": now,
             }
             for readout in readouts

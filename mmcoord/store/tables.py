@@ -86,7 +86,11 @@ class NoticeRow(SQLModel, table=True):
 
     __tablename__ = "notice"
     __table_args__ = (
-        UniqueConstraint("broker", "topic", "partition", "offset", name="uq_notice_coordinates"),
+        # The content too: a broker that was set up anew counts its offsets from zero again, and
+        # what it then sends under coordinates that we know is not what we have.
+        UniqueConstraint(
+            "broker", "topic", "partition", "offset", "sha256", name="uq_notice_coordinates"
+        ),
         Index(
             "ix_notice_pending",
             "priority",

@@ -70,6 +70,16 @@ def test_a_redelivery_is_not_counted_again(ctx: Context) -> None:
     assert (intake_balance.received, intake_balance.pending, intake_balance.lost) == (7, 7, 0)
 
 
+def test_other_content_under_known_coordinates_is_not_taken_for_a_repeat(ctx: Context) -> None:
+    """A broker that is set up anew counts its offsets from zero again."""
+    send(ctx, [("igwn", lvk_notice("MS260301a"))], topic="gw")
+    assert send(ctx, [("igwn", lvk_notice("MS260301b"))], topic="gw") == 1
+    assert send(ctx, [("igwn", lvk_notice("MS260301b"))], topic="gw") == 0
+    while intake.run(ctx):
+        pass
+    assert count(ctx, AlertRow) == 2
+
+
 def test_both_lanes_and_matching_at_once_lose_nothing(ctx: Context) -> None:
     """Three threads on one store, as in the daemon, with notices that share their wishes."""
     skymap = skymaps.to_fits_bytes(gaussian_map(150.0, -20.0, 5.0))

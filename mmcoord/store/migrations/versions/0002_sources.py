@@ -20,6 +20,11 @@ depends_on = None
 
 
 def upgrade() -> None:
+    with op.batch_alter_table("notice", schema=None) as batch_op:
+        batch_op.drop_constraint("uq_notice_coordinates", type_="unique")
+        batch_op.create_unique_constraint(
+            "uq_notice_coordinates", ["broker", "topic", "partition", "offset", "sha256"]
+        )
     op.create_table(
         "access_group",
         sa.Column("name", sa.String(), nullable=False),
@@ -242,6 +247,11 @@ def _names_of_known_events() -> None:
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("notice", schema=None) as batch_op:
+        batch_op.drop_constraint("uq_notice_coordinates", type_="unique")
+        batch_op.create_unique_constraint(
+            "uq_notice_coordinates", ["broker", "topic", "partition", "offset"]
+        )
     with op.batch_alter_table("run", schema=None) as batch_op:
         batch_op.drop_index("ix_run_partition")
         batch_op.drop_column("cpu_s")
