@@ -114,8 +114,9 @@ def notices(
         top = (session.execute(select(func.max(_notice.c.id))).scalar_one() or 0) + 1
     statement = _select().where(_notice.c.id < top)
     lowest = 1
-    if state == "pending":  # as the partial index says it
-        statement = statement.where(_notice.c.state == literal_column("'pending'"))
+    if state == "pending":  # in the words of the partial index
+        ids = select(_notice.c.id).where(_notice.c.state == literal_column("'pending'"))
+        statement = statement.where(_notice.c.id.in_(ids))
     elif state == "dead":
         ids = select(_dead.c.notice_id).where(_dead.c.notice_id < top)
         statement = statement.where(_notice.c.id.in_(ids), _notice.c.state == "dead")

@@ -20,6 +20,8 @@ _LVK = "igwn"
 _SNEWS_TOPIC = "gcn.classic.voevent.SNEWS"
 _SUPERK_TOPIC = "gcn.notices.superk.sn_alert"
 _LEFT_OUT = 240
+_SETTLE_S = 15.0
+"""Statuses come every five seconds."""
 
 
 def decide(facts: Facts, now: datetime, settings: WatchdogSettings) -> frozenset[Alarm]:
@@ -130,11 +132,19 @@ def _unreachable_text(it: ListenerFacts, now: datetime) -> str:
 
 
 def _is_silent(it: ListenerFacts, facts: Facts, now: datetime, settings: WatchdogSettings) -> bool:
-    if not it.heartbeat_topic or it.state != ListenerState.RUNNING:
+    """Connected, and yet nothing comes.
+
+    Just after it has connected the first message may be on its way. That is not waited for as
+    long as a silence may last: a client that is rebuilt at each silence would never be silent.
+    """
+    if not it.heartbeat_topic or it.state != ListenerState.RUNNING or it.working_since is None:
         return False
-    if it.last_received_at is None and f"silent {it.name}" in facts.standing:
+    heard = it.last_received_at
+    if f"silent {it.name}" in facts.standing and (heard is None or heard < it.working_since):
         return True
-    return _age(it.last_received_at or facts.started_at, now) > settings.silence_s
+    if _age(it.working_since, now) < _SETTLE_S:
+        return False
+    return _age(heard or facts.started_at, now) > settings.silence_s
 
 
 def _holding(

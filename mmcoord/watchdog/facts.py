@@ -55,6 +55,8 @@ class ListenerFacts:
     """A :class:`listeners.settings.ListenerState`; empty before the first report."""
     good_at: datetime
     """When it last worked; before it has, the start of the service."""
+    working_since: datetime | None
+    """Since when it has worked without a break; None while it does not."""
     reported_at: datetime
     """When its thread last said anything."""
     last_error: str

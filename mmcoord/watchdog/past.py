@@ -24,6 +24,7 @@ class _Track:
     status: ListenerStatus
     good_at: datetime
     reported_at: datetime
+    working_since: datetime | None = None
     history: deque[tuple[datetime, int, int | None]] = field(default_factory=deque)
     """(when, rebuilds, lag), of the last hour."""
 
@@ -46,6 +47,9 @@ class Past:
                 track.status, track.reported_at = status, now
             if status.state in _WORKING:
                 track.good_at = now
+                track.working_since = track.working_since or now
+            else:
+                track.working_since = None
             track.history.append((now, status.rebuilds, status.lag))
             while now - track.history[0][0] > _HOUR:
                 track.history.popleft()
@@ -93,6 +97,7 @@ def listener_facts(
         is_bulk=source is not None and source.is_bulk,
         state=status.state.value if track else "",
         good_at=track.good_at if track else past.started_at,
+        working_since=track.working_since if track else None,
         reported_at=track.reported_at if track else past.started_at,
         last_error=status.last_error,
         last_received_at=status.last_received_at,

@@ -47,7 +47,7 @@ def read_store(
     practice
         Sink -> whether it is a practice sink.
     """
-    lvk_mock = (_alert.c.event_id >= "MS") & (_alert.c.event_id < "MT")
+    lvk_mock = func.substr(_alert.c.event_id, 1, 2) == "MS"  # a range would be sorted first
     return StoreFacts(
         lost={b.stage: b.lost for b in queue.balance(session) if b.lost},
         unread=_unread(session, now - timedelta(hours=settings.unread_h)),

@@ -43,6 +43,7 @@ def listener(**changes: Any) -> ListenerFacts:
         "is_bulk": False,
         "state": "running",
         "good_at": NOW,
+        "working_since": before(days=1),
         "reported_at": NOW,
         "last_error": "",
         "last_received_at": before(seconds=1),
@@ -124,6 +125,17 @@ def test_a_silent_heartbeat_is_told_after_a_minute_and_only_where_there_is_one()
     never = listener(last_received_at=None)
     assert keys(house(never)) == {"silent gcn"}  # running for a day, nothing ever
     assert keys(house(never, started_at=before(seconds=30))) == set()
+
+
+def test_a_connection_that_has_just_come_back_is_not_silent_yet() -> None:
+    old = listener(last_received_at=before(minutes=10), working_since=before(seconds=14))
+    assert keys(house(old)) == set()
+    # A client that is rebuilt every minute because nothing comes is silent all the same.
+    assert keys(house(replace(old, working_since=before(seconds=16)))) == {"silent gcn"}
+    stands = frozenset({"silent gcn"})
+    assert keys(house(old, standing=stands)) == {"silent gcn"}
+    heard = replace(old, last_received_at=before(seconds=2))
+    assert keys(house(heard, standing=stands)) == set()
 
 
 def test_one_cause_is_one_alarm() -> None:

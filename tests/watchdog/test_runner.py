@@ -189,6 +189,25 @@ def test_the_first_start_is_remembered_over_restarts(database: Database, tmp_pat
     assert house.look(minutes=1) == set()
 
 
+def test_a_silence_through_rebuilds_is_one_alarm(database: Database, tmp_path: Path) -> None:
+    """The listener rebuilds its client at each minute of silence; then the heart beats again."""
+    settings = replace(AT_ONCE, clear_after_s=60.0, off=(*AT_ONCE.off, "rebuilt"))
+    beating = gcn(options={"heartbeat_topic": "beat", "silence_s": 60.0})
+    house = House(database, tmp_path / "out", watchdog=settings, listeners=beating)
+    last = START
+    for second in range(0, 600, 5):
+        is_down = second > 60 and second % 60 < 5
+        state = ListenerState.WAITING if is_down else ListenerState.RUNNING
+        house.statuses["gcn"] = status(state, last_received_at=last)
+        found = house.look(seconds=5)
+        assert (found == {"silent gcn"}) is (second >= 60), second
+    for _ in range(14):
+        house.statuses["gcn"] = status(last_received_at=house.time)
+        found = house.look(seconds=5)
+    assert found == set()
+    assert len(house.rows()) == 1
+
+
 def test_lag_and_rebuilds_are_taken_from_the_recent_past(
     database: Database, tmp_path: Path
 ) -> None:
