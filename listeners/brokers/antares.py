@@ -13,8 +13,8 @@ a catalogue that holds stars alone (``_STAR_CATALOGUES``; Gaia's and the guide s
 galaxies too); the times of the oldest and the newest alert.
 
 Needs the extra ``antares`` (``bson`` of pymongo; the package named ``bson`` is another one).
-Shapes as in ``antares_client._stream.schema.locus`` of antares-client 2.0.2, which the tests
-feed with the same bytes where it is installed. No real message was at hand.
+Shapes as in ``antares_client._stream.schema.locus`` of antares-client 2.0.2; the tests make their
+messages by these. No real message was at hand.
 """
 
 from __future__ import annotations

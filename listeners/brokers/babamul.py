@@ -108,6 +108,8 @@ def _newest(alert: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         raise BadCandidate("not there", where="candidate")
     if not isinstance(object_id, str) or not (object_id.isascii() and object_id.isalnum()):
         raise BadCandidate(f"{object_id!r:.60} is no identifier", where="objectId")
+    if not isinstance(detection.get("diaSourceId"), int):
+        raise BadCandidate("not a DiaSource of LSST", where="candidate.diaSourceId")
     return object_id, detection
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import zlib
 from typing import Any
 
+import bson
 import fastavro
 import pytest
 
+from listeners import avro
 from listeners.brokers import rubin
 from mmcoord.records import Candidate, Photometry
 
@@ -110,5 +113,144 @@ def ztf_detection(**changes: Any) -> dict[str, Any]:
         "exptime": 30.0,
         "drb": 0.99,
         "candid": 1060135832015015002,
+    }
+    return made | changes
+
+
+def container(alert: dict[str, Any]) -> bytes:
+    """An alert as one Avro container, fields optional as Spark writes them."""
+    schema = schema_of(alert, ["Alert"])
+    stream = io.BytesIO()
+    fastavro.schemaless_writer(stream, fastavro.parse_schema(schema), alert)
+    return avro.wrap(json.dumps(schema).encode(), stream.getvalue())
+
+
+def schema_of(value: Any, path: list[str]) -> Any:
+    """The type of a value: named after its place, numbers as long and double."""
+    if isinstance(value, dict):
+        is_item = path[-1] == "item"
+        fields = [
+            {
+                "name": key,
+                "type": (schema_of if is_item and item is not None else optional_type)(
+                    item, [*path, key]
+                ),
+            }
+            for key, item in value.items()
+        ]
+        return {"type": "record", "name": "_".join(path), "fields": fields}
+    if isinstance(value, list):
+        return {"type": "array", "items": optional_type(value[0], [*path, "item"])}
+    names = {bool: "boolean", int: "long", float: "double", str: "string", bytes: "bytes"}
+    return names.get(type(value), "double")
+
+
+def optional_type(value: Any, path: list[str]) -> Any:
+    return [schema_of(value, path), "null"]
+
+
+def fink_alert(**changes: Any) -> dict[str, Any]:
+    """As Fink sends it: Rubin's packet, the images, and Fink's opinions behind them."""
+    opinions = {
+        "clf": {"cats_class": 11},
+        "xm": {
+            "gaiadr3_Plx": None,
+            "gaiadr3_e_Plx": None,
+            "vsx_Type": None,
+            "gcvs_type": None,
+            "legacydr8_pstar": 1.0,
+        },
+        "misc": {"firstDiaSourceMjdTaiFink": 61490.25},
+    }
+    made = packet(prvDiaSources=[source(midpointMjdTai=61495.25)])
+    return made | {"cutoutTemplate": b"image"} | opinions | changes
+
+
+def ztf_alert(**changes: Any) -> dict[str, Any]:
+    made = ztf_detection(sgscore1=0.98, distpsnr1=1.5, jdstarthist=2461490.7, rb=0.5)
+    made |= {key: changes.pop(key) for key in list(changes) if key in made}
+    return {"objectId": "ZTF27abcdefg", "candidate": made, "prv_candidates": None} | changes
+
+
+def lasair_object(**changes: Any) -> dict[str, Any]:
+    """The example of Lasair's page "Alert Streams", with a lite light curve."""
+    made = {
+        "diaObjectId": 169760235333878021,
+        "decl": -38.16173726666955,
+        "ra": 221.87087177320953,
+        "UTC": "2026-01-29 11:40:14",
+        "alert": {
+            "diaSourcesList": [
+                {
+                    "psfFlux": 13677.0458984375,
+                    "psfFluxErr": 1538.7562255859375,
+                    "midpointMjdTai": 61029.354114730224,
+                    "band": "z",
+                    "reliability": 0.4863438308238983,
+                }
+            ],
+            "diaForcedSourcesList": [],
+        },
+    }
+    return made | changes
+
+
+def antares_locus(**changes: Any) -> dict[str, Any]:
+    """A locus as ``LocusMessageToUsers`` of antares-client has it."""
+    properties = {
+        "survey": {"lsst": {"dia_object_id": ["170666303786319881"]}},
+        "ztf_ssnamenr": "null",
+        "newest_alert_observation_time": 61500.2,
+        "oldest_alert_observation_time": 61490.2,
+        "newest_alert_magnitude": 21.3,
+        "num_alerts": 3,
+    }
+    properties |= changes.pop("properties", {})
+    made = {"id": "ANT2027abcdefg", "ra": 221.8, "dec": -38.2, "properties": properties}
+    return made | {"tags": ["nuclear"], "catalogs": ["gaia_dr3_gaia_source"]} | changes
+
+
+def antares_message(locus: dict[str, Any]) -> bytes:
+    return zlib.compress(bson.encode(locus))
+
+
+def babamul_alert(**changes: Any) -> dict[str, Any]:
+    """As ``BabamulLsstAlert`` of boom, with the fields of a candidate that are read."""
+    jd = 2461500.75 - 37.0 / 86400.0  # MJD 61500.25 TAI
+    candidate = {
+        "diaSourceId": 170094456272322680,
+        "visit": 2027030500055,
+        "diaObjectId": 170028485706776685,
+        "ssObjectId": None,
+        "midpointMjdTai": 61500.25,
+        "ra": 63.349628,
+        "raErr": 6.8e-06,
+        "dec": -47.180758,
+        "decErr": 6.6e-06,
+        "psfFlux": 25000.0,
+        "psfFluxErr": 500.0,
+        "reliability": 0.9,
+        "band": "i",
+        "objectId": "170028485706776685",
+        "jd": jd,
+        "isdiffpos": True,
+        "jdstarthist": jd - 10.0,
+        "ndethist": 3,
+    }
+    candidate |= {key: changes.pop(key) for key in list(changes) if key in candidate}
+    made = {
+        "candid": 170094456272322680,
+        "objectId": "170028485706776685",
+        "candidate": candidate,
+        "prv_candidates": [
+            {"jd": jd - 1.0, "psfFlux": 9000.0, "psfFluxErr": 500.0, "band": "r"},
+            {"jd": jd, "psfFlux": 25000.0, "psfFluxErr": 500.0, "band": "i"},
+        ],
+        "fp_hists": [
+            {"jd": jd - 1.0, "psfFlux": 8900.0, "psfFluxErr": 500.0, "band": "r"},
+            {"jd": jd - 9.0, "psfFlux": 10.0, "psfFluxErr": 500.0, "band": "r"},
+        ],
+        "properties": {"rock": False, "stationary": True, "star": False, "near_brightstar": True},
+        "survey_matches": {"ztf": {"objectId": "ZTF27abcdefg"}},
     }
     return made | changes
