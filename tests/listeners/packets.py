@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import zlib
+from functools import cache
 from typing import Any
 
 import bson
@@ -85,18 +86,31 @@ def filled(schema: Any, named: dict[str, Any], values: Any) -> Any:
     return values if values is not None else empty.get(kind, 0)
 
 
-def on_the_wire(version: int, alert: dict[str, Any]) -> bytes:
-    """The packet as Rubin sends it, by the official schema of that version."""
+@cache
+def official_schema(version: int) -> Any:
+    """Rubin's whole schema of a version, as fastavro takes it."""
     folder = rubin._installed() / str(version // 100) / str(version % 100)
     name = f"lsst.v{version // 100}_{version % 100}.alert"
     named: dict[str, Any] = {}
     for path in folder.glob("*.avsc"):
         if path.stem != name:
             fastavro.parse_schema(json.loads(path.read_text()), named)
-    schema = fastavro.parse_schema(json.loads((folder / f"{name}.avsc").read_text()), named)
+    return fastavro.parse_schema(json.loads((folder / f"{name}.avsc").read_text()), named)
+
+
+def on_the_wire(version: int, alert: dict[str, Any]) -> bytes:
+    """The packet as Rubin sends it, by the official schema of that version."""
+    schema = official_schema(version)
     stream = io.BytesIO()
+    named = schema["__named_schemas"]
     fastavro.schemaless_writer(stream, schema, filled(schema, named, alert))
     return b"\x00" + version.to_bytes(4, "big") + stream.getvalue()
+
+
+def off_the_wire(payload: bytes) -> Any:
+    """A Rubin packet in full, by fastavro and the official schema."""
+    schema = official_schema(int.from_bytes(payload[1:5], "big"))
+    return fastavro.schemaless_reader(io.BytesIO(payload[5:]), schema, None)
 
 
 def ztf_detection(**changes: Any) -> dict[str, Any]:

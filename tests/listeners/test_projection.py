@@ -18,7 +18,14 @@ from listeners.brokers import babamul, fink, rubin, ztf
 from listeners.layout import Fields, Packet, make_layout, packets
 from listeners.projection import compile_plan, read
 from mmcoord.errors import BadNotice
-from tests.listeners.packets import VERSIONS, needs_schemas, on_the_wire, packet, source
+from tests.listeners.packets import (
+    VERSIONS,
+    needs_schemas,
+    off_the_wire,
+    on_the_wire,
+    packet,
+    source,
+)
 from tests.listeners.test_igwn import edits, hostile, mutated
 from tests.shared import shared
 
@@ -295,19 +302,6 @@ def test_an_unknown_shape_gives_no_plan_but_the_same_answer(kind):
 # --- the packets of each source ---------------------------------------------------------------
 
 
-def rubin_whole(payload: bytes) -> Any:
-    """A Rubin packet by fastavro and the official schema."""
-    version = int.from_bytes(payload[1:5], "big")
-    folder = rubin._installed() / str(version // 100) / str(version % 100)
-    name = f"lsst.v{version // 100}_{version % 100}.alert"
-    named: dict[str, Any] = {}
-    for path in folder.glob("*.avsc"):
-        if path.stem != name:
-            fastavro.parse_schema(json.loads(path.read_text()), named)
-    schema = fastavro.parse_schema(json.loads((folder / f"{name}.avsc").read_text()), named)
-    return fastavro.schemaless_reader(io.BytesIO(payload[5:]), schema, None)
-
-
 def both_passes_agree(found: Packet, expected: Any, fields: Fields) -> None:
     assert found.layout.beginning is not None, "read by the general decoder"
     assert found.layout.whole is not None, "read by the general decoder"
@@ -325,14 +319,14 @@ def test_rubin_packets_of_every_version_are_read_as_by_fastavro(version):
     made = packet(prvDiaSources=history, prvDiaForcedSources=history[:50])
     payload = on_the_wire(version, made)
     found = Packet(payload, 5, rubin._layout(version))
-    both_passes_agree(found, rubin_whole(payload), rubin._FIELDS)
+    both_passes_agree(found, off_the_wire(payload), rubin._FIELDS)
     assert len(found.whole()["prvDiaSources"]) == 300
 
 
 @needs_schemas
 def test_the_real_rubin_packet_is_read_as_by_fastavro():
     payload = shared("lsst/boom_7912941781254298.avro").read_bytes()
-    both_passes_agree(Packet(payload, 5, rubin._layout(900)), rubin_whole(payload), rubin._FIELDS)
+    both_passes_agree(Packet(payload, 5, rubin._layout(900)), off_the_wire(payload), rubin._FIELDS)
 
 
 @needs_schemas
@@ -346,7 +340,7 @@ def test_a_damaged_rubin_packet_is_read_alike_or_refused(changes):
     except BadNotice:
         return
     try:
-        expected = rubin_whole(payload)
+        expected = off_the_wire(payload)
     except Exception:
         return
     assert same(dict(found), cut_down(expected, rubin._FIELDS.whole))
