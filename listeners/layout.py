@@ -10,7 +10,7 @@ decoder, beginning where the plan ends.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -23,15 +23,14 @@ from mmcoord.errors import BadNotice
 __all__ = ["Fields", "Layout", "Packet", "make_layout", "packets"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fields:
-    """What a source wants of a packet; compared by identity, one for each source."""
+    """What a source wants of a packet; one object a source, and equal to itself alone."""
 
-    first: Wanted = field(hash=False)
+    first: Wanted
     """Of the first pass."""
-    whole: Wanted = field(hash=False)
+    whole: Wanted
     """Of the second, the first's included."""
-    name: str
     through: str | None = None
     """The fields after this one are all read, by the general decoder."""
 

@@ -51,7 +51,7 @@ _CANDIDATE = {"ra", "dec", "raErr", "decErr", "ssObjectId", "midpointMjdTai", "b
 _CANDIDATE |= {"psfFlux", "psfFluxErr", *_KEPT}
 _FIRST = {"objectId": None, "candidate": frozenset(_CANDIDATE)}
 _FIELDS = Fields(
-    _FIRST, _FIRST | {"prv_candidates": _POINT, "fp_hists": _POINT}, _NAME, through="fp_hists"
+    _FIRST, _FIRST | {"prv_candidates": _POINT, "fp_hists": _POINT}, through="fp_hists"
 )
 
 

@@ -31,7 +31,7 @@ from mmcoord.records import Candidate, ParsedRecord
 __all__ = ["SOURCE", "parse", "sift"]
 
 _NAME = "fink_lsst"
-_FIELDS = Fields(lsst.FIRST, lsst.WHOLE, _NAME, through="cutoutTemplate")
+_FIELDS = Fields(lsst.FIRST, lsst.WHOLE, through="cutoutTemplate")
 _OPINIONS = ("clf", "xm", "pred", "misc", "lc_features", "tns_type_recomputed")
 _LEAST_PARALLAX_SNR = 5.0
 _NO_STAR = re.compile(r"AGN|QSO|BLLAC|GALAXY|GAL\b|^SN|\bSN\b|NON-|LENS|DUPL", re.IGNORECASE)

@@ -32,7 +32,7 @@ _NAME = "rubin"
 _HEADER_BYTES = 5
 _FIRST_VERSION = 701
 """Before version 7.1 the packet had another layout and no public stream."""
-_FIELDS = Fields(lsst.FIRST, lsst.WHOLE, _NAME)
+_FIELDS = Fields(lsst.FIRST, lsst.WHOLE)
 
 
 def parse(payload: bytes) -> list[Candidate | Photometry] | list[Vetoed]:

@@ -50,7 +50,7 @@ _POINT = frozenset(
     {"jd", "fid", "exptime", "magpsf", "sigmapsf", "diffmaglim", "isdiffpos"},
 )
 _FIRST = {"objectId": None, "candidate": _POINT | {*_KEPT, "ra", "dec", "ssdistnr"}}
-_FIELDS = Fields(_FIRST, _FIRST | {"prv_candidates": _POINT}, _NAME)
+_FIELDS = Fields(_FIRST, _FIRST | {"prv_candidates": _POINT})
 
 
 def parse(payload: bytes) -> list[ParsedRecord]:

@@ -294,7 +294,7 @@ def test_an_unknown_shape_gives_no_plan_but_the_same_answer(kind):
     assert compile_plan(schema, {"b": None}) is None
     empty: Any = {"map": {}, "array": []}.get(kind["type"]) if isinstance(kind, dict) else 5
     datum = encoded(schema, {"a": empty, "b": 7})
-    layout = make_layout(schema, Fields({"b": None}, {"b": None}, "test"))
+    layout = make_layout(schema, Fields({"b": None}, {"b": None}))
     found = Packet(b"\x00" + datum, 1, layout)
     assert found.beginning()["b"] == found.whole()["b"] == 7
 
@@ -373,7 +373,7 @@ def test_several_records_in_a_block_are_read_in_general():
         "fields": [{"name": "objectId", "type": "string"}, {"name": "x", "type": "int"}],
     }
     body = b"".join(encoded(schema, {"objectId": n, "x": 1}) for n in ("a", "b"))
-    fields = Fields({"objectId": None}, {"objectId": None, "x": None}, "test")
+    fields = Fields({"objectId": None}, {"objectId": None, "x": None})
     found = list(packets(hostile(schema, body, count=2), fields))
     assert [dict(f.beginning()) for f in found] == [{"objectId": "a"}, {"objectId": "b"}]
     assert [f.whole()["x"] for f in found] == [1, 1]
