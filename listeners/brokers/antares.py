@@ -151,7 +151,7 @@ def _names(part: object, key: str) -> list[str]:
 def _listed(value: object) -> list[str]:
     """One identifier or a list of them, as text; what is none is left out."""
     given = value if isinstance(value, list) else [value]
-    names = [str(item) for item in given if isinstance(item, (int, str))]
+    names = [str(x) for x in given if isinstance(x, (int, str)) and not isinstance(x, bool)]
     return [name for name in names if name.isascii() and name.isalnum() and len(name) < 64]
 
 
@@ -170,6 +170,6 @@ def _evidence(locus: Mapping[str, Any], properties: Mapping[str, Any]) -> Eviden
     )
     return Evidence(
         moving=f"ztf_ssnamenr {shown(moving)}" if is_moving else "",
-        star=f"catalogue {stars[0][:60]}" if stars else "",
+        star=f"catalogue {json_value(stars[0][:60])}" if stars else "",
         history_day=newest - oldest if newest is not None and oldest is not None else None,
     )

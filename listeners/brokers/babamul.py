@@ -17,6 +17,7 @@ client ``babamul`` 0.2.0; the tests make their packets by these. No real packet 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,7 @@ from mmcoord.timescales import utc_mjd_to_tai
 __all__ = ["SOURCE", "parse", "sift"]
 
 _NAME = "babamul"
+_NAMED = re.compile("[A-Za-z0-9]{1,64}")
 _JD_OF_MJD = 2400000.5
 _POINT = frozenset({"jd", "psfFlux", "psfFluxErr", "band"})
 _KEPT = (
@@ -106,7 +108,7 @@ def _newest(alert: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     object_id = alert.get("objectId")
     if not isinstance(detection, dict):
         raise BadCandidate("not there", where="candidate")
-    if not isinstance(object_id, str) or not (object_id.isascii() and object_id.isalnum()):
+    if not isinstance(object_id, str) or not _NAMED.fullmatch(object_id):
         raise BadCandidate(f"{object_id!r:.60} is no identifier", where="objectId")
     if not isinstance(detection.get("diaSourceId"), int):
         raise BadCandidate("not a DiaSource of LSST", where="candidate.diaSourceId")
@@ -121,7 +123,7 @@ def _part(alert: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def _evidence(alert: Mapping[str, Any]) -> Evidence:
     detection, properties = _part(alert, "candidate"), _part(alert, "properties")
     newest, first = (known_number(detection.get(key)) for key in ("jd", "jdstarthist"))
-    moving = detection.get("ssObjectId")
+    moving = lsst.moving_id(detection)
     said = f"ssObjectId {moving}" if moving else ""
     if not said and properties.get("rock") is True:
         said = "properties.rock"

@@ -106,7 +106,7 @@ def _star(matches: Mapping[str, Any]) -> str:
     for catalogue, key in (("VSX", "vsx_Type"), ("GCVS", "gcvs_type")):
         kind = matches.get(key)
         if isinstance(kind, str) and kind.strip() and not _NO_STAR.search(kind):
-            return f"{catalogue} {kind.strip()[:40]}"
+            return f"{catalogue} {json_value(kind.strip()[:40])}"
     return ""
 
 

@@ -22,6 +22,7 @@ that page.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,6 +53,7 @@ _NAMES = {
 _KNOWN = frozenset(name for names in _NAMES.values() for name in names) | {"alert"}
 _STARS = ("VS", "CV")
 _POINT = ("midpointMjdTai", "band", "psfFlux", "psfFluxErr", "timeWithdrawnMjdTai")
+_NAMED = re.compile("[A-Za-z0-9]{1,64}")
 _MAX_ATTRIBUTES = 200
 
 
@@ -119,7 +121,7 @@ def _needed(known: Mapping[str, Any], key: str) -> Any:
 def _object_id(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63:
         return str(value)
-    if isinstance(value, str) and value.isascii() and value.isalnum():
+    if isinstance(value, str) and _NAMED.fullmatch(value):
         return value
     raise BadCandidate(f"{shown(value)} is no identifier", where="diaObjectId, objectId")
 
@@ -144,7 +146,7 @@ def _evidence(known: Mapping[str, Any], detections: list[Mapping[str, Any]]) -> 
     is_star = isinstance(said, str) and said.strip().upper() in _STARS
     withdrawn = known_number(newest.get("timeWithdrawnMjdTai")) or 0.0
     return Evidence(
-        moving=f"ssObjectId {moving:.40}" if isinstance(moving, str) else _id_said(moving),
+        moving=_moving(moving),
         star=f"Sherlock {said.strip()}" if is_star else "",
         reliability=known_number(newest.get("reliability")) if score is None else score,
         history_day=_history_day(known, detections),
@@ -152,9 +154,13 @@ def _evidence(known: Mapping[str, Any], detections: list[Mapping[str, Any]]) -> 
     )
 
 
-def _id_said(moving: object) -> str:
-    number = known_number(moving)
-    return f"ssObjectId {shown(moving)}" if number is not None and number > 0 else ""
+def _moving(identifier: object) -> str:
+    """A number, or its digits as text; 0 is none."""
+    if isinstance(identifier, str) and re.fullmatch("[0-9]{1,19}", identifier):
+        identifier = int(identifier)
+    if not isinstance(identifier, int) or isinstance(identifier, bool):
+        return ""
+    return f"ssObjectId {identifier}" if 0 < identifier < 2**63 else ""
 
 
 def _history_day(known: Mapping[str, Any], detections: list[Mapping[str, Any]]) -> float | None:

@@ -22,7 +22,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from listeners.fields import json_value
+from listeners.fields import json_value, shown
 from listeners.layout import Packet
 from listeners.vetoes import Evidence, Vetoes, judge, known_number
 from mmcoord.bands import canonical
@@ -36,6 +36,7 @@ __all__ = [
     "flux_point",
     "identity",
     "measured_point",
+    "moving_id",
     "records",
     "sift",
     "veto",
@@ -103,7 +104,7 @@ def veto(
 def evidence(alert: Mapping[str, Any]) -> Evidence:
     """What an alert, whole or its beginning, says against its source."""
     detection = _part(alert, "diaSource")
-    moving = detection.get("ssObjectId")
+    moving = moving_id(detection)
     withdrawn = detection.get("timeWithdrawnMjdTai")
     return Evidence(
         moving=f"ssObjectId {moving}" if moving else "",
@@ -118,9 +119,17 @@ def identity(alert: Mapping[str, Any]) -> str:
     detection = _part(alert, "diaSource")
     if object_id := _object_id(detection):
         return object_id
-    if moving := detection.get("ssObjectId"):
+    if moving := moving_id(detection):
         return f"sso{moving}"
-    return f"source {detection.get('diaSourceId')}"
+    return f"source {shown(detection.get('diaSourceId'))}"
+
+
+def moving_id(detection: Mapping[str, Any]) -> str:
+    """Which solar-system object a source belongs to; empty for the 0 and null of none."""
+    identifier = detection.get("ssObjectId")
+    if not isinstance(identifier, int) or isinstance(identifier, bool) or identifier == 0:
+        return ""
+    return shown(identifier)
 
 
 def records(alert: Mapping[str, Any], *, source: str = "lsst") -> list[Candidate | Photometry]:

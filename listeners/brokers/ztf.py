@@ -13,6 +13,7 @@ there is none; ``jdstarthist``.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ from mmcoord.timescales import utc_mjd_to_tai
 __all__ = ["SOURCE", "parse", "sift"]
 
 _NAME = "ztf"
+_NAMED = re.compile("[A-Za-z0-9]{1,64}")
 _BANDS = {1: "ztf:g", 2: "ztf:r", 3: "ztf:i"}
 _JD_OF_MJD = 2400000.5
 _EXPOSURE_S = 30.0
@@ -91,7 +93,7 @@ def _newest(alert: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     object_id = alert.get("objectId")
     if not isinstance(detection, dict):
         raise BadCandidate("not there", where="candidate")
-    if not isinstance(object_id, str) or not object_id.isalnum():
+    if not isinstance(object_id, str) or not _NAMED.fullmatch(object_id):
         raise BadCandidate(f"{object_id!r:.60} is no identifier", where="objectId")
     return object_id, detection
 

@@ -85,6 +85,7 @@ VETOED: list[tuple[str, str, dict[str, Any], str]] = [
     ("babamul", "bogus", {"reliability": 0.05}, "0.05 < 0.1"),
     ("babamul", "old", {"jdstarthist": 2461400.75}, "> 30"),
     ("lasair", "moving", {"ssObjectId": 5}, "ssObjectId 5"),
+    ("lasair", "moving", {"ssObjectId": "5"}, "ssObjectId 5"),
     ("lasair", "star", {"classification": "VS"}, "Sherlock VS"),
     ("lasair", "star", {"sherlock_classifications.classification": "CV"}, "Sherlock CV"),
     ("lasair", "bogus", {"latestR": 0.05}, "0.05 < 0.1"),
@@ -127,6 +128,10 @@ KEPT: list[tuple[str, dict[str, Any]]] = [
     ("lasair", {"classification": "BS"}),
     ("lasair", {"classification": "SN"}),
     ("lasair", {"ssObjectId": 0}),
+    ("lasair", {"ssObjectId": "0"}),
+    ("lasair", {"ssObjectId": True}),
+    ("fink_lsst", {"ssObjectId": "none"}),
+    ("fink_lsst", {"ssObjectId": 0.0}),
     ("lasair", {"alert": None}),
     ("lasair", {"firstDiaSourceMjdTai": None}),
     ("antares", {"properties": {"ztf_ssnamenr": None}}),
@@ -192,6 +197,22 @@ def test_the_first_rule_that_applies_counts():
         assert vetoed is not None
         order.append(vetoed.veto)
     assert order == ["withdrawn", "moving", "star", "bogus", "old"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("fink_lsst", {"xm": {"vsx_Type": "RR\0\x01" * 1000}}),
+        ("antares", {"catalogs": ["vsx\0" * 1000]}),
+        ("antares", {"properties": {"ztf_ssnamenr": "Ceres\0" * 1000}}),
+    ],
+)
+def test_what_is_said_of_a_veto_can_be_stored(name, changes):
+    """The outcome of a notice is text in PostgreSQL, which takes no NUL."""
+    _, (vetoed,) = sifted(name, changes, ALL)
+    assert isinstance(vetoed, Vetoed)
+    assert "\0" not in vetoed.detail
+    assert len(vetoed.detail) < 200
 
 
 @pytest.mark.parametrize("value", [None, True, "1", math.nan, math.inf, 10**400, [], {}])
