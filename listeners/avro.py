@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import zlib
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -22,7 +23,7 @@ import fastavro
 from listeners.fields import MAX_PAYLOAD_BYTES, shown
 from mmcoord.errors import BadNotice
 
-__all__ = ["MAGIC", "read_container", "read_datum", "up_to", "wrap"]
+__all__ = ["MAGIC", "blocks", "checked", "read_container", "read_datum", "wrap"]
 
 MAGIC = b"Obj\x01"
 _SYNC_BYTES = 16
@@ -30,12 +31,11 @@ _MAX_SCHEMA_BYTES = 2**20
 _MAX_DEPTH = 24
 _MAX_RECORDS = 64
 _LEAST_ITEM_BYTES = 8
+_HEADER = fastavro.parse_schema({"type": "map", "values": "bytes"})
 _PRIMITIVES = frozenset({"boolean", "int", "long", "float", "double", "bytes", "string"})
 
 
-def read_container(
-    payload: bytes, *, record_items: bool = False, until: str | None = None
-) -> list[dict[str, Any]]:
+def read_container(payload: bytes, *, record_items: bool = False) -> list[dict[str, Any]]:
     """All records of one object container file.
 
     Parameters
@@ -46,9 +46,6 @@ def read_container(
         Whether arrays may hold records (light curves do). Off for notices, which have
         none: an array of tiny records is the cheapest way left to fill the memory. Where
         on, a record in an array has at least eight bytes.
-    until
-        Last field wanted. The bytes after it are not looked at; of a block with several
-        records only the first is then read.
 
     Raises
     ------
@@ -56,32 +53,46 @@ def read_container(
         Not a container, a schema outside the bounds above, a codec other than ``null`` and
         ``deflate``, more than 8 MiB of data or 64 records, or data that do not fit.
     """
-    if len(payload) > MAX_PAYLOAD_BYTES:
-        raise BadNotice(f"{len(payload)} bytes, more than {MAX_PAYLOAD_BYTES}", where="payload")
-    if not payload.startswith(MAGIC):
-        raise BadNotice("not an Avro container", where="payload")
-    stream = io.BytesIO(payload[len(MAGIC) :])
-    meta = _decode(stream, fastavro.parse_schema({"type": "map", "values": "bytes"}), "header")
-    schema = _schema(meta.get("avro.schema", b""), record_items, until)
-    codec = meta.get("avro.codec", b"null")
-    sync = stream.read(_SYNC_BYTES)
     records: list[dict[str, Any]] = []
-    total = 0
-    while stream.tell() < len(payload) - len(MAGIC):
-        count, size = (_decode(stream, "long", "block") for _ in range(2))
-        if not 0 <= count <= _MAX_RECORDS - len(records):
-            raise BadNotice(f"{count} records in a block", where="avro block")
-        block = _inflated(stream.read(max(size, 0)), codec, MAX_PAYLOAD_BYTES - total)
-        total += len(block)
+    for source, count, block in blocks(payload):
+        schema = _schema(source, record_items)
         body = io.BytesIO(block)
-        for _ in range(min(count, 1) if until else count):
+        for _ in range(count):
             record = _decode(body, schema, "record")
             if not isinstance(record, dict):
                 raise BadNotice(f"a record is needed, not {shown(record)}", where="avro record")
             records.append(record)
+    return records
+
+
+def blocks(payload: bytes) -> Iterator[tuple[bytes, int, bytes]]:
+    """(writer's schema, number of records, inflated data) of each block of a container.
+
+    Raises
+    ------
+    BadNotice
+        As :func:`read_container`, but for the schema, which is not looked at.
+    """
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise BadNotice(f"{len(payload)} bytes, more than {MAX_PAYLOAD_BYTES}", where="payload")
+    if not payload.startswith(MAGIC):
+        raise BadNotice("not an Avro container", where="payload")
+    stream = io.BytesIO(payload)
+    stream.seek(len(MAGIC))
+    meta = _decode(stream, _HEADER, "header")
+    source, codec = meta.get("avro.schema", b""), meta.get("avro.codec", b"null")
+    sync = stream.read(_SYNC_BYTES)
+    number = total = 0
+    while stream.tell() < len(payload):
+        count, size = (_decode(stream, "long", "block") for _ in range(2))
+        number += count
+        if count < 0 or number > _MAX_RECORDS:
+            raise BadNotice(f"{count} records in a block", where="avro block")
+        block = _inflated(stream.read(max(size, 0)), codec, MAX_PAYLOAD_BYTES - total)
+        total += len(block)
         if stream.read(_SYNC_BYTES) != sync or len(sync) != _SYNC_BYTES:
             raise BadNotice("block does not end with the sync marker", where="avro block")
-    return records
+        yield source, count, block
 
 
 def wrap(schema: bytes, datum: bytes) -> bytes:
@@ -97,20 +108,6 @@ def wrap(schema: bytes, datum: bytes) -> bytes:
         fastavro.schemaless_writer(block, "long", number)
     sync = hashlib.md5(schema, usedforsecurity=False).digest()
     return MAGIC + header.getvalue() + sync + block.getvalue() + datum + sync
-
-
-def up_to(schema: dict[str, Any], last: str) -> dict[str, Any]:
-    """The schema of a record cut off after a field: reads the beginning of the same bytes.
-
-    Raises
-    ------
-    BadNotice
-        No such field.
-    """
-    names = [item["name"] for item in schema.get("fields", ())]
-    if last not in names:
-        raise BadNotice(f"no field {last!r}", where="avro.schema")
-    return {**schema, "fields": schema["fields"][: names.index(last) + 1]}
 
 
 def read_datum(datum: bytes, schema: Any) -> dict[str, Any]:
@@ -153,15 +150,33 @@ def _decode(stream: io.BytesIO, schema: Any, where: str) -> Any:
         raise BadNotice(f"{type(error).__name__}: {error}"[:300], where=f"avro {where}") from None
 
 
-@lru_cache(maxsize=32)
-def _schema(source: bytes, record_items: bool, until: str | None) -> Any:
+def checked(source: bytes, *, record_items: bool) -> dict[str, Any]:
+    """A writer's schema that keeps the bounds above, without logical types and defaults.
+
+    Raises
+    ------
+    BadNotice
+        Not a schema, not one of a record, or outside the bounds.
+    """
     if len(source) > _MAX_SCHEMA_BYTES:
         raise BadNotice(f"schema of {len(source)} bytes", where="avro.schema")
     try:
         schema = _Bounds(record_items).checked(json.loads(source), "", 0)
-        return fastavro.parse_schema(schema if until is None else up_to(schema, until))
     except BadNotice:
         raise
+    except Exception as error:
+        # Broad, because a schema that is none can fail anywhere in the walk.
+        raise BadNotice(f"{type(error).__name__}: {error}"[:300], where="avro.schema") from None
+    if not isinstance(schema, dict) or schema["type"] != "record":
+        raise BadNotice(f"a record is needed, not {shown(schema)}", where="avro.schema")
+    return schema
+
+
+@lru_cache(maxsize=32)
+def _schema(source: bytes, record_items: bool) -> Any:
+    schema = checked(source, record_items=record_items)
+    try:
+        return fastavro.parse_schema(schema)
     except Exception as error:
         # Broad for the same reason as above: parse_schema trusts what it is given.
         raise BadNotice(f"{type(error).__name__}: {error}"[:300], where="avro.schema") from None

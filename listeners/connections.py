@@ -99,7 +99,11 @@ def scimma(
 
 
 def kafka(
-    bootstrap_servers: str, *, broker: str = "", config: Mapping[str, Any] | None = None
+    bootstrap_servers: str,
+    *,
+    broker: str = "",
+    config: Mapping[str, Any] | None = None,
+    group_prefix: str = "",
 ) -> Connection:
     """Any Kafka broker: alert brokers with a password, or a broker of one's own.
 
@@ -111,8 +115,10 @@ def kafka(
         Name in the receipts; by default ``bootstrap_servers``.
     config
         librdkafka settings, for instance ``sasl.username``.
+    group_prefix
+        What the broker demands a group id to begin with (BABAMUL: user name and hyphen).
     """
     if not bootstrap_servers:
         raise ConfigError("kafka: bootstrap_servers is needed")
     settings = {"bootstrap.servers": bootstrap_servers, **(config or {})}
-    return Connection(broker or bootstrap_servers, Consumer, settings)
+    return Connection(broker or bootstrap_servers, Consumer, settings, group_prefix)

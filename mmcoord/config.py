@@ -46,6 +46,8 @@ _NOT_SETTINGS = (
     "MMCOORD_TOM_CACHE",
 )
 """Variables of the project's own tests."""
+_OFF = ("false", "off", "no", "none")
+"""What switches off a number that may be absent: TOML has no null."""
 _SECRET_WORDS = ("password", "token", "secret", "webhook")
 
 
@@ -307,7 +309,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     origin = typing.get_origin(hint)
     arguments = typing.get_args(hint)
     if origin is types.UnionType:
-        return _convert(next(a for a in arguments if a is not type(None)), value, where)
+        kind = next(a for a in arguments if a is not type(None))
+        if kind in (int, float) and (value is False or str(value).lower() in _OFF):
+            return None
+        return _convert(kind, value, where)
     if origin is tuple:
         items = value.split(",") if isinstance(value, str) else value
         return tuple(_convert(arguments[0], item, where) for item in items)

@@ -279,7 +279,8 @@ class Vetoed:
     object_id: str
     source: str
     veto: str
-    """Name of the rule: ``moving``, ``star``, ``bogus``, ``old``; a counter has this name."""
+    """Name of the rule: ``moving``, ``star``, ``bogus``, ``old``, ``withdrawn``; a counter has
+    this name."""
     detail: str = ""
     """The value that decided, for people."""
 

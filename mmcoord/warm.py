@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 import skymaps
+from listeners.projection import compile_plan, read
 from mmcoord.inference.engine import warm_up
 from mmcoord.inference.screening import ScreenRequest, screen_many
 from mmcoord.records import Photometry
@@ -34,6 +35,10 @@ def main() -> None:
     sky.candidates_in(ready)
     sky.maps_at(place, 2 * place)
     points = tuple(Photometry("a", 60000.0 + day, "lsst:r", 20.0 + day, 0.1) for day in (0.5, 1.5))
+    fields = [{"name": "time", "type": "double"}]
+    plan = compile_plan({"type": "record", "name": "packet", "fields": fields}, {"time": None})
+    assert plan is not None
+    read(bytes(8), plan)
     screen_many([ScreenRequest(points, 60000.0, 40.0, 8.0)])
     warm_up()
 

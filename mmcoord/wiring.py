@@ -199,6 +199,7 @@ def _connection(name: str, settings: ListenerSettings) -> Connection:
             str(options.get("bootstrap_servers", "")),
             broker=str(options.get("broker", "")),
             config=with_login,
+            group_prefix=str(options.get("group_prefix", "")),
         )
     raise ConfigError(
         f"listeners.{name}.transport: {settings.transport!r} is none of gcn, kafka, scimma"

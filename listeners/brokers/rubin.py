@@ -3,10 +3,11 @@
 The id is 100 times the major plus the minor version, big-endian (so are the real packets;
 Rubin's text says little-endian). The packet is not self-describing, and field order and
 types change between versions, so it is decoded with the writer's schema of its own version,
-read from the installed package ``lsst-alert-packet`` (extra ``rubin``).
+7.1 to 11.1 so far, read from the installed package ``lsst-alert-packet`` (extra ``rubin``).
+A version that a newer package brings is read without a change here.
 
-Decoding has two passes, because most of a packet is history: the first stops after
-``diaSource`` and drops moving objects.
+A packet carries nothing that tells a star (``extendedness`` is that of the difference), so
+the star veto never fires on it.
 """
 
 from __future__ import annotations
@@ -17,51 +18,61 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
-import fastavro
-import fastavro.schema
-
-from listeners import avro
 from listeners.base import Source
 from listeners.brokers import lsst
+from listeners.fields import MAX_PAYLOAD_BYTES
+from listeners.layout import Fields, Layout, Packet, make_layout
+from listeners.vetoes import NO_VETOES, Vetoes
 from mmcoord.errors import BadNotice
-from mmcoord.records import Candidate, Photometry
+from mmcoord.records import Candidate, Photometry, Vetoed
 
-__all__ = ["SOURCE", "parse"]
+__all__ = ["SOURCE", "parse", "sift"]
 
+_NAME = "rubin"
 _HEADER_BYTES = 5
-_FIRST_VERSION = 800
-"""Before version 8 the packet had another layout and no public stream."""
+_FIRST_VERSION = 701
+"""Before version 7.1 the packet had another layout and no public stream."""
+_FIELDS = Fields(lsst.FIRST, lsst.WHOLE)
 
 
-def parse(payload: bytes) -> list[Candidate | Photometry]:
-    """One Rubin packet, v8.0 or later.
+def parse(payload: bytes) -> list[Candidate | Photometry] | list[Vetoed]:
+    """One Rubin packet, v7.1 or later, kept whatever the vetoes would say.
 
     Raises
     ------
     BadInput
         A packet that is none, a version whose schema is not installed, impossible values.
     """
+    return sift(payload, NO_VETOES)
+
+
+def sift(payload: bytes, vetoes: Vetoes) -> list[Candidate | Photometry] | list[Vetoed]:
+    """One Rubin packet, read no further than our vetoes need.
+
+    Raises
+    ------
+    BadInput
+        As :func:`parse`.
+    """
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise BadNotice(f"{len(payload)} bytes, more than {MAX_PAYLOAD_BYTES}", where="payload")
     if len(payload) < _HEADER_BYTES or payload[0] != 0:
         raise BadNotice("not a Rubin packet: no zero byte and schema id", where="payload")
     version = int.from_bytes(payload[1:_HEADER_BYTES], "big")
-    first, whole = _schemas(version)
-    body = payload[_HEADER_BYTES:]
-    if lsst.is_moving(avro.read_datum(body, first)):
-        return []
-    return lsst.records(avro.read_datum(body, whole))
+    return lsst.sift(Packet(payload, _HEADER_BYTES, _layout(version)), vetoes, _NAME)
 
 
 SOURCE = Source(
-    name="rubin",
+    name=_NAME,
     parse=parse,
+    sift=sift,
     description="Rubin alert packets by writer schema (needs the extra 'rubin')",
     is_bulk=True,
 )
 
 
 @lru_cache(maxsize=32)
-def _schemas(version: int) -> tuple[Any, Any]:
-    """(schema up to ``diaSource``, whole schema without the cutouts)."""
+def _layout(version: int) -> Layout:
     major, minor = divmod(version, 100)
     if version < _FIRST_VERSION:
         raise BadNotice(f"version {major}.{minor} is too old", where="schema id")
@@ -69,20 +80,14 @@ def _schemas(version: int) -> tuple[Any, Any]:
     name = f"lsst.v{major}_{minor}.alert"
     if not (folder / f"{name}.avsc").exists():
         raise BadNotice(f"no schema of version {major}.{minor} installed", where="schema id")
-    named: dict[str, Any] = {}
-    for path in _in_order(folder, name):
-        fastavro.parse_schema(json.loads(path.read_text()), named)
-    alert = json.loads((folder / f"{name}.avsc").read_text())
-    known = {key: value for key, value in named.items() if key != name}
-    return (
-        fastavro.parse_schema(avro.up_to(alert, "diaSource"), dict(known)),
-        fastavro.parse_schema(avro.up_to(alert, "diaObject"), dict(known)),
-    )
+    parts = [_read(path) for path in sorted(folder.glob("*.avsc")) if path.stem != name]
+    known = {f"{part['namespace']}.{part['name']}": part for part in parts}
+    return make_layout(_read(folder / f"{name}.avsc"), _FIELDS, known)
 
 
-def _in_order(folder: Path, name: str) -> list[Path]:
-    """The parts of the alert; they do not refer to one another."""
-    return sorted(path for path in folder.glob("*.avsc") if path.stem != name)
+def _read(path: Path) -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads(path.read_text())
+    return schema
 
 
 def _installed() -> Path:

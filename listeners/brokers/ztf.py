@@ -3,28 +3,39 @@
 Fields as in ZTF's schema 3.3 to 4.02 (https://zwickytransientfacility.github.io/ztf-avro-alert).
 ``jd`` is UTC at the start of the exposure; a point is dated at its middle. A negative
 difference is no magnitude of a transient and gives no point. -999 means "none".
+
+Evidence for our vetoes: a known solar-system object within 5 arcsec (``ssdistnr``); the
+nearest PS1 source within 1 arcsec and star-like (``sgscore1`` above 0.76, the cut of ZTF's
+Bright Transient Survey, Perley et al. 2020, with its radius halved); ``drb``, or ``rb`` where
+there is none; ``jdstarthist``.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from listeners import avro
 from listeners.base import Source
 from listeners.fields import json_value
+from listeners.layout import Fields, packets
+from listeners.vetoes import NO_VETOES, Evidence, Vetoes, judge, known_number
 from mmcoord.errors import BadCandidate, BadPhotometry
-from mmcoord.records import Candidate, Photometry
+from mmcoord.records import Candidate, ParsedRecord, Photometry
 from mmcoord.timescales import utc_mjd_to_tai
 
-__all__ = ["SOURCE", "parse"]
+__all__ = ["SOURCE", "parse", "sift"]
 
+_NAME = "ztf"
+_NAMED = re.compile("[A-Za-z0-9]{1,64}")
 _BANDS = {1: "ztf:g", 2: "ztf:r", 3: "ztf:i"}
 _JD_OF_MJD = 2400000.5
 _EXPOSURE_S = 30.0
 _MOVING_ARCSEC = 5.0
 """A known solar-system object this near to the source is the source."""
+_STAR_ARCSEC = 1.0
+_STAR_SCORE = 0.76
 _KEPT = (
     "candid",
     "drb",
@@ -37,34 +48,79 @@ _KEPT = (
     "fwhm",
     "neargaia",
 )
+_POINT = frozenset(
+    {"jd", "fid", "exptime", "magpsf", "sigmapsf", "diffmaglim", "isdiffpos"},
+)
+_FIRST = {"objectId": None, "candidate": _POINT | {*_KEPT, "ra", "dec", "ssdistnr"}}
+_FIELDS = Fields(_FIRST, _FIRST | {"prv_candidates": _POINT})
 
 
-def parse(payload: bytes) -> list[Candidate | Photometry]:
-    """All alerts of one container; known moving objects are left out.
+def parse(payload: bytes) -> list[ParsedRecord]:
+    """All alerts of one container, kept whatever the vetoes would say.
 
     Raises
     ------
     BadInput
         A broken container, no identifier, impossible values.
     """
-    found: list[Candidate | Photometry] = []
-    for alert in avro.read_container(payload, record_items=True):
-        found += _records(alert)
+    return sift(payload, NO_VETOES)
+
+
+def sift(payload: bytes, vetoes: Vetoes) -> list[ParsedRecord]:
+    """All alerts of one container, read no further than our vetoes need.
+
+    Raises
+    ------
+    BadInput
+        As :func:`parse`.
+    """
+    found: list[ParsedRecord] = []
+    for packet in packets(payload, _FIELDS):
+        object_id, detection = _newest(packet.beginning())
+        vetoed = judge(_evidence(detection), vetoes, object_id, _NAME)
+        found += [vetoed] if vetoed is not None else _records(packet.whole())
     return found
 
 
-SOURCE = Source(name="ztf", parse=parse, description="ZTF alert packets (Avro)", is_bulk=True)
+SOURCE = Source(
+    name=_NAME, parse=parse, sift=sift, description="ZTF alert packets (Avro)", is_bulk=True
+)
 
 
-def _records(alert: Mapping[str, Any]) -> list[Candidate | Photometry]:
+def _newest(alert: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """(object, its newest detection)."""
     detection = alert.get("candidate")
     object_id = alert.get("objectId")
     if not isinstance(detection, dict):
         raise BadCandidate("not there", where="candidate")
-    if not isinstance(object_id, str) or not object_id.isalnum():
+    if not isinstance(object_id, str) or not _NAMED.fullmatch(object_id):
         raise BadCandidate(f"{object_id!r:.60} is no identifier", where="objectId")
-    if _is_moving(detection):
-        return []
+    return object_id, detection
+
+
+def _evidence(detection: Mapping[str, Any]) -> Evidence:
+    score = known_number(detection.get("drb"))
+    if score is None:
+        score = known_number(detection.get("rb"))
+    newest, first = (known_number(detection.get(key)) for key in ("jd", "jdstarthist"))
+    moving = known_number(detection.get("ssdistnr"))
+    star = known_number(detection.get("sgscore1"))
+    apart = known_number(detection.get("distpsnr1"))
+    is_star = (star or 0.0) > _STAR_SCORE and apart is not None and 0.0 <= apart < _STAR_ARCSEC
+    return Evidence(
+        moving=f"ssdistnr {moving:g}"
+        if moving is not None and 0 <= moving < _MOVING_ARCSEC
+        else "",
+        star=f"PS1 sgscore1 {star:.2f} at {apart:.2f} arcsec" if is_star else "",
+        reliability=score if score is not None and score >= 0.0 else None,
+        history_day=newest - first
+        if newest is not None and first is not None and first > 0
+        else None,
+    )
+
+
+def _records(alert: Mapping[str, Any]) -> list[Candidate | Photometry]:
+    object_id, detection = _newest(alert)
     attributes: dict[str, Any] = json_value({key: detection.get(key) for key in _KEPT})
     candidate = Candidate(
         object_id=object_id,
@@ -77,11 +133,6 @@ def _records(alert: Mapping[str, Any]) -> list[Candidate | Photometry]:
     measured = [detection, *(previous if isinstance(previous, list) else [])]
     points = [_point(object_id, item) for item in measured if isinstance(item, dict)]
     return [candidate, *(point for point in points if point is not None)]
-
-
-def _is_moving(detection: Mapping[str, Any]) -> bool:
-    distance = detection.get("ssdistnr")
-    return isinstance(distance, float) and 0.0 <= distance < _MOVING_ARCSEC
 
 
 def _number(detection: Mapping[str, Any], key: str) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import math
@@ -18,45 +17,22 @@ from hypothesis import strategies as st
 from listeners import avro, boom
 from listeners.brokers import fink, lsst, rubin, ztf
 from listeners.kafka import KafkaListener
+from listeners.vetoes import Vetoes
 from mmcoord.errors import BadCandidate, BadInput, BadNotice
-from mmcoord.records import Candidate, Photometry
+from mmcoord.records import Candidate, Photometry, Vetoed
 from tests.listeners.conftest import Cluster, Inbox, running, until
 from tests.listeners.conftest import settings as kafka_settings
+from tests.listeners.packets import (
+    VERSIONS,
+    needs_schemas,
+    on_the_wire,
+    packet,
+    source,
+    split,
+    ztf_detection,
+)
 from tests.listeners.test_igwn import edits, hostile, mutated
 from tests.shared import shared
-
-
-def source(**changes: Any) -> dict[str, Any]:
-    """A DiaSource at 50 times its error."""
-    made = {
-        "diaSourceId": 170094456272322680,
-        "visit": 2027030500055,
-        "diaObjectId": 170028485706776685,
-        "ssObjectId": 0,
-        "midpointMjdTai": 61500.25,
-        "ra": 63.349628,
-        "dec": -47.180758,
-        "raErr": 6.8e-06,
-        "decErr": 6.6e-06,
-        "band": "i",
-        "psfFlux": 25000.0,
-        "psfFluxErr": 500.0,
-        "snr": 50.0,
-        "reliability": 0.9,
-        "timeWithdrawnMjdTai": None,
-    }
-    return made | changes
-
-
-def packet(**changes: Any) -> dict[str, Any]:
-    return {
-        "diaSourceId": 170094456272322680,
-        "diaSource": source(),
-        "prvDiaSources": None,
-        "prvDiaForcedSources": None,
-        "diaObject": {"diaObjectId": 170028485706776685, "ra": 63.3495, "dec": -47.1808},
-        "ssSource": {"ssObjectId": None},
-    } | changes
 
 
 def only_point(**changes: Any) -> Photometry | None:
@@ -64,13 +40,6 @@ def only_point(**changes: Any) -> Photometry | None:
     points = [record for record in found if isinstance(record, Photometry)]
     assert len(points) <= 1
     return points[0] if points else None
-
-
-def split(found: Any) -> tuple[list[Candidate], list[Photometry]]:
-    return (
-        [record for record in found if isinstance(record, Candidate)],
-        [record for record in found if isinstance(record, Photometry)],
-    )
 
 
 # --- LSST: what a packet means ----------------------------------------------------------------
@@ -130,11 +99,6 @@ def test_no_solar_system_object_is_zero_or_null(none):
     assert lsst.records(packet(diaSource=source(ssObjectId=none)))
 
 
-def test_moving_objects_and_withdrawn_sources_are_left_out():
-    assert lsst.records(packet(diaSource=source(ssObjectId=21163624394469969))) == []
-    assert lsst.records(packet(diaSource=source(timeWithdrawnMjdTai=61500.3))) == []
-
-
 @pytest.mark.parametrize("never", [None, math.nan, 0.0])
 def test_not_withdrawn_is_null_or_nan_or_zero(never):
     assert lsst.records(packet(diaSource=source(timeWithdrawnMjdTai=never)))
@@ -180,47 +144,6 @@ def test_impossible_packets_are_refused(changes, where):
 # --- Rubin on the wire ------------------------------------------------------------------------
 
 
-def filled(schema: Any, named: dict[str, Any], values: Any) -> Any:
-    """A value that fits a schema: what is wanted, null where it may be, else something."""
-    if isinstance(schema, list):
-        if values is None and "null" in schema:
-            return None
-        return filled(next(s for s in schema if s != "null"), named, values)
-    if isinstance(schema, str) and schema in named:
-        return filled(named[schema], named, values)
-    kind = schema if isinstance(schema, str) else schema["type"]
-    if kind == "record":
-        given = values or {}
-        return {f["name"]: filled(f["type"], named, given.get(f["name"])) for f in schema["fields"]}
-    if kind == "array":
-        return [filled(schema["items"], named, item) for item in values or ()]
-    if isinstance(kind, dict):
-        return filled(kind, named, values)
-    empty = {"string": "", "bytes": b"", "boolean": False, "float": 0.0, "double": 0.0}
-    return values if values is not None else empty.get(kind, 0)
-
-
-def on_the_wire(version: int, alert: dict[str, Any]) -> bytes:
-    """The packet as Rubin sends it, by the official schema of that version."""
-    folder = rubin._installed() / str(version // 100) / str(version % 100)
-    name = f"lsst.v{version // 100}_{version % 100}.alert"
-    named: dict[str, Any] = {}
-    for path in folder.glob("*.avsc"):
-        if path.stem != name:
-            fastavro.parse_schema(json.loads(path.read_text()), named)
-    schema = fastavro.parse_schema(json.loads((folder / f"{name}.avsc").read_text()), named)
-    stream = io.BytesIO()
-    fastavro.schemaless_writer(stream, schema, filled(schema, named, alert))
-    return b"\x00" + version.to_bytes(4, "big") + stream.getvalue()
-
-
-needs_schemas = pytest.mark.skipif(
-    importlib.util.find_spec("lsst") is None,
-    reason="package lsst-alert-packet (extra 'rubin') is not installed",
-)
-VERSIONS = [800, 900, 1000, 1100, 1101]
-
-
 @needs_schemas
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_version_is_read_by_its_own_schema(version):
@@ -246,10 +169,14 @@ def test_versions_do_differ_on_the_wire():
 
 
 @needs_schemas
-def test_moving_object_is_dropped_after_the_first_pass():
-    whole = on_the_wire(1100, packet(diaSource=source(ssObjectId=5), ssSource=None))
-    assert rubin.parse(whole) == []
-    assert rubin.parse(whole[:-20]) == []  # the rest is never looked at
+@pytest.mark.parametrize("version", VERSIONS)
+def test_moving_object_is_left_out_after_the_first_pass(version):
+    whole = on_the_wire(version, packet(diaSource=source(ssObjectId=5), ssSource=None))
+    (vetoed,) = rubin.sift(whole, Vetoes())
+    assert vetoed == Vetoed("170028485706776685", "rubin", "moving", "ssObjectId 5")
+    assert rubin.sift(whole[:-20], Vetoes()) == [vetoed]  # the rest is never looked at
+    with pytest.raises(BadNotice, match="bytes end"):
+        rubin.parse(whole[:-20])
 
 
 @needs_schemas
@@ -299,8 +226,12 @@ FINK_FILE = "lsst/part-2-918301.avro"
 
 
 def test_fink_sends_two_moving_objects_among_seven_alerts():
-    candidates, points = split(fink.parse(shared(FINK_FILE).read_bytes()))
+    found = fink.parse(shared(FINK_FILE).read_bytes())
+    candidates, points = split(found)
     assert len(candidates) == 5
+    moving = [record for record in found if isinstance(record, Vetoed)]
+    assert [m.object_id for m in moving] == ["sso21163624394469969", "sso21165806389311562"]
+    assert {m.veto for m in moving} == {"moving"}
     assert all("clf" in c.attributes["fink"] for c in candidates)
     assert {p.object_id for p in points} == {c.object_id for c in candidates}
     assert len({(p.object_id, round(p.obs_mjd_tai, 6), p.band) for p in points}) == len(points)
@@ -315,7 +246,7 @@ def test_fink_and_rubin_tell_the_same():
         alerts = list(fastavro.reader(stream))
     compared = 0
     for alert in alerts:
-        if lsst.is_moving(alert):
+        if alert["diaSource"]["ssObjectId"]:
             continue
         plain = alert | {"ssSource": None, "mpc_orbits": None}
         (one,), points = split(rubin.parse(on_the_wire(1000, plain)))
@@ -370,24 +301,6 @@ def test_array_of_tiny_records_is_refused_even_from_a_broker():
 # --- ZTF --------------------------------------------------------------------------------------
 
 
-def ztf_detection(**changes: Any) -> dict[str, Any]:
-    made = {
-        "jd": 2461500.7,
-        "fid": 2,
-        "ra": 120.0,
-        "dec": 20.0,
-        "magpsf": 18.5,
-        "sigmapsf": 0.1,
-        "diffmaglim": 20.5,
-        "isdiffpos": "t",
-        "ssdistnr": -999.0,
-        "exptime": 30.0,
-        "drb": 0.99,
-        "candid": 1060135832015015002,
-    }
-    return made | changes
-
-
 def ztf_records(**changes: Any) -> tuple[list[Candidate], list[Photometry]]:
     made = {"objectId": "ZTF27abcdefg", "candidate": ztf_detection(), "prv_candidates": None}
     return split(ztf._records(made | changes))
@@ -413,12 +326,6 @@ def test_ztf_history_holds_limits_and_no_negative_differences():
         ("ztf:g", 20.1, True),
         ("ztf:r", 18.5, False),
     ]
-
-
-@pytest.mark.parametrize(("distance", "moving"), [(-999.0, False), (2.0, True), (12.0, False)])
-def test_ztf_known_asteroid_is_left_out(distance, moving):
-    candidates, _ = ztf_records(candidate=ztf_detection(ssdistnr=distance))
-    assert (candidates == []) is moving
 
 
 @pytest.mark.parametrize(

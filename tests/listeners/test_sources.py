@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import tomllib
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from listeners.base import Source
+from mmcoord.config import load_settings
 from mmcoord.errors import BadInput
+from mmcoord.wiring import _connection
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +48,22 @@ def test_no_topic_is_claimed_twice():
 @pytest.mark.parametrize("name", SOURCES)
 def test_source_is_documented(name):
     assert f"`{name}`" in (ROOT / "docs" / "sources.md").read_text()
+
+
+def test_configurations_in_the_documentation_can_be_used(tmp_path, monkeypatch):
+    """Each block is read, and names a source; its connection is built but for the network."""
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "sources.md").read_text(), re.DOTALL)
+    assert blocks
+    path = tmp_path / "mmcoord.toml"
+    path.write_text("\n".join(blocks))
+    listeners = load_settings(path, {}).listeners
+    assert {"fink", "lasair", "antares", "babamul"} <= set(listeners)
+    for name, listener in listeners.items():
+        assert listener.source in SOURCES
+        if variable := listener.options.get("password_env"):
+            monkeypatch.setenv(variable, "x")
+        connection = _connection(name, listener)
+        assert listener.group_id.startswith(connection.group_prefix)
 
 
 CORPUS = [
