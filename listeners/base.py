@@ -39,6 +39,8 @@ class Source:
     parse: Parse
     topics: tuple[str, ...] = ()
     description: str = ""
+    is_first: bool = False
+    """Read before all other alerts: a flood of those must not delay a gravitational wave."""
     is_bulk: bool = False
     """Candidates and photometry by the thousand: read after anything that may wake people."""
     is_drill: bool = False

@@ -80,6 +80,7 @@ SOURCE = Source(
     parse=parse,
     topics=("igwn.gwalert",),
     description="LIGO-Virgo-KAGRA notices, JSON (GCN) and Avro (SCiMMA)",
+    is_first=True,
 )
 
 

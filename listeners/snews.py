@@ -182,6 +182,7 @@ SOURCE = Source(
     parse=parse,
     topics=("snews2.alert",),
     description="SNEWS 2.0 coincidence alerts, JSON (SCiMMA)",
+    is_first=True,
 )
 
 DRILLS = Source(

@@ -63,7 +63,7 @@ from mmcoord.store.types import table
 
 __all__ = ["Folded", "Lane", "Readout", "fold", "read", "receive", "run"]
 
-_ALERT, _BULK = 0, 1
+_FIRST, _ALERT, _BULK = -1, 0, 1
 _NO_SETTINGS = Vetoes()
 _TWIN = timedelta(minutes=10)
 """Notices of one type that are nearer in time may be two forms of one."""
@@ -76,8 +76,8 @@ class Lane(Enum):
     that wakes people never waits for a batch of candidates to end.
     """
 
-    ALL = ((_ALERT, _BULK), 500)
-    ALERTS = ((_ALERT,), 8)
+    ALL = ((_FIRST, _ALERT, _BULK), 500)
+    ALERTS = ((_FIRST, _ALERT), 8)
     BULK = ((_BULK,), 500)
 
 
@@ -113,11 +113,17 @@ def _inbox_row(notice: Notice, sources: Mapping[str, Source]) -> dict[str, Any]:
         "offset": notice.offset,
         "payload": notice.payload,
         "sha256": hashlib.sha256(notice.payload).hexdigest(),
-        "priority": _BULK if source is not None and source.is_bulk else _ALERT,
+        "priority": _priority(source),
         "received_at": notice.received_at,
         "sent_at": notice.sent_at,
         "state": "pending",
     }
+
+
+def _priority(source: Source | None) -> int:
+    if source is None:
+        return _ALERT
+    return _FIRST if source.is_first else _BULK if source.is_bulk else _ALERT
 
 
 # -- reading, pure -----------------------------------------------------------------------

@@ -109,7 +109,8 @@ class NoticeRow(SQLModel, table=True):
     payload: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     sha256: str = Field(index=True)
     priority: int = 1
-    """0: alerts, which overtake any backlog of candidates; 1: the rest."""
+    """-1: gravitational waves and supernova neutrinos; 0: other alerts, which overtake any
+    backlog of candidates; 1: the rest."""
     received_at: datetime = _when(index=True)
     sent_at: datetime | None = _when(nullable=True)
     state: str = "pending"

@@ -73,7 +73,7 @@ def _unread(session: Session, since: datetime) -> tuple[UnreadAlerts, ...]:
             _dead.c.stage == queue.INTAKE,
             _dead.c.retried_at.is_(None),
             _dead.c.at > since,
-            _notice.c.priority == _URGENT,
+            _notice.c.priority <= _URGENT,
             _notice.c.state == "dead",
         )
         .order_by(_dead.c.id)
@@ -107,7 +107,7 @@ def _waiting(session: Session, now: datetime) -> dict[tuple[str, bool], datetime
 
 def _oldest_notice(session: Session, *, is_bulk: bool) -> datetime | None:
     """Since when the oldest pending notice waits; one tried again waits since then."""
-    urgent = _notice.c.priority == _URGENT
+    urgent = _notice.c.priority <= _URGENT
     row = session.execute(
         select(_notice.c.id, _notice.c.received_at)
         .where(_notice.c.state == "pending", ~urgent if is_bulk else urgent)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,6 @@ from tests.listeners.conftest import Cluster, until
 from tests.making import candidate_row, lvk_notice, make_context, send
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "listeners.toml"
-COMING = {"antares", "babamul", "circulars", "lasair"}
-"""Sources that the example names and that may not be installed yet."""
 
 
 @pytest.fixture
@@ -49,11 +47,7 @@ def example(monkeypatch: pytest.MonkeyPatch) -> dict[str, ListenerSettings]:
 
 def test_example_can_be_built_listener_by_listener(ctx, example):
     """Every key is known, every secret is asked for, every group suits its broker."""
-    missing = {wanted.source for wanted in example.values()} - ctx.sources.keys()
-    assert missing <= COMING
     for name, wanted in example.items():
-        if wanted.source in missing:
-            wanted = replace(wanted, source="igwn")
         listener = build_listener(ctx, name, wanted, lambda status: None)
         assert listener.settings.topics == wanted.topics
         assert listener._client_config()["group.id"] == wanted.group_id
@@ -69,9 +63,14 @@ def test_example_has_a_consumer_for_each_class(example):
 
 
 def test_example_covers_the_topics_of_the_installed_sources(ctx, example):
+    """Those that nobody publishes yet stand there as comments: a missing topic is an alarm."""
     named = {(w.source, topic) for w in example.values() for topic in w.topics}
-    for source in ("igwn", "gcn_unified", "voevent", "snews2", "boom"):
-        assert {(source, topic) for topic in ctx.sources[source].topics} <= named
+    coming = set(re.findall(r'^ +# "([\w.-]+)",', EXAMPLE.read_text(), re.MULTILINE))
+    for source in ctx.sources.values():
+        if source.name == "babamul":
+            continue  # its topics are a matter of taste
+        for topic in source.topics:
+            assert (source.name, topic) in named or topic in coming
 
 
 def wanted(topic: str, cluster: Cluster, source: str, **options: Any) -> ListenerSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -43,6 +44,17 @@ def test_an_alert_is_read_before_any_candidate_of_a_backlog(ctx: Context) -> Non
     assert count(ctx, AlertRow) == 1
     assert count(ctx, CandidateRow) == 0
     assert intake.run(ctx, Lane.ALERTS) == 0
+
+
+def test_a_gravitational_wave_is_read_before_a_flood_of_other_alerts(ctx: Context) -> None:
+    circular = {"circularId": 1, "subject": "s", "body": "b", "submitter": "a", "createdOn": 1}
+    flood = [
+        ("gcn_circulars", json.dumps({**circular, "circularId": i}).encode()) for i in range(200)
+    ]
+    send(ctx, flood, topic="flood")
+    send(ctx, [("igwn", lvk_notice())], topic="gw")
+    assert intake.run(ctx, Lane.ALERTS) == 8
+    assert count(ctx, AlertRow) == 1
 
 
 def test_the_other_lane_leaves_alerts_alone(ctx: Context) -> None:
