@@ -99,6 +99,15 @@ def _listener(
             f"the last hour{_because(it)}. Alerts come late while it is. Look for an unstable "
             "network or another program with the same group_id and credentials.",
         )
+    if it.missed:
+        yield Alarm(
+            f"gap {it.name}",
+            severity,
+            f"{it.broker or 'The broker'} had deleted {_count(it.missed, 'message')} before "
+            f"listener {it.name} read them: we were away for longer than it keeps them. They are "
+            "not in our store; look for them at another broker or in the archive (GraceDB, GCN). "
+            "The alarm stands until the next start.",
+        )
     yield from _holding(it, facts, now, settings)
     yield from _behind(it, facts, settings)
     yield from _unused(it, now, settings)

@@ -66,6 +66,8 @@ class ListenerFacts:
     """Lag ``lag_min`` minutes ago; None while not known."""
     missing_topics: tuple[str, ...]
     rebuilds_last_hour: int
+    missed: int
+    """Messages that the broker had deleted before we read them, since this start."""
     first_started_at: datetime
     """When a listener of this name was started for the first time ever."""
     connected_at: datetime | None

@@ -105,6 +105,7 @@ def listener_facts(
         lag_before=past.lag_before(name, now),
         missing_topics=status.missing_topics,
         rebuilds_last_hour=status.rebuilds - track.history[0][1] if track else 0,
+        missed=status.missed,
         first_started_at=first_started_at,
         connected_at=connected_at,
     )

@@ -51,6 +51,7 @@ def listener(**changes: Any) -> ListenerFacts:
         "lag_before": 0,
         "missing_topics": (),
         "rebuilds_last_hour": 0,
+        "missed": 0,
         "first_started_at": before(days=400),
         "connected_at": NOW,
     }
@@ -160,6 +161,14 @@ def test_missing_topics_are_named() -> None:
 def test_rebuilds_are_counted_by_the_hour() -> None:
     assert keys(house(listener(rebuilds_last_hour=7))) == {"rebuilt gcn"}
     assert keys(house(listener(rebuilds_last_hour=6))) == set()
+
+
+def test_what_a_broker_deleted_unread_is_told_with_its_number() -> None:
+    (alarm,) = decide(house(listener(missed=12)), NOW, LIMITS)
+    assert (alarm.key, alarm.severity) == ("gap gcn", Severity.PAGE)
+    assert "12 messages" in alarm.text
+    (alarm,) = decide(house(listener(missed=1, is_bulk=True)), NOW, LIMITS)
+    assert alarm.severity is Severity.WARN
 
 
 @pytest.mark.parametrize(
