@@ -42,7 +42,7 @@ _NOT_SETTINGS = (
     "MMCOORD_TOM_CACHE",
 )
 """Variables of the project's own tests."""
-_SECRET_WORDS = ("password", "token", "secret", "webhook")
+_SECRET_WORDS = ("api_key", "password", "token", "secret", "webhook")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +104,13 @@ class ListenerSettings:
     """One connection to a broker."""
 
     transport: str
-    """``gcn``, ``scimma`` or ``kafka``."""
+    """``gcn``, ``scimma``, ``kafka``, ``http`` or ``pubsub``."""
     source: str
     """Which listener (entry point ``mmcoord.listeners``) reads the payloads."""
-    topics: tuple[str, ...]
-    group_id: str
+    topics: tuple[str, ...] = ()
+    """For Kafka: at least one."""
+    group_id: str = ""
+    """For Kafka: needed."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Connection settings of the transport (``bootstrap_servers``, ``client_id`` ...)."""
 

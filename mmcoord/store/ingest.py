@@ -19,12 +19,14 @@ from mmcoord.records import (
     Photometry,
     Vetoed,
 )
+from mmcoord.store.crossid import name_keys
 from mmcoord.store.queue import insert_for
 from mmcoord.store.tables import (
     CandidateRow,
     CircularRow,
     CounterRow,
     DetectionRow,
+    KnownNameRow,
     KnownTransientRow,
 )
 from mmcoord.store.types import table
@@ -43,6 +45,7 @@ _circular: Any = table(CircularRow)
 _counter: Any = table(CounterRow)
 _detection: Any = table(DetectionRow)
 _known: Any = table(KnownTransientRow)
+_known_name: Any = table(KnownNameRow)
 _NSIDE_29 = 2**29
 _ROWS = 1000
 """Rows a statement: PostgreSQL takes 65,535 parameters, SQLite 32,766."""
@@ -165,6 +168,19 @@ def store_known_transients(
                 where=_known.c.modified_at.is_(None) | (new.modified_at >= _known.c.modified_at),
             )
         )
+    _store_known_names(session, [r for r, _ in found.values()])
+
+
+def _store_known_names(session: Session, records: Sequence[KnownTransient]) -> None:
+    """All names that an entry ever had; a name is not forgotten when it is replaced."""
+    rows = [
+        {"key": key, "catalogue": r.catalogue, "identifier": r.identifier}
+        for r in records
+        for key in sorted(name_keys(r.name, *r.names))
+    ]
+    for start in range(0, len(rows), _ROWS):
+        statement = insert_for(session, _known_name).values(rows[start : start + _ROWS])
+        session.execute(statement.on_conflict_do_nothing())
 
 
 def _is_older(one: KnownTransient, other: KnownTransient) -> bool:
