@@ -1,9 +1,10 @@
 """Which file of the Transient Name Server to take next, and one object on demand.
 
-The place is a time, ``until``: everything that TNS changed before it is stored. Whole days in
-the past come from the daily files, the hours of today from the hourly ones. The name of an hourly
-file does not say its day, so that the first line of the file is compared with the day that is
-wanted: a file left over from yesterday is asked for again later.
+The place is two times: the days before ``until`` are stored by their daily files, and the hours
+of today before ``hour`` by the hourly ones. When a day is over its daily file is taken as well,
+which heals whatever was missing among the hours. The name of an hourly file does not say its
+day, so that the first line of the file is compared with the day that is wanted: a file left over
+from yesterday is asked for again later.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _SETTLED = timedelta(minutes=10)
 """After its hour or day is over a file needs so long to be there."""
 _MAX_CSV_BYTES = 128 * 2**20
 """Of one daily file; the whole catalogue is about 60 MB."""
-_GIVEN_UP = timedelta(hours=12)
+_GIVEN_UP = timedelta(hours=3)
 """A file that is not there so long after its time will not come."""
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})")
 _STAGED_LATER = frozenset({404})
@@ -50,6 +51,12 @@ class _File:
     name: str
     begin: datetime
     end: datetime
+    is_daily: bool
+
+    def place_after(self, cursor: Cursor) -> Cursor:
+        """The place once this file is stored."""
+        key = "until" if self.is_daily else "hour"
+        return {**cursor, key: self.end.isoformat()}
 
 
 def marker(bot_id: str, bot_name: str, kind: str = "bot") -> str:
@@ -79,7 +86,7 @@ def build(options: Options) -> Feed:
     headers, key = _login(options)
 
     def request(cursor: Cursor, now: datetime) -> Request | None:
-        wanted = _next_file(_until(cursor), now)
+        wanted = _next_file(cursor, now)
         if wanted is None:
             return None
         return Request(
@@ -94,8 +101,8 @@ def build(options: Options) -> Feed:
         )
 
     def skip(cursor: Cursor, now: datetime) -> Cursor:
-        wanted = _next_file(_until(cursor), now)
-        return cursor if wanted is None else {"until": wanted.end.isoformat()}
+        wanted = _next_file(cursor, now)
+        return cursor if wanted is None else wanted.place_after(cursor)
 
     return Feed(
         broker=str(urlsplit(base).hostname),
@@ -201,34 +208,36 @@ def _login(options: Mapping[str, Any]) -> tuple[dict[str, str], str]:
 
 
 def _start(now: datetime) -> Cursor:
-    return {"until": (_midnight(now) - timedelta(days=1)).isoformat()}
+    yesterday = _midnight(now) - timedelta(days=1)
+    return {"until": yesterday.isoformat(), "hour": yesterday.isoformat()}
 
 
-def _until(cursor: Cursor) -> datetime:
-    return datetime.fromisoformat(str(cursor["until"])).astimezone(UTC)
+def _time(cursor: Cursor, key: str) -> datetime:
+    return datetime.fromisoformat(str(cursor[key])).astimezone(UTC)
 
 
 def _midnight(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _next_file(until: datetime, now: datetime) -> _File | None:
-    """The file with what follows ``until``; None while it cannot be staged yet."""
-    begin = max(until, _midnight(now) - timedelta(days=_OLDEST_DAY))
-    if begin < _midnight(now):
-        end, stamp = _midnight(begin) + timedelta(days=1), f"{begin:%Y%m%d}"
-    else:
-        end = begin.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-        stamp = f"{begin:%H}"
+def _next_file(cursor: Cursor, now: datetime) -> _File | None:
+    """The file to take next; None while it cannot be staged yet."""
+    today = _midnight(now)
+    day = max(_midnight(_time(cursor, "until")), today - timedelta(days=_OLDEST_DAY))
+    hour = max(day, _time(cursor, "hour"))
+    if day < today and today + _SETTLED <= now:
+        name = f"tns_public_objects_{day:%Y%m%d}.csv.zip"
+        return _File(name, day, day + timedelta(days=1), is_daily=True)
+    end = hour + timedelta(hours=1)
     if end + _SETTLED > now:
         return None
-    return _File(f"tns_public_objects_{stamp}.csv.zip", begin, end)
+    return _File(f"tns_public_objects_{hour:%H}.csv.zip", hour, end, is_daily=False)
 
 
 def _read(answer: Answer, cursor: Cursor, now: datetime) -> Page:
     wanted = answer.memo
     assert isinstance(wanted, _File)
-    further: Cursor = {"until": wanted.end.isoformat()}
+    further = wanted.place_after(cursor)
     if answer.status in _STAGED_LATER:
         if now - wanted.end < _GIVEN_UP:
             return Page((), cursor, note=f"TNS has no file for {wanted.begin:%Y-%m-%d %H:%M} yet")
@@ -236,14 +245,14 @@ def _read(answer: Answer, cursor: Cursor, now: datetime) -> Page:
         return Page((), further, more=True, note=note)
     lines = lines_of_zip(answer.body)
     days = {f"{wanted.begin:%Y-%m-%d}"}
-    if wanted.end - wanted.begin <= timedelta(hours=1):  # staged after midnight, of the last hour
+    if not wanted.is_daily:  # the last hour is staged after midnight
         days.add(f"{wanted.end:%Y-%m-%d}")
     stated = _DATE.search(next(lines, ""))
     if stated and stated.group() not in days:
         note = f"TNS' file is of {stated.group()}, not of {wanted.begin:%Y-%m-%d}; asked again"
         return Page((), cursor, note=note)
-    until, note = _until(cursor), ""
-    if wanted.begin > until:
+    until, note = _time(cursor, "until"), ""
+    if wanted.is_daily and wanted.begin > until:
         note = f"nothing of {until:%Y-%m-%d} to {wanted.begin:%Y-%m-%d} is staged now; seed anew"
     return Page(_payloads(lines), further, more=True, note=note)
 
