@@ -256,12 +256,12 @@ def _read_list(answer: Answer, cursor: Cursor, *, with_curves: bool) -> Page:
 
 
 def _next_page(cursor: Cursor, times: Sequence[float], *, is_last: bool) -> dict[str, Any]:
-    """Go on after the last row's time; rows that share one time are paged by number."""
+    """Go on from the last row's time; a page whose rows all share one is followed by number."""
     begin, page = float(cursor["from"]), int(cursor["page"])
     newest = max((time for time in times if math.isfinite(time)), default=begin)
     if is_last:
         return {"from": max(begin, newest - _OVERLAP_DAY), "page": 1}
     is_sorted = all(a <= b for a, b in itertools.pairwise(times))
-    if is_sorted and newest > begin:
+    if is_sorted and newest > times[0]:
         return {"from": newest, "page": 1}
     return {"from": begin, "page": page + 1}

@@ -69,7 +69,12 @@ def paged(base: str, *, skip: bool = False) -> Feed:
         return {"page": cursor["page"] + 1}
 
     return Feed(
-        "example.org", lambda now: {"page": 1}, request, read, skip=past if skip else None, poll_s=60
+        "example.org",
+        lambda now: {"page": 1},
+        request,
+        read,
+        skip=past if skip else None,
+        poll_s=60,
     )
 
 
