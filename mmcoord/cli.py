@@ -358,6 +358,24 @@ def dead_letters(
         print(f"{one['id']:>6}  {one['at']}  {one['stage']:<8} {one['reason']}{again_at}")
 
 
+@app.command("tns-seed")
+def tns_seed(
+    file: Annotated[Path, typer.Argument(help="tns_public_objects.csv, or the zip with it.")],
+    config: ConfigOption = None,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read TNS' whole catalogue from a local file; after that its daily changes suffice."""
+    from mmcoord.seed import seed_tns
+
+    with _context(_settings(config, db)) as ctx:
+        counts = seed_tns(ctx, file, _note)
+    if as_json:
+        _print_json(counts)
+        return
+    print(f"{counts['known_transients']} transients known; {counts['dead_letters']} dead letters")
+
+
 @app.command()
 def doctor(config: ConfigOption = None, db: DbOption = None, as_json: JsonOption = False) -> None:
     """Check configuration, store, sources and sinks; say what is wrong and how to mend it."""

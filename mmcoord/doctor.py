@@ -13,6 +13,8 @@ from confluent_kafka import KafkaException
 
 from followup.sinks.base import Outcome, Sink
 from listeners.kafka import KafkaListener
+from listeners.polling import HttpListener
+from listeners.pubsub import PubSubListener
 from mmcoord.config import Settings, load_settings
 from mmcoord.errors import MmcoordError
 from mmcoord.store import queue
@@ -92,7 +94,10 @@ def _parts(settings: Settings) -> Iterator[Finding]:
             except MmcoordError as error:
                 yield Finding(f"listener {name}", False, str(error))
                 continue
-            yield _broker(name, listener, wanted.topics)
+            if isinstance(listener, KafkaListener):
+                yield _broker(name, listener, wanted.topics)
+            else:
+                yield _service(name, listener)
 
 
 def _sink(name: str, sink: Sink, kind: str) -> Finding:
@@ -103,6 +108,16 @@ def _sink(name: str, sink: Sink, kind: str) -> Finding:
     answer = check()
     good = answer.outcome in (Outcome.SENT, Outcome.UNKNOWN)
     return Finding(f"sink {name}", good, f"{kind}; {answer.detail or answer.outcome}")
+
+
+def _service(name: str, listener: HttpListener | PubSubListener) -> Finding:
+    """Ask the service once; nothing is stored and nothing acknowledged."""
+    try:
+        return Finding(f"listener {name}", True, listener.check())
+    except Exception as error:
+        # A client library has its own errors; whatever it is belongs into the report.
+        words = str(error) if isinstance(error, MmcoordError) else type(error).__name__
+        return Finding(f"listener {name}", False, f"{words}; check network and credentials")
 
 
 def _broker(name: str, listener: KafkaListener, topics: tuple[str, ...]) -> Finding:

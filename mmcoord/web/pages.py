@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
 from mmcoord.api.health import health_of
 from mmcoord.api.service import Service, ServiceDep
 from mmcoord.errors import UnknownRecord
-from mmcoord.store import summary, views, views_log
+from mmcoord.store import summary, views, views_known, views_log
 from mmcoord.store.tables import DeadLetterRow, DeliveryRow
 from mmcoord.store.views import CandidateLine, EventLine, Target
 from mmcoord.store.views_log import ObjectLine, Point, RunDetail
@@ -180,9 +181,12 @@ def _picture(
 @router.get("/objects/{object_id:path}")
 def object_page(
     service: ServiceDep, request: Request, object_id: str, bands: str | None = None
-) -> HTMLResponse:
-    """One object, whatever events it is matched with."""
+) -> Response:
+    """One object, whatever events it is matched with; a catalogue's name leads to it."""
     with service.read() as session:
+        called = views_known.object_called(session, object_id)
+        if called is not None and called != object_id:
+            return RedirectResponse(f"/objects/{quote(called)}", 303)
         line: ObjectLine | None = views_log.object_line(session, object_id)
         points = views_log.photometry(session, object_id, _POINTS)
         if line is None and not points:
@@ -193,12 +197,16 @@ def object_page(
         run = views_log.run(session, newest.run_key) if newest else None
         about = run.event_id if run else matches[0].event_id if matches else None
         related = views.event(session, about) if about else None
+        known = (
+            views_known.known_lines(session, object_id, line.ra_deg, line.dec_deg) if line else []
+        )
     return _page(
         service,
         request,
         "object.html",
         object_id=object_id,
         line=line,
+        known=known,
         points=points,
         matches=matches,
         runs=runs,

@@ -150,7 +150,7 @@ def test_credentials_that_cannot_be_read_are_a_configuration_error(tmp_path: Pat
     assert "s3cret" not in str(caught.value)
 
 
-# -- Google's emulator ------------------------------------------------------------------------------
+# -- Google's emulator -------------------------------------------------------------------
 
 _EMULATOR = Path("/usr/lib/google-cloud-sdk/platform/pubsub-emulator/bin/cloud-pubsub-emulator")
 

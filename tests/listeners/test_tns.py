@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -129,14 +130,10 @@ def test_any_text_in_the_cells_is_read_or_refused(changes: list[dict[str, str]])
 @given(st.one_of(st.binary(max_size=300), st.text(max_size=100).map(str.encode)))
 @settings(max_examples=150, deadline=None)
 def test_arbitrary_bytes_are_refused_as_bad_input(payload: bytes) -> None:
-    try:
+    with contextlib.suppress(BadInput):
         tns.parse(payload)
-    except BadInput:
-        pass
-    try:
+    with contextlib.suppress(BadInput):
         list(tns_feed.lines_of_zip(payload))
-    except BadInput:
-        pass
 
 
 # -- zips ---------------------------------------------------------------------------------------
@@ -344,10 +341,8 @@ json_values = st.recursive(
 @settings(max_examples=150, deadline=None)
 def test_any_value_in_an_object_is_read_or_refused(key: str, value: Any) -> None:
     changed = {**OBJECT, "data": {**OBJECT["data"], key: value}}  # type: ignore[dict-item]
-    try:
+    with contextlib.suppress(BadInput):
         tns.parse(json.dumps(changed).encode())
-    except BadInput:
-        pass
 
 
 def test_hours_after_midnight_belong_to_the_new_day() -> None:
