@@ -54,14 +54,14 @@ NIGHT = [
     ("igwn", lvk_notice(EVENT, skymap=skymaps.to_fits_bytes(gaussian_map()))),
     *(
         message
-        for name, ra in (("ZTF26aaa", 150.0), ("ZTF26bbb", 150.01))
+        for name, ra, mag in (("ZTF26aaa", 150.0, 18.0), ("ZTF26bbb", 150.01, 18.01))
         for message in (
             ("table_candidates", candidate_row(name, ra, -20.0)),
             ("table_photometry", photometry_row(name, -1.0, "ztf:r", 21.0, "")),
-            ("table_photometry", photometry_row(name, 0.5, "ztf:r", 18.0)),
-            ("table_photometry", photometry_row(name, 0.6, "ztf:g", 18.2)),
-            ("table_photometry", photometry_row(name, 1.5, "ztf:r", 19.0)),
-            ("table_photometry", photometry_row(name, 1.6, "ztf:g", 19.8)),
+            ("table_photometry", photometry_row(name, 0.5, "ztf:r", mag)),
+            ("table_photometry", photometry_row(name, 0.6, "ztf:g", mag + 0.2)),
+            ("table_photometry", photometry_row(name, 1.5, "ztf:r", mag + 1.0)),
+            ("table_photometry", photometry_row(name, 1.6, "ztf:g", mag + 1.8)),
         )
     ),
 ]
@@ -172,7 +172,10 @@ def test_the_order_of_arrival_changes_nothing(sqlite_url: str, tmp_path: Path) -
         for message in messages:
             take(ctx, message)
         ends.append(
-            {name: (row["factors"], row["reasons"], row["score"]) for name, row in plan(ctx).items()}
+            {
+                name: (row["factors"], row["reasons"], row["score"])
+                for name, row in plan(ctx).items()
+            }
         )
         database.close()
     assert ends[0] == ends[1]
