@@ -157,6 +157,8 @@ def _row(header: list[str], cells: list[str], where: str) -> KnownTransient:
 def parse_object(document: Mapping[str, Any]) -> KnownTransient:
     """One object as ``api/get/object`` answers; ``data`` may hold a ``reply`` around it.
 
+    It is as new as ``asked_at`` where TNS gives no ``lastmodified``.
+
     Raises
     ------
     BadInput
@@ -186,7 +188,9 @@ def parse_object(document: Mapping[str, Any]) -> KnownTransient:
         redshift=_redshift(_plain(reply.get("redshift") or "", "redshift"), "redshift"),
         discovered_mjd_tai=_mjd(_plain(reply.get("discoverydate") or "", "date"), "discoverydate"),
         host=_plain(host, "hostname") if host else None,
-        modified_at=_time(_plain(reply.get("lastmodified") or "", "date"), "lastmodified"),
+        modified_at=_time(
+            _plain(reply.get("lastmodified") or document.get("asked_at") or "", "date"), "date"
+        ),
     )
 
 

@@ -27,7 +27,6 @@ from listeners.feed import Cursor, Feed, Options, Page
 from listeners.fields import json_object, mapping
 from listeners.http import Answer, Request, checked_base, fetch
 from mmcoord.errors import BadInput, BadNotice, ConfigError
-from mmcoord.records import KnownTransient
 
 __all__ = ["build", "lines_of_zip", "look_up", "marker", "search"]
 
@@ -114,11 +113,12 @@ def build(options: Options) -> Feed:
     )
 
 
-def look_up(client: httpx.Client, options: Options, name: str) -> KnownTransient:
+def look_up(client: httpx.Client, options: Options, name: str, now: datetime) -> bytes:
     """Ask TNS for one object now, by its name (``2023ixf``, ``SN 2023ixf``).
 
     For a person who asks, not for the stream: the quota is small and TNS wants lists to be
-    matched locally.
+    matched locally. The answer is a payload for :func:`listeners.tns.parse`, with the time at
+    which it was asked for, because TNS' answer does not say how new it is.
 
     Raises
     ------
@@ -137,7 +137,10 @@ def look_up(client: httpx.Client, options: Options, name: str) -> KnownTransient
         headers=headers,
         form={"api_key": key, "data": json.dumps(question)},
     )
-    return tns.parse(fetch(client, asked).body)[0]
+    document = json_object(fetch(client, asked).body)
+    payload = json.dumps({**document, "asked_at": now.isoformat()}, sort_keys=True).encode()
+    tns.parse(payload)  # what is no object is refused here, in front of the person
+    return payload
 
 
 def search(

@@ -1,4 +1,4 @@
-"""Reading the whole catalogue of TNS from a local file, once."""
+"""TNS by hand: the whole catalogue from a local file, once, and one object on demand."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 from sqlalchemy import func, select
 
 from listeners import tns
 from listeners.polling import content_offset
-from listeners.tns_feed import lines_of_zip
+from listeners.tns_feed import lines_of_zip, look_up
 from mmcoord.errors import ConfigError
-from mmcoord.records import Notice
+from mmcoord.polled import feed_options
+from mmcoord.records import KnownTransient, Notice
 from mmcoord.stages import intake
 from mmcoord.stages.context import Context
 from mmcoord.store import queue
 from mmcoord.store.tables import DeadLetterRow, KnownTransientRow
 
-__all__ = ["seed_tns"]
+__all__ = ["ask_tns", "seed_tns"]
 
 _BROKER = "www.wis-tns.org"
 _TOPIC = "tns_public_objects"
@@ -60,6 +62,27 @@ def seed_tns(ctx: Context, path: Path, say: Callable[[str], None]) -> dict[str, 
             counts["new"] += intake.receive(ctx, [_notice(ctx, payload) for payload in batch])
             _settle(ctx, alone=alone)
     return counts | _totals(ctx)
+
+
+def ask_tns(ctx: Context, name: str) -> KnownTransient:
+    """Ask TNS for one object with the login of the configured listener, and store the answer.
+
+    Raises
+    ------
+    ConfigError
+        No listener of the source ``tns`` is configured, or its login is not there.
+    ServiceError
+        No usable answer, or the quota is used up.
+    BadInput
+        TNS knows no such object.
+    """
+    configured = [one for one in ctx.settings.listeners.values() if one.source == "tns"]
+    if not configured:
+        raise ConfigError("tns: no listener of this source is configured, so there is no login")
+    with httpx.Client() as client:
+        payload = look_up(client, feed_options(configured[0].options), name, ctx.now())
+    intake.receive(ctx, [_notice(ctx, payload)])
+    return tns.parse(payload)[0]
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -14,15 +14,23 @@ from listeners.pubsub import PubSubListener
 from mmcoord.config import ListenerSettings, load_settings
 from mmcoord.doctor import examine
 from mmcoord.errors import ConfigError
+from mmcoord.seed import ask_tns
 from mmcoord.stages import intake
 from mmcoord.stages.context import Context
 from mmcoord.store import queue
 from mmcoord.store.cursors import stored_place
 from mmcoord.store.database import Database
 from mmcoord.store.migrate import upgrade
-from mmcoord.store.tables import CandidateRow, DeadLetterRow, DetectionRow, NoticeRow
+from mmcoord.store.tables import (
+    CandidateRow,
+    DeadLetterRow,
+    DetectionRow,
+    KnownTransientRow,
+    NoticeRow,
+)
 from mmcoord.wiring import build_listener
 from tests.listeners.test_services import CURVE, alerce_row, yse_server
+from tests.listeners.test_tns import OBJECT, OPTIONS
 from tests.listeners.web_service import Asked, Reply, Waits, serving
 from tests.making import make_context
 
@@ -165,3 +173,25 @@ def test_doctor_asks_each_service_once_and_says_what_is_wrong(
     assert not findings["listener bad"].good
     assert "login refused" in findings["listener bad"].text
     assert "wr0ng" not in repr(findings)
+
+
+def test_one_object_of_tns_is_asked_for_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sqlite_url: str
+) -> None:
+    monkeypatch.setenv("TNS_KEY", str(OPTIONS["api_key"]))
+    database = Database(sqlite_url)
+    upgrade(database)
+    with serving(lambda asked: Reply(body=json.dumps(OBJECT).encode())) as service:
+        options = {"url": service.url, "bot_id": "1", "bot_name": "b", "api_key_env": "TNS_KEY"}
+        listeners = {"tns": ListenerSettings("http", "tns", options=options)}
+        ctx = make_context(database, tmp_path, listeners=listeners)
+        assert ask_tns(ctx, "AT2017gfo").classification == "Kilonova"
+    while intake.run(ctx):
+        pass
+    with database.read() as session:
+        row = session.get(KnownTransientRow, ("tns", "22811"))
+        assert row is not None
+        assert (row.name, row.host) == ("AT 2017gfo", "NGC 4993")
+    with pytest.raises(ConfigError, match="no listener of this source"):
+        ask_tns(make_context(database, tmp_path), "AT2017gfo")
+    database.close()

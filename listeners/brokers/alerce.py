@@ -104,7 +104,7 @@ def _candidate(object_id: str, given: Mapping[str, Any]) -> Candidate:
     attributes["classes"] = json_value(classes) or None
     return Candidate(
         object_id=object_id,
-        ra_deg=finite(rows[-1].get("meanra"), "meanra") % 360.0 % 360.0,
+        ra_deg=finite(rows[-1].get("meanra"), "meanra"),
         dec_deg=finite(rows[-1].get("meandec"), "meandec"),
         source="alerce",
         attributes={key: value for key, value in attributes.items() if value is not None},

@@ -301,12 +301,21 @@ OBJECT = {
 def test_one_object_is_asked_for_by_its_bare_name() -> None:
     with serving(lambda asked: Reply(body=json.dumps(OBJECT).encode())) as service:
         with httpx.Client() as client:
-            found = tns_feed.look_up(client, {**OPTIONS, "url": service.url}, "AT 2017gfo")
+            options = {**OPTIONS, "url": service.url}
+            (found,) = tns.parse(tns_feed.look_up(client, options, "AT 2017gfo", NOW))
     sent = json.loads(parse_qs(service.asked[0].body.decode())["data"][0])
     assert sent["objname"] == "2017gfo"
     assert service.asked[0].path == "/api/get/object"
     assert (found.identifier, found.name, found.host) == ("22811", "AT 2017gfo", "NGC 4993")
     assert found.classification == "Kilonova"
+    assert found.modified_at == NOW
+
+
+def test_an_object_that_tns_does_not_know_is_refused() -> None:
+    answer = {"id_code": 404, "id_message": "No results found.", "data": []}
+    with serving(lambda asked: Reply(body=json.dumps(answer).encode())) as service:
+        with httpx.Client() as client, pytest.raises(BadInput, match="data"):
+            tns_feed.look_up(client, {**OPTIONS, "url": service.url}, "2099zzz", NOW)
 
 
 def test_older_answers_wrap_the_object_in_a_reply() -> None:
@@ -326,7 +335,7 @@ def test_the_quota_is_told_with_the_time_to_wait() -> None:
     headers = {"x-rate-limit-remaining": "0", "x-rate-limit-reset": "33"}
     with serving(lambda asked: Reply(429, headers=headers)) as service:
         with httpx.Client() as client, pytest.raises(ServiceError, match="too often") as caught:
-            tns_feed.look_up(client, {**OPTIONS, "url": service.url}, "2017gfo")
+            tns_feed.look_up(client, {**OPTIONS, "url": service.url}, "2017gfo", NOW)
     assert caught.value.wait_s == 33.0
 
 
