@@ -191,6 +191,8 @@ def test_the_page_and_the_api_find_an_object_by_its_name_in_tns(ctx: Context) ->
         assert 'href="https://www.wis-tns.org/object/2026abc"' in page
         assert "SN Ia" in page
         assert "<b>x</b>" not in page
+        told = "classified as SN Ia, not a kilonova (TNS: AT 2026abc)"
+        assert f'<span class="block">{told}</span>' in client.get(f"/events/{EVENT}").text
         document = client.get("/api/v1/objects/2026abc").json()
         assert document["object"]["object_id"] == "ZTF26aaa"
         (known,) = document["known"]
