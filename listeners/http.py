@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -24,6 +24,8 @@ __all__ = ["Answer", "Request", "ServiceError", "checked_base", "fetch", "pause_
 
 _MAX_WAIT_S = 3600.0
 _MAX_REDIRECTS = 3
+_SILENCE_S = 60.0
+"""No service may keep us waiting longer for the next byte."""
 _EPOCH_S = 1e9
 """A rate-limit reset above this is a time since 1970, below it a number of seconds."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -89,8 +91,10 @@ def checked_base(url: str, where: str) -> str:
     return url.rstrip("/")
 
 
-def fetch(client: httpx.Client, request: Request) -> Answer:
-    """Ask once.
+def fetch(
+    client: httpx.Client, request: Request, cancelled: Callable[[], bool] = lambda: False
+) -> Answer:
+    """Ask once; ``cancelled`` is asked between the pieces of the answer.
 
     Raises
     ------
@@ -102,7 +106,7 @@ def fetch(client: httpx.Client, request: Request) -> Answer:
     url, params = request.url, request.params
     for _ in range(_MAX_REDIRECTS + 1):
         try:
-            status, headers, body = _once(client, request, url, params, deadline)
+            status, headers, body = _once(client, request, url, params, deadline, cancelled)
         except httpx.HTTPError as error:  # its text can hold the address
             raise ServiceError(f"no answer from {_host(url)}: {type(error).__name__}") from None
         if status not in (301, 302, 303, 307, 308):
@@ -147,6 +151,7 @@ def _once(
     url: str,
     params: tuple[tuple[str, str], ...],
     deadline: float,
+    cancelled: Callable[[], bool],
 ) -> tuple[int, httpx.Headers, bytes]:
     is_post = request.form is not None or request.json is not None
     with client.stream(
@@ -156,7 +161,7 @@ def _once(
         headers={"Accept": "*/*", **request.headers},
         data=request.form,
         json=request.json,
-        timeout=max(deadline - time.monotonic(), 0.001),
+        timeout=min(max(deadline - time.monotonic(), 0.001), _SILENCE_S),
         follow_redirects=False,
     ) as response:
         chunks: list[bytes] = []
@@ -167,6 +172,8 @@ def _once(
                 raise ServiceError(f"{_host(url)}: more than {request.max_bytes} bytes")
             if time.monotonic() > deadline:
                 raise ServiceError(f"{_host(url)}: not all there after {request.timeout_s:g} s")
+            if cancelled():
+                raise ServiceError(f"{_host(url)}: given up, because we are stopping")
             chunks.append(chunk)
         return response.status_code, response.headers, b"".join(chunks)
 

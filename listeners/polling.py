@@ -161,7 +161,7 @@ class HttpListener:
             self._last_page = b""
             return cursor, self._between_rounds()
         try:
-            answer = fetch(client, request)
+            answer = fetch(client, request, stop.is_set)
             page = self._read(answer, cursor)
         except ServiceError as error:
             state = ListenerState.UNREACHABLE if error.refused else ListenerState.WAITING

@@ -293,6 +293,21 @@ def test_an_answer_that_drips_is_cut_off() -> None:
         gate.set()
 
 
+def test_told_to_stop_it_does_not_wait_for_the_end_of_an_answer() -> None:
+    stop = threading.Event()
+
+    def slow() -> Iterator[bytes]:
+        yield b"{"
+        stop.set()
+        yield from (b" " for _ in range(50_000))
+
+    with serving(lambda asked: Reply(pieces=slow())) as service:
+        store = Store()
+        listener(paged(service.url), store).run(stop)
+    assert store.notices == []
+    assert store.cursor is None
+
+
 def test_a_credential_is_in_no_log_and_no_status(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with serving(lambda asked: Reply(403, body=SECRET.encode())) as service:
