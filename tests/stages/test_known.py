@@ -105,7 +105,9 @@ def test_a_spectrum_that_shows_a_supernova_weighs_against_a_target(ctx: Context)
     assert row["factors"]["classified"] == 0.01
     assert row["reasons"]["classified"] == "classified as SN Ia, not a kilonova (TNS: SN 2026x1)"
     assert row["score"] == pytest.approx(0.01 * before["ZTF26aaa"]["score"])
+    assert row["known_as"] == [{"name": "SN 2026x1", "classification": "SN Ia"}]
     assert after["ZTF26bbb"]["rank"] == 1
+    assert after["ZTF26bbb"]["known_as"] == []
     assert after["ZTF26bbb"]["score"] == before["ZTF26bbb"]["score"]
 
 
