@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy.typing as npt
 
-from mmcoord.records import Candidate, Match, Photometry
+from mmcoord.records import Candidate, KnownTransient, Match, Photometry
 from mmcoord.timescales import mjd_tai
 
 __all__ = ["Origin", "Prediction", "TargetEvidence", "gather"]
@@ -64,6 +64,8 @@ class TargetEvidence:
     run_key: str | None = None
     predicted: Mapping[str, Prediction] | None = None
     """Canonical band -> prediction."""
+    known: tuple[KnownTransient, ...] = ()
+    """What catalogues of transients say of it, the surest identity first."""
 
 
 def gather(
@@ -76,6 +78,7 @@ def gather(
     p_kilonova_origin: Origin | None = None,
     run_key: str | None = None,
     predicted: Mapping[str, Prediction] | None = None,
+    known: Sequence[KnownTransient] = (),
 ) -> TargetEvidence:
     """Put together what is known of one candidate. Pure; ``photometry`` in any order.
 
@@ -107,6 +110,7 @@ def gather(
         p_kilonova_origin=p_kilonova_origin,
         run_key=run_key,
         predicted=predicted,
+        known=tuple(known),
     )
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from followup.evidence import TargetEvidence
 from mmcoord.timescales import mjd_tai
 
-__all__ = ["Factor", "RankSettings", "kilonova", "membership", "timing"]
+__all__ = ["Factor", "RankSettings", "classified", "kilonova", "membership", "timing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,11 @@ class RankSettings:
     """A first detection up to this long after the event is fully timely."""
     late_decay_day: float = 3.0
     """e-folding time of the time factor after that."""
+    classified_otherwise: float = 0.01
+    """Factor of a source that a spectrum shows to be something else; not zero, because
+    spectra are taken of the wrong source and types are corrected."""
+    sibling_day: float = 730.0
+    """An entry discovered so long before the event is another transient at the same place."""
     prior_kilonova: float = 0.1
     """Kilonova factor before inference and screen have looked."""
     unknown_brightness: float = 0.5
@@ -80,6 +85,7 @@ class RankSettings:
 
 
 _POSITIVE = (
+    "sibling_day",
     "depth_scatter_mag",
     "horizon_hours",
     "late_decay_day",
@@ -87,6 +93,7 @@ _POSITIVE = (
     "wanted_snr",
 )
 _WEIGHTS = (
+    "classified_otherwise",
     "floor",
     "prior_kilonova",
     "seen_before_event",
@@ -96,6 +103,14 @@ _WEIGHTS = (
     "unknown_time",
     "unobservable",
 )
+
+
+_KILONOVA = frozenset({"kilonova", "kn"})
+_CATALOGUES = {"tns": "TNS", "ysepz": "YSE-PZ"}
+_SAYS_NOTHING = frozenset(
+    {"", "other", "unknown", "galaxy", "light-echo", "afterglow", "gap", "gap i", "gap ii", "frb"}
+)
+"""Types that do not exclude a kilonova: light of the host alone, or of the same explosion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +168,14 @@ def timing(target: TargetEvidence, event_time: datetime | None, settings: RankSe
     return _known(max(value, settings.seen_before_event), reason, settings)
 
 
-def kilonova(target: TargetEvidence, settings: RankSettings) -> Factor:
-    """Probability of a kilonova from the inference, else from the screen, else the prior."""
+def kilonova(
+    target: TargetEvidence, settings: RankSettings, event_time: datetime | None = None
+) -> Factor:
+    """Probability of a kilonova: by a spectrum, else from the inference, else from the screen,
+    else the prior."""
+    spectrum = _type_of(target, event_time, settings)
+    if spectrum is not None and spectrum.classification.lower() in _KILONOVA:
+        return _known(1.0, f"a kilonova by its spectrum ({spectrum.told})", settings)
     p = target.p_kilonova
     if p is None or not math.isfinite(p):
         return _unknown(settings.prior_kilonova, "neither inference nor screen has looked")
@@ -166,6 +187,50 @@ def kilonova(target: TargetEvidence, settings: RankSettings) -> Factor:
         None: "of unstated origin",
     }[target.p_kilonova_origin]
     return _known(p, f"kilonova with probability {p:.3g} {origin}", settings)
+
+
+def classified(
+    target: TargetEvidence, event_time: datetime | None, settings: RankSettings
+) -> Factor:
+    """What a catalogue's spectroscopic type says; without one it counts 1, whatever it is.
+
+    A weight, never a removal. Old entries are siblings: other transients at the same place.
+    """
+    found = _type_of(target, event_time, settings)
+    if found is None:
+        reason = "no catalogue gives a spectroscopic type that tells"
+        return Factor(None, 1.0, f"not known ({reason}); counted as 1")
+    if found.classification.lower() in _KILONOVA:
+        return _known(1.0, f"classified as {found.classification} ({found.told})", settings)
+    reason = f"classified as {found.classification}, not a kilonova ({found.told})"
+    return _known(settings.classified_otherwise, reason, settings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Type:
+    """A type that tells, and where it is from."""
+
+    classification: str
+    told: str
+
+
+def _type_of(
+    target: TargetEvidence, event_time: datetime | None, settings: RankSettings
+) -> _Type | None:
+    """A kilonova by any catalogue, else the type of the surest identity that tells."""
+    first = -math.inf if event_time is None else mjd_tai(event_time) - settings.sibling_day
+    told = [
+        _Type(
+            entry.classification.strip(),
+            f"{_CATALOGUES.get(entry.catalogue, entry.catalogue)}: {entry.name}",
+        )
+        for entry in target.known
+        if entry.classification is not None
+        and entry.classification.strip().lower() not in _SAYS_NOTHING
+        and (entry.discovered_mjd_tai is None or entry.discovered_mjd_tai >= first)
+    ]
+    kilonovae = [found for found in told if found.classification.lower() in _KILONOVA]
+    return next(iter(kilonovae or told), None)
 
 
 def _known(value: float, reason: str, settings: RankSettings) -> Factor:

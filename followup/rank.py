@@ -1,6 +1,6 @@
 """The ranked plan of one event: which candidate first, where, when and in which band.
 
-``score = membership x time x kilonova x brightness x observability``, every factor in
+``score = membership x time x kilonova x classified x brightness x observability``, all in
 [0, 1] and kept with its sentence. Nothing reads the clock: ``now`` is data. There is no
 schedule yet: two targets may be sent to one telescope at one time.
 """
@@ -18,7 +18,7 @@ from datetime import datetime
 import numpy as np
 
 from followup.evidence import TargetEvidence
-from followup.factors import Factor, RankSettings, kilonova, membership, timing
+from followup.factors import Factor, RankSettings, classified, kilonova, membership, timing
 from followup.observability import Observability
 from followup.sites import Instrument
 from followup.tonight import Best, Choice, Night, Sight, night_from
@@ -125,7 +125,8 @@ def _drafts(
         factors = {
             "membership": membership(target, settings),
             "time": timing(target, event_time, settings),
-            "kilonova": kilonova(target, settings),
+            "kilonova": kilonova(target, settings, event_time),
+            "classified": classified(target, event_time, settings),
         }
         merit = math.prod(f.counted for f in factors.values())
         choice = choices.get(row)

@@ -361,6 +361,49 @@ def dead_letters(
         print(f"{one['id']:>6}  {one['at']}  {one['stage']:<8} {one['reason']}{again_at}")
 
 
+@app.command("tns-seed")
+def tns_seed(
+    file: Annotated[Path, typer.Argument(help="tns_public_objects.csv, or the zip with it.")],
+    config: ConfigOption = None,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read TNS' whole catalogue from a local file; after that its daily changes suffice."""
+    from mmcoord.seed import seed_tns
+
+    with _context(_settings(config, db)) as ctx:
+        counts = seed_tns(ctx, file, _note)
+    if as_json:
+        _print_json(counts)
+        return
+    print(f"{counts['known_transients']} transients known; {counts['dead_letters']} dead letters")
+
+
+@app.command("tns-get")
+def tns_get(
+    name: Annotated[str, typer.Argument(help="Its name: 2023ixf, SN 2023ixf, AT2017gfo.")],
+    config: ConfigOption = None,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask TNS for one object now, and keep the answer. The quota is small: not for lists."""
+    from mmcoord.seed import ask_tns
+
+    with _context(_settings(config, db)) as ctx:
+        found = ask_tns(ctx, name)
+    if as_json:
+        modified = found.modified_at.isoformat() if found.modified_at else None
+        document = {
+            key: getattr(found, key)
+            for key in ("name", "identifier", "ra_deg", "dec_deg", "classification", "redshift")
+        }
+        _print_json({**document, "names": list(found.names), "modified_at": modified})
+        return
+    kind = found.classification or "not classified"
+    redshift = f", z = {found.redshift:.4g}" if found.redshift is not None else ""
+    print(f"{found.name} at {found.ra_deg:.6f} {found.dec_deg:+.6f} deg: {kind}{redshift}")
+
+
 @app.command()
 def alarms(
     everything: Annotated[

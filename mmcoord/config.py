@@ -48,7 +48,7 @@ _NOT_SETTINGS = (
 """Variables of the project's own tests."""
 _OFF = ("false", "off", "no", "none")
 """What switches off a number that may be absent: TOML has no null."""
-_SECRET_WORDS = ("password", "token", "secret", "webhook")
+_SECRET_WORDS = ("api_key", "password", "token", "secret", "webhook")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +153,13 @@ class ListenerSettings:
     """One connection to a broker."""
 
     transport: str
-    """``gcn``, ``scimma`` or ``kafka``."""
+    """``gcn``, ``scimma``, ``kafka``, ``http`` or ``pubsub``."""
     source: str
     """Which listener (entry point ``mmcoord.listeners``) reads the payloads."""
-    topics: tuple[str, ...]
-    group_id: str
+    topics: tuple[str, ...] = ()
+    """For Kafka: at least one."""
+    group_id: str = ""
+    """For Kafka: needed."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Connection settings of the transport (``bootstrap_servers``, ``client_id`` ...)."""
 

@@ -14,6 +14,8 @@ import httpx
 from followup.sinks.base import Outcome, Sink
 from listeners.base import Source
 from listeners.kafka import KafkaListener
+from listeners.polling import HttpListener
+from listeners.pubsub import PubSubListener
 from mmcoord.brokercheck import NotLetIn, TopicAnswer, ask_broker
 from mmcoord.config import ListenerSettings, Settings, load_settings
 from mmcoord.errors import MmcoordError
@@ -104,8 +106,11 @@ def _parts(settings: Settings) -> Iterator[Finding]:
             except MmcoordError as error:
                 yield Finding(f"listener {name}", False, str(error))
                 continue
-            source = ctx.sources[wanted.source]
-            yield from _broker(name, wanted, listener, settings.watchdog, database, source)
+            if isinstance(listener, KafkaListener):
+                source = ctx.sources[wanted.source]
+                yield from _broker(name, wanted, listener, settings.watchdog, database, source)
+            else:
+                yield _service(name, listener)
 
 
 def _fetching(settings: Settings) -> Finding:
@@ -136,6 +141,16 @@ def _operators(settings: Settings) -> Finding:
         'sinks of kind slack or file: operators = ["NAME"] (docs/alarms.md)'
     )
     return Finding("operators", True, f"alarms are told to {names}" if names else advice)
+
+
+def _service(name: str, listener: HttpListener | PubSubListener) -> Finding:
+    """Ask the service once; nothing is stored and nothing acknowledged."""
+    try:
+        return Finding(f"listener {name}", True, listener.check())
+    except Exception as error:
+        # A client library has its own errors; whatever it is belongs into the report.
+        words = str(error) if isinstance(error, MmcoordError) else type(error).__name__
+        return Finding(f"listener {name}", False, f"{words}; check network and credentials")
 
 
 def _broker(

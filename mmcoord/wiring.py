@@ -15,9 +15,12 @@ from sqlmodel import col
 from followup.sites import load_catalogue
 from listeners.connections import Connection, gcn, kafka, scimma
 from listeners.kafka import KafkaListener
+from listeners.polling import HttpListener
+from listeners.pubsub import PubSubListener
 from listeners.settings import KafkaSettings, ListenerStatus
 from mmcoord.config import ListenerSettings, Settings, SinkSettings, secret
 from mmcoord.errors import ConfigError
+from mmcoord.polled import build_http_listener, build_pubsub_listener
 from mmcoord.records import Notice
 from mmcoord.stages.context import Context, load_sinks, load_sources
 from mmcoord.stages.intake import receive
@@ -94,8 +97,8 @@ def build_listener(
     name: str,
     settings: ListenerSettings,
     on_status: Any,
-) -> KafkaListener:
-    """A Kafka listener that writes into the inbox.
+) -> KafkaListener | HttpListener | PubSubListener:
+    """A listener that writes into the inbox, by its transport.
 
     Raises
     ------
@@ -107,6 +110,10 @@ def build_listener(
             f"listeners.{name}.source: {settings.source!r} is none of "
             f"{', '.join(sorted(ctx.sources))}"
         )
+    if settings.transport == "http":
+        return build_http_listener(ctx, name, settings, on_status)
+    if settings.transport == "pubsub":
+        return build_pubsub_listener(ctx, name, settings, on_status)
     connection = _connection(name, settings)
     options = settings.options
 
@@ -202,7 +209,8 @@ def _connection(name: str, settings: ListenerSettings) -> Connection:
             group_prefix=str(options.get("group_prefix", "")),
         )
     raise ConfigError(
-        f"listeners.{name}.transport: {settings.transport!r} is none of gcn, kafka, scimma"
+        f"listeners.{name}.transport: {settings.transport!r} is none of "
+        "gcn, http, kafka, pubsub, scimma"
     )
 
 

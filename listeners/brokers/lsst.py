@@ -39,6 +39,7 @@ __all__ = [
     "moving_id",
     "records",
     "sift",
+    "sift_alert",
     "veto",
 ]
 
@@ -89,6 +90,20 @@ def sift(
     alert = packet.whole()
     vetoed = veto(alert, evidence(alert), vetoes, listener)
     return records(alert) if vetoed is None else [vetoed]
+
+
+def sift_alert(
+    alert: Mapping[str, Any], vetoes: Vetoes, listener: str
+) -> list[Candidate | Photometry] | list[Vetoed]:
+    """One decoded alert, unless a veto leaves it out.
+
+    Raises
+    ------
+    BadInput
+        As :func:`records`.
+    """
+    vetoed = veto(alert, evidence(alert), vetoes, listener)
+    return records(alert, source=listener) if vetoed is None else [vetoed]
 
 
 def veto(

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from mmcoord.store.alarms import AlarmLine
 from mmcoord.store.naming import CircularLine, LinkLine, NameLine
 from mmcoord.store.views import AlertLine, EventLine, Place, PlanLine
+from mmcoord.store.views_known import KnownLine
 from mmcoord.store.views_log import (
     DeadLetter,
     Entry,
@@ -99,13 +100,15 @@ class Story(BaseModel):
 
 
 class ObjectDetail(BaseModel):
-    """An object with its photometry, matches and inferences."""
+    """An object with its photometry, matches, inferences and catalogue entries."""
 
     object: ObjectLine | None
     """None: photometry came before the candidate itself."""
     photometry: list[Point]
     matches: list[ObjectMatch]
     runs: list[RunLine]
+    known: list[KnownLine]
+    """What catalogues of transients (TNS, YSE-PZ) say of it."""
 
 
 class NoticeDetail(BaseModel):

@@ -20,7 +20,7 @@ from mmcoord.api.models import (
 from mmcoord.api.service import ServiceDep
 from mmcoord.errors import UnknownRecord
 from mmcoord.store import alarms as stored_alarms
-from mmcoord.store import naming, views, views_log, views_notices
+from mmcoord.store import naming, views, views_known, views_log, views_notices
 from mmcoord.store.alarms import AlarmLine
 from mmcoord.store.tables import AlarmRow, DeadLetterRow, DeliveryRow
 from mmcoord.store.views import CandidateLine, EventLine
@@ -129,8 +129,12 @@ def event(service: ServiceDep, event_id: str) -> EventDetail:
 
 @router.get("/objects/{object_id:path}")
 def object_detail(service: ServiceDep, object_id: str) -> ObjectDetail:
-    """One object: its photometry, its matches with events, its inferences."""
+    """One object: its photometry, its matches with events, its inferences.
+
+    A name that a catalogue of transients has for it (``AT2017gfo``) finds it too.
+    """
     with service.read() as session:
+        object_id = views_known.object_called(session, object_id) or object_id
         line = views_log.object_line(session, object_id)
         points = views_log.photometry(session, object_id, _POINTS)
         if line is None and not points:
@@ -140,6 +144,9 @@ def object_detail(service: ServiceDep, object_id: str) -> ObjectDetail:
             photometry=points,
             matches=views_log.object_matches(session, object_id),
             runs=views_log.runs(session, 100, object_id=object_id),
+            known=views_known.known_lines(session, object_id, line.ra_deg, line.dec_deg)
+            if line
+            else [],
         )
 
 

@@ -41,6 +41,7 @@ from mmcoord.stages.executor import Executor
 from mmcoord.stages.isolate import bury_work, isolating
 from mmcoord.stages.jobs import job_from_json
 from mmcoord.stages.keys import split_pair_key
+from mmcoord.stages.known import fill_redshifts
 from mmcoord.store import journal, queue
 from mmcoord.store.queue import Wish, Work
 from mmcoord.store.reading import photometry_of
@@ -429,6 +430,7 @@ def _pairs(session: Session, wanted: Mapping[str, tuple[str, str]]) -> dict[str,
             select(CandidateRow).where(col(CandidateRow.object_id).in_(objects))
         ).scalars()
     }
+    fill_redshifts(session, list(candidates.values()))
     matches = {
         (row.event_id, row.localization_id, row.object_id): row
         for row in session.execute(

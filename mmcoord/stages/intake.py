@@ -39,9 +39,11 @@ from mmcoord.stages import localize
 from mmcoord.stages.context import Context
 from mmcoord.stages.isolate import isolating
 from mmcoord.stages.keys import alert_key, event_key, object_key
+from mmcoord.stages.known import wishes_for_known
 from mmcoord.stages.links import has_own_map, map_links
 from mmcoord.stages.merging import joined
 from mmcoord.store import journal, naming, queue
+from mmcoord.store.cursors import Place
 from mmcoord.store.ingest import (
     count_vetoes,
     note_alert_notice,
@@ -84,16 +86,22 @@ class Lane(Enum):
 # -- the inbox ---------------------------------------------------------------------------
 
 
-def receive(ctx: Context, notices: Sequence[Notice]) -> int:
+def receive(ctx: Context, notices: Sequence[Notice], place: Place | None = None) -> int:
     """Write raw notices durably; returns how many were new.
 
     Called by listeners, which acknowledge to the broker only after it has returned. A
     notice whose coordinates and content are known already is a redelivery and is dropped here.
+    ``place`` is how far a listener that polls has got with these notices; both are written or
+    neither.
     """
     rows = [_inbox_row(notice, ctx.sources) for notice in notices]
-    if not rows:
+    if not rows and place is None:
         return 0
     with ctx.database.write() as session:
+        if place is not None:
+            place.store(session, ctx.now())
+        if not rows:
+            return 0
         statement = queue.insert_for(session, table(NoticeRow)).on_conflict_do_nothing()
         # One result for many parameter sets: the count of rows is all that it tells.
         result = session.execute(statement.execution_options(preserve_rowcount=True), rows)
@@ -304,6 +312,7 @@ def _write(
     store_candidates(session, flat, now)
     store_photometry(session, flat, now)
     store_known_transients(session, flat, now)
+    wishes += wishes_for_known(session, flat)
     store_circulars(session, flat, now)
     count_vetoes(session, [record for record, _ in flat if isinstance(record, Vetoed)])
     queue.enqueue(session, wishes, now)

@@ -27,9 +27,11 @@ from mmcoord.stages import localize
 from mmcoord.stages.context import Context
 from mmcoord.stages.isolate import bury_work, isolating
 from mmcoord.stages.keys import pair_key, split_match_key
+from mmcoord.stages.known import redshift_of
 from mmcoord.stages.livesky import LiveSky
 from mmcoord.stages.policy import reason_to_rest
-from mmcoord.store import journal, queue
+from mmcoord.store import crossid, journal, queue
+from mmcoord.store.crossid import Place
 from mmcoord.store.queue import Wish, Work
 from mmcoord.store.tables import CandidateRow, DetectionRow, EventRow, LocalizationRow, MatchRow
 from mmcoord.store.types import table
@@ -302,8 +304,9 @@ def _candidates(session: Session, object_ids: Sequence[str]) -> CandidateTable:
             ).where(col(CandidateRow.object_id).in_(object_ids[start : start + _BATCH]))
         ).all()
     rows.sort(key=lambda row: row[0])
+    redshifts = _redshifts(session, rows)
     distance, below, above = localize.distances(
-        [row[4] for row in rows], [row[5] for row in rows], [row[6] for row in rows]
+        [z for z, _ in redshifts], [error for _, error in redshifts], [row[6] for row in rows]
     )
     return CandidateTable(
         object_ids=tuple(row[0] for row in rows),
@@ -313,6 +316,16 @@ def _candidates(session: Session, object_ids: Sequence[str]) -> CandidateTable:
         distance_mpc=distance,
         distance_err_mpc=np.stack([below, above]),
     )
+
+
+def _redshifts(session: Session, rows: Sequence[Any]) -> list[tuple[float | None, float | None]]:
+    """Each candidate's redshift, else that of the catalogue entry which it is."""
+    lacking = [Place(row[0], row[1], row[2]) for row in rows if row[4] is None]
+    known = crossid.known_as(session, lacking)
+    return [
+        (redshift_of(known.get(row[0], ())) or (None, None)) if row[4] is None else (row[4], row[5])
+        for row in rows
+    ]
 
 
 def _seen(

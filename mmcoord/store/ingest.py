@@ -25,6 +25,7 @@ from mmcoord.records import (
     Photometry,
     Vetoed,
 )
+from mmcoord.store.crossid import name_keys
 from mmcoord.store.naming import teach
 from mmcoord.store.queue import insert_for
 from mmcoord.store.tables import (
@@ -35,6 +36,7 @@ from mmcoord.store.tables import (
     CircularRow,
     CounterRow,
     DetectionRow,
+    KnownNameRow,
     KnownTransientRow,
 )
 from mmcoord.store.types import table
@@ -55,6 +57,7 @@ _counter: Any = table(CounterRow)
 _detection: Any = table(DetectionRow)
 _known: Any = table(KnownTransientRow)
 _mention: Any = table(CircularNameRow)
+_known_name: Any = table(KnownNameRow)
 _NSIDE_29 = 2**29
 
 
@@ -171,6 +174,18 @@ def store_known_transients(
         where=_known.c.modified_at.is_(None) | (new.modified_at >= _known.c.modified_at),
     )
     session.execute(statement, rows)
+    _store_known_names(session, [r for r, _ in found.values()])
+
+
+def _store_known_names(session: Session, records: Sequence[KnownTransient]) -> None:
+    """All names that an entry ever had; a name is not forgotten when it is replaced."""
+    rows = [
+        {"key": key, "catalogue": r.catalogue, "identifier": r.identifier}
+        for r in records
+        for key in sorted(name_keys(r.name, *r.names))
+    ]
+    if rows:
+        session.execute(insert_for(session, _known_name).on_conflict_do_nothing(), rows)
 
 
 def _is_older(one: KnownTransient, other: KnownTransient) -> bool:

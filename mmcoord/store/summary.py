@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +14,7 @@ from sqlmodel import col
 
 from mmcoord.errors import UnknownRecord
 from mmcoord.store import naming, queue
+from mmcoord.store.crossid import KnownAs, Place, known_as
 from mmcoord.store.reading import newest_plan, without_bulk
 from mmcoord.store.story import story
 from mmcoord.store.tables import (
@@ -170,11 +172,21 @@ def plan_document(session: Session, event_id: str) -> dict[str, Any]:
 
 
 def _plan(session: Session, event_id: str, revision: int) -> list[dict[str, Any]]:
-    rows = session.execute(
-        select(RequestRow)
-        .where(col(RequestRow.event_id) == event_id, col(RequestRow.revision) == revision)
-        .order_by(col(RequestRow.rank))
-    ).scalars()
+    rows = list(
+        session.execute(
+            select(RequestRow)
+            .where(col(RequestRow.event_id) == event_id, col(RequestRow.revision) == revision)
+            .order_by(col(RequestRow.rank))
+        ).scalars()
+    )
+    known = known_as(
+        session,
+        [
+            Place(row.object_id, row.row["ra_deg"], row.row["dec_deg"])
+            for row in rows
+            if row.row.get("ra_deg") is not None and row.row.get("dec_deg") is not None
+        ],
+    )
     results = {
         row.run_key: row
         for row in session.execute(
@@ -183,12 +195,18 @@ def _plan(session: Session, event_id: str, revision: int) -> list[dict[str, Any]
             .where(col(RunRow.event_id) == event_id, col(RunRow.state) == "done")
         ).scalars()
     }
-    return [_plan_row(row, results.get(row.row.get("run_key") or "")) for row in rows]
+    return [
+        _plan_row(row, results.get(row.row.get("run_key") or ""), known.get(row.object_id, ()))
+        for row in rows
+    ]
 
 
-def _plan_row(row: RequestRow, result: RunRow | None) -> dict[str, Any]:
+def _plan_row(row: RequestRow, result: RunRow | None, known: Sequence[KnownAs]) -> dict[str, Any]:
     document = {"candidate": row.object_id, **row.row}
     document.pop("object_id", None)
+    document["known_as"] = [
+        {"name": one.entry.name, "classification": one.entry.classification} for one in known
+    ]
     if result is not None:
         document["ejecta_mass_total_msun"] = (
             result.summary.get("derived", {}).get("ejecta_mass_total_msun", {}).get("median")

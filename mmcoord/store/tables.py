@@ -45,6 +45,7 @@ __all__ = [
     "EventNameRow",
     "EventRow",
     "JournalRow",
+    "KnownNameRow",
     "KnownTransientRow",
     "LateMapRow",
     "LedgerRow",
@@ -528,6 +529,16 @@ class KnownTransientRow(SQLModel, table=True):
     attributes: dict[str, Any] = _json(dict)
     notice_id: int = _big()
     received_at: datetime = _when()
+
+
+class KnownNameRow(SQLModel, table=True):
+    """Every name of an entry in a catalogue of transients, spelled as ``event_name`` is."""
+
+    __tablename__ = "known_name"
+
+    key: str = Field(primary_key=True)
+    catalogue: str = Field(primary_key=True)
+    identifier: str = Field(primary_key=True)
 
 
 class CounterRow(SQLModel, table=True):

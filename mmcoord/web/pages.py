@@ -14,7 +14,7 @@ from mmcoord.api.health import health_of
 from mmcoord.api.service import Service, ServiceDep
 from mmcoord.errors import UnknownRecord
 from mmcoord.store import alarms as stored_alarms
-from mmcoord.store import naming, summary, views, views_log, views_notices
+from mmcoord.store import naming, summary, views, views_known, views_log, views_notices
 from mmcoord.store.alarms import open_alarms
 from mmcoord.store.tables import DeadLetterRow, DeliveryRow
 from mmcoord.store.views import CandidateLine, EventLine, Target
@@ -215,11 +215,14 @@ def _picture(
 
 
 @router.get("/objects/{object_id:path}")
-def objectrender(
+def object_page(
     service: ServiceDep, request: Request, object_id: str, bands: str | None = None
-) -> HTMLResponse:
-    """One object, whatever events it is matched with."""
+) -> Response:
+    """One object, whatever events it is matched with; a catalogue's name leads to it."""
     with service.read() as session:
+        called = views_known.object_called(session, object_id)
+        if called is not None and called != object_id:
+            return RedirectResponse(f"/objects/{quote(called)}", 303)
         line: ObjectLine | None = views_log.object_line(session, object_id)
         points = views_log.photometry(session, object_id, _POINTS)
         if line is None and not points:
@@ -231,12 +234,16 @@ def objectrender(
         about = run.event_id if run else matches[0].event_id if matches else None
         related = views.event(session, about) if about else None
         notices = views_notices.object_notices(session, object_id, _NOTICES)
+        known = (
+            views_known.known_lines(session, object_id, line.ra_deg, line.dec_deg) if line else []
+        )
     return render(
         service,
         request,
         "object.html",
         object_id=object_id,
         line=line,
+        known=known,
         points=points,
         matches=matches,
         runs=runs,

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from followup.factors import RankSettings, kilonova, membership, timing
+from followup.factors import RankSettings, classified, kilonova, membership, timing
+from mmcoord.records import KnownTransient
 from mmcoord.timescales import mjd_tai
 from tests.followup.sample import EVENT, target
 
@@ -119,3 +120,55 @@ def test_appearing_later_is_never_better(early: float, later: float) -> None:
 def test_settings_out_of_range_are_named(changes: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(changes))):
         RankSettings(**changes)
+
+
+def known(kind: str | None, days_before: float = -1.0, catalogue: str = "tns") -> KnownTransient:
+    return KnownTransient(
+        catalogue, "1", "AT 2026abc", 60.0, -30.0,
+        classification=kind, discovered_mjd_tai=T0 - days_before,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "days_before", "expected"),
+    [
+        (None, 0.0, None),
+        ("", 0.0, None),
+        ("Other", 0.0, None),
+        ("Galaxy", 0.0, None),
+        ("Afterglow", 0.0, None),
+        ("SN Ia", -1.0, 0.01),
+        ("SN Ia", 100.0, 0.01),
+        ("SN Ia", 729.0, 0.01),
+        ("SN Ia", 731.0, None),
+        ("CV", 0.0, 0.01),
+        ("Kilonova", -2.0, 1.0),
+    ],
+)
+def test_what_a_spectroscopic_type_counts(
+    kind: str | None, days_before: float, expected: float | None
+) -> None:
+    factor = classified(target(known=(known(kind, days_before),)), EVENT, SETTINGS)
+    assert factor.value == expected
+    assert factor.counted == (1.0 if expected is None else expected)
+    assert ("not known" in factor.reason) == (expected is None)
+
+
+def test_a_classification_is_shown_with_its_source() -> None:
+    factor = classified(target(known=(known("SN Ic-BL", catalogue="ysepz"),)), EVENT, SETTINGS)
+    assert factor.reason == "classified as SN Ic-BL, not a kilonova (YSE-PZ: AT 2026abc)"
+
+
+def test_catalogues_that_contradict_each_other_do_not_rule_a_kilonova_out() -> None:
+    both = target(known=(known("SN Ia"), known("Kilonova", catalogue="ysepz")), p_kilonova=0.1)
+    assert classified(both, EVENT, SETTINGS).value == 1.0
+    assert kilonova(both, SETTINGS, EVENT).value == 1.0
+
+
+def test_a_kilonova_of_years_ago_makes_no_kilonova_of_today() -> None:
+    old = target(known=(known("Kilonova", 2000.0),), p_kilonova=0.1, p_kilonova_origin="screen")
+    assert kilonova(old, SETTINGS, EVENT).value == 0.1
+
+
+def test_without_a_time_of_the_event_every_type_counts() -> None:
+    assert classified(target(known=(known("SN Ia", 2000.0),)), None, SETTINGS).value == 0.01

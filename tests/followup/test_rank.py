@@ -337,6 +337,7 @@ def test_no_target_is_lost_and_order_of_input_changes_nothing(
         "membership": COARSE.unknown_membership,
         "time": COARSE.unknown_time,
         "kilonova": COARSE.prior_kilonova,
+        "classified": 1.0,
         "brightness": COARSE.unknown_brightness,
     }
     for row in rows:

@@ -175,6 +175,13 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_event_name_event_id"), ["event_id"], unique=False)
 
     op.create_table(
+        "known_name",
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("catalogue", sa.String(), nullable=False),
+        sa.Column("identifier", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("key", "catalogue", "identifier"),
+    )
+    op.create_table(
         "known_transient",
         sa.Column("catalogue", sa.String(), nullable=False),
         sa.Column("identifier", sa.String(), nullable=False),
@@ -268,6 +275,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_known_transient_hpx29"))
 
     op.drop_table("known_transient")
+    op.drop_table("known_name")
     with op.batch_alter_table("event_name", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_event_name_event_id"))
 
