@@ -232,6 +232,19 @@ def test_pittgoogles_json_is_read() -> None:
     assert len(points) == 2
 
 
+@pytest.mark.parametrize("source", [ampel, pittgoogle])
+def test_a_moving_object_of_a_json_service_is_vetoed_with_its_number(source: Any) -> None:
+    alert = lsst_alert(7, 61000.5)
+    alert["diaSource"]["ssObjectId"] = 21163624394469969
+    payload = json.dumps(alert).encode()
+    (vetoed,) = source.sift(payload, Vetoes())
+    assert isinstance(vetoed, Vetoed)
+    assert vetoed.veto == "moving"
+    assert "21163624394469969" in vetoed.detail
+    kept = source.sift(payload, Vetoes(moving=False))
+    assert isinstance(kept[0], Candidate)
+
+
 def test_pittgoogle_leaves_rubins_framing_to_rubins_reader() -> None:
     with pytest.raises(BadInput, match="schema id"):
         pittgoogle.parse(b"\x00" + (100).to_bytes(4, "big") + b"rest")
