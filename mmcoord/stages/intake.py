@@ -26,6 +26,7 @@ from mmcoord.records import (
     AlertType,
     Candidate,
     Circular,
+    ErrorRegion,
     EventState,
     KnownTransient,
     Notice,
@@ -61,6 +62,9 @@ __all__ = ["Folded", "Readout", "fold", "read", "receive", "run"]
 _BATCH = 500
 _ALERT, _BULK = 0, 1
 _NO_SETTINGS = Vetoes()
+_MAX_MAP_BYTES = 128 * 2**20
+"""What a map inside a notice may inflate to: a flat one of nside 1024 fits, and a bomb of
+4 MiB costs a fraction of a second. Maps behind links and files may be larger."""
 
 
 # -- the inbox ---------------------------------------------------------------------------
@@ -152,7 +156,7 @@ def _read(row: NoticeRow, source: Source, vetoes: Vetoes, base: Readout) -> Read
         errors.append(f"holds {len(alerts)} alerts; the first was kept, one a notice is expected")
     place = _load(alert.skymap_fits, "skymap", errors)
     if place is None and alert.region is not None:
-        place = localize.from_region(alert.region)
+        place = _circle(alert.region, errors)
     return replace(
         base,
         records=(alert, *(r for r in records if not isinstance(r, Alert))),
@@ -164,7 +168,17 @@ def _read(row: NoticeRow, source: Source, vetoes: Vetoes, base: Readout) -> Read
 
 def _load(fits: bytes | None, where: str, errors: list[str]) -> localize.Localization | None:
     try:
-        return localize.load(fits, where=where) if fits is not None else None
+        if fits is None:
+            return None
+        return localize.load(fits, where=where, max_bytes=_MAX_MAP_BYTES)
+    except BadInput as error:
+        errors.append(str(error))
+        return None
+
+
+def _circle(region: ErrorRegion, errors: list[str]) -> localize.Localization | None:
+    try:
+        return localize.from_region(region)
     except BadInput as error:
         errors.append(str(error))
         return None

@@ -53,8 +53,8 @@ class Localization:
     outlines: dict[str, Any] = field(default_factory=dict)
 
 
-def load(fits: bytes, *, where: str) -> Localization:
-    """Read and measure a map.
+def load(fits: bytes, *, where: str, max_bytes: int | None = None) -> Localization:
+    """Read and measure a map; ``max_bytes`` bounds what it may inflate to.
 
     Raises
     ------
@@ -62,21 +62,31 @@ def load(fits: bytes, *, where: str) -> Localization:
         The map cannot be used; the message says what is wrong with it.
     """
     try:
-        return _measured(skymaps.load(fits), fits)
+        bound = {} if max_bytes is None else {"max_bytes": max_bytes}
+        return _measured(skymaps.load(fits, **bound), fits)
     except SkyMapError as error:
         raise BadNotice(str(error), where=where) from error
 
 
 def from_region(region: ErrorRegion) -> Localization:
-    """The map of a notice that carries a circle or an ellipse instead of one."""
-    skymap = skymaps.from_ellipse(
-        region.ra_deg,
-        region.dec_deg,
-        region.semi_major_deg,
-        region.semi_minor_deg,
-        region.position_angle_deg,
-        region.containment,
-    )
+    """The map of a notice that carries a circle or an ellipse instead of one.
+
+    Raises
+    ------
+    BadNotice
+        No such map: far too small, or less inside than on a uniform sky.
+    """
+    try:
+        skymap = skymaps.from_ellipse(
+            region.ra_deg,
+            region.dec_deg,
+            region.semi_major_deg,
+            region.semi_minor_deg,
+            region.position_angle_deg,
+            region.containment,
+        )
+    except SkyMapError as error:
+        raise BadNotice(str(error), where="region") from error
     return _measured(skymap, skymaps.to_fits_bytes(skymap))
 
 
