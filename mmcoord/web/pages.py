@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from mmcoord.api.health import health_of
 from mmcoord.api.service import Service, ServiceDep
 from mmcoord.errors import UnknownRecord
-from mmcoord.store import naming, summary, views, views_log
+from mmcoord.store import finding, naming, summary, views, views_log
 from mmcoord.store.tables import DeadLetterRow, DeliveryRow
 from mmcoord.store.views import CandidateLine, EventLine, Target
 from mmcoord.store.views_log import ObjectLine, Point, RunDetail
@@ -102,7 +102,7 @@ def event(
     Another of its names leads to its page; a name of several events, to a list of them.
     """
     with service.read() as session:
-        found = naming.find(session, event_id)
+        found = finding.find(session, event_id)
         if not found:
             raise UnknownRecord(f"event {event_id!r} is not known")
         if found != [event_id]:
@@ -153,11 +153,11 @@ def _event_values(
         "place": place,
         "also": [
             name
-            for name in naming.names_of(session, line.event_id)
+            for name in finding.names_of(session, line.event_id)
             if name.learned_from != naming.EXTERNAL and not name.name.startswith("ivo://")
         ],
-        "linked": naming.linked(session, line.event_id),
-        "circulars": naming.circulars_of(session, line.event_id),
+        "linked": finding.linked(session, line.event_id),
+        "circulars": finding.circulars_of(session, line.event_id),
         "plans": plans,
         "rows": rows,
         "factors": FACTORS,
