@@ -179,6 +179,18 @@ def test_a_region_that_is_none_costs_the_alert_its_place_only(
     assert (event.event_id, event.localization_id) == ("IceCube-140000_123456", None)
 
 
+def test_a_needle_of_an_ellipse_is_widened_and_says_so() -> None:
+    from mmcoord.records import ErrorRegion
+    from mmcoord.stages import localize
+
+    needle = localize.from_region(ErrorRegion(10.0, 20.0, 2.0, 1e-4, 30.0, 0.9))
+    wide = localize.from_region(ErrorRegion(10.0, 20.0, 2.0, 0.25, 30.0, 0.9))
+    assert needle.id == wide.id
+    assert needle.repairs == ("ellipse widened from 0.0001 to 0.25 deg",)
+    assert wide.repairs == ()
+    assert needle.n_tiles < 200_000
+
+
 def test_a_map_that_inflates_to_gigabytes_is_refused_and_its_alert_stands(
     database: Database, tmp_path: Path
 ) -> None:
