@@ -8,7 +8,7 @@ in https://github.com/nasa-gcn/gcn-schema/pull/352, which still changes: detecto
 There is no position, no event id and no count in either: the event is named by the minute of
 its earliest neutrino, the same in both. A later alert may add a detector that saw it earlier,
 by milliseconds or by seconds; only across the turn of a minute does that make another event,
-and that one is found with it by its time, as is SNEWS' VOEvent (``mmcoord.store.naming``).
+and that one is found with it by its time, as is SNEWS' VOEvent (``mmcoord.store.finding``).
 
 ``False Alarm Prob`` is kept as sent and must not be used: its formula divides a rate by
 seconds per year where it should multiply.

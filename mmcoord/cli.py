@@ -252,18 +252,18 @@ def plan(
 ) -> None:
     """The ranked plan of an event."""
     from mmcoord.preview import payloads
-    from mmcoord.store import naming
+    from mmcoord.store import finding
     from mmcoord.store.summary import plan_document
 
     settings = _settings(config, db)
     with _context(settings) as ctx:
         if show is not None:
             with ctx.database.read() as session:
-                event = naming.one(session, event)
+                event = finding.one(session, event)
             _print_json(payloads(ctx, event, show))
             return
         with ctx.database.read() as session:
-            document = plan_document(session, naming.one(session, event))
+            document = plan_document(session, finding.one(session, event))
     if as_json:
         _print_json(document)
         return
@@ -305,11 +305,11 @@ def event_show(
     as_json: JsonOption = False,
 ) -> None:
     """One event: what is known, and the story of how it came to be known."""
-    from mmcoord.store import naming
+    from mmcoord.store import finding
     from mmcoord.store.summary import event_document
 
     with _context(_settings(config, db)) as ctx, ctx.database.read() as session:
-        documents = [event_document(session, found) for found in naming.find(session, event)]
+        documents = [event_document(session, found) for found in finding.find(session, event)]
     if not documents:
         raise MmcoordError(f"no event {event!r}")
     if as_json:

@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel
 
 from mmcoord.store.alarms import AlarmLine
-from mmcoord.store.naming import CircularLine, LinkLine, NameLine
+from mmcoord.store.finding import CircularLine, LinkLine, NameLine
 from mmcoord.store.views import AlertLine, EventLine, Place, PlanLine
 from mmcoord.store.views_known import KnownLine
 from mmcoord.store.views_log import (

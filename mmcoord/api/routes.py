@@ -20,7 +20,7 @@ from mmcoord.api.models import (
 from mmcoord.api.service import ServiceDep
 from mmcoord.errors import UnknownRecord
 from mmcoord.store import alarms as stored_alarms
-from mmcoord.store import naming, views, views_known, views_log, views_notices
+from mmcoord.store import finding, views, views_known, views_log, views_notices
 from mmcoord.store.alarms import AlarmLine
 from mmcoord.store.tables import AlarmRow, DeadLetterRow, DeliveryRow
 from mmcoord.store.views import CandidateLine, EventLine
@@ -52,7 +52,7 @@ def events(
     """Events, the one heard of last first; with ``name`` those that it stands for."""
     with service.read() as session:
         if name is not None:
-            ids = naming.find(session, name)
+            ids = finding.find(session, name)
             lines = [line for line in (views.event(session, id) for id in ids) if line]
             page = lines[offset : offset + limit]
             return Page(items=page, total=len(lines), limit=limit, offset=offset)
@@ -121,9 +121,9 @@ def event(service: ServiceDep, event_id: str) -> EventDetail:
             event=line,
             localization=views.place(session, line.localization_id),
             revisions=views.alerts(session, line.event_id),
-            names=naming.names_of(session, line.event_id),
-            linked=naming.linked(session, line.event_id),
-            circulars=naming.circulars_of(session, line.event_id),
+            names=finding.names_of(session, line.event_id),
+            linked=finding.linked(session, line.event_id),
+            circulars=finding.circulars_of(session, line.event_id),
         )
 
 
@@ -251,6 +251,6 @@ def notice_raw(service: ServiceDep, notice_id: NoticeId) -> Response:
 
 
 def _event(session: Any, name: str) -> EventLine:
-    line = views.event(session, naming.one(session, name))
+    line = views.event(session, finding.one(session, name))
     assert line is not None
     return line

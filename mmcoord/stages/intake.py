@@ -27,6 +27,7 @@ from mmcoord.records import (
     AlertType,
     Candidate,
     Circular,
+    ErrorRegion,
     EventState,
     KnownTransient,
     LateMap,
@@ -69,6 +70,9 @@ _FIRST, _ALERT, _BULK = -1, 0, 1
 _NO_SETTINGS = Vetoes()
 _TWIN = timedelta(minutes=10)
 """Notices of one type that are nearer in time may be two forms of one."""
+_MAX_MAP_BYTES = 128 * 2**20
+"""What a map inside a notice may inflate to: a flat one of nside 1024 fits, and a bomb of
+4 MiB costs a fraction of a second. Maps behind links and files may be larger."""
 
 
 class Lane(Enum):
@@ -193,7 +197,8 @@ def _read(row: NoticeRow, source: Source, vetoes: Vetoes, base: Readout) -> Read
     place = _load(alert.skymap_fits, "skymap", errors)
     localized_by = "map" if place is not None else None
     if place is None and alert.region is not None:
-        place, localized_by = localize.from_region(alert.region), "region"
+        place = _circle(alert.region, errors)
+        localized_by = "region" if place is not None else None
     return replace(
         base,
         records=(alert, *(r for r in records if not isinstance(r, Alert))),
@@ -206,7 +211,17 @@ def _read(row: NoticeRow, source: Source, vetoes: Vetoes, base: Readout) -> Read
 
 def _load(fits: bytes | None, where: str, errors: list[str]) -> localize.Localization | None:
     try:
-        return localize.load(fits, where=where) if fits is not None else None
+        if fits is None:
+            return None
+        return localize.load(fits, where=where, max_bytes=_MAX_MAP_BYTES)
+    except BadInput as error:
+        errors.append(str(error))
+        return None
+
+
+def _circle(region: ErrorRegion, errors: list[str]) -> localize.Localization | None:
+    try:
+        return localize.from_region(region)
     except BadInput as error:
         errors.append(str(error))
         return None

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from mmcoord.errors import UnknownRecord
-from mmcoord.store import naming, queue
+from mmcoord.store import finding, queue
 from mmcoord.store.crossid import KnownAs, Place, known_as
 from mmcoord.store.reading import newest_plan, without_bulk
 from mmcoord.store.story import story
@@ -129,11 +129,11 @@ def event_document(session: Session, event_id: str) -> dict[str, Any]:
         raise UnknownRecord(f"no event {event_id!r}")
     return {
         **event_summary(session, event),
-        "names": [asdict(line) for line in naming.names_of(session, event_id)],
-        "linked": [asdict(line) for line in naming.linked(session, event_id)],
+        "names": [asdict(line) for line in finding.names_of(session, event_id)],
+        "linked": [asdict(line) for line in finding.linked(session, event_id)],
         "circulars": [
             {**asdict(line), "created_at": line.created_at.isoformat()}
-            for line in naming.circulars_of(session, event_id)
+            for line in finding.circulars_of(session, event_id)
         ],
         "story": story(session, event_id),
     }

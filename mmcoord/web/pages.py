@@ -14,7 +14,7 @@ from mmcoord.api.health import health_of
 from mmcoord.api.service import Service, ServiceDep
 from mmcoord.errors import UnknownRecord
 from mmcoord.store import alarms as stored_alarms
-from mmcoord.store import naming, summary, views, views_known, views_log, views_notices
+from mmcoord.store import finding, naming, summary, views, views_known, views_log, views_notices
 from mmcoord.store.alarms import open_alarms
 from mmcoord.store.tables import DeadLetterRow, DeliveryRow
 from mmcoord.store.views import CandidateLine, EventLine, Target
@@ -101,7 +101,7 @@ def event(
     Another of its names leads to its page; a name of several events, to a list of them.
     """
     with service.read() as session:
-        found = naming.find(session, event_id)
+        found = finding.find(session, event_id)
         if not found:
             raise UnknownRecord(f"event {event_id!r} is not known")
         if found != [event_id]:
@@ -154,11 +154,11 @@ def _event_values(
         "place": place,
         "also": [
             name
-            for name in naming.names_of(session, line.event_id)
+            for name in finding.names_of(session, line.event_id)
             if name.learned_from != naming.EXTERNAL and not name.name.startswith("ivo://")
         ],
-        "linked": naming.linked(session, line.event_id),
-        "circulars": naming.circulars_of(session, line.event_id),
+        "linked": finding.linked(session, line.event_id),
+        "circulars": finding.circulars_of(session, line.event_id),
         "plans": plans,
         "rows": rows,
         "factors": FACTORS,

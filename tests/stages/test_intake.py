@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -159,6 +160,50 @@ def test_a_broken_map_is_a_dead_letter_and_its_alert_stands_without_it(
         alerts = session.execute(select(func.count()).select_from(AlertRow)).scalar_one()
     assert event.localization_id is not None
     assert alerts == 1
+
+
+def test_a_region_that_is_none_costs_the_alert_its_place_only(
+    database: Database, tmp_path: Path
+) -> None:
+    from tests.stages.orders import icecube
+
+    source, payload = icecube(0)
+    document = json.loads(payload) | {"ra_dec_error": 1e-12}
+    ctx = make_context(database, tmp_path)
+    send(ctx, [(source, json.dumps(document).encode())])
+    drain(ctx)
+    with database.read() as session:
+        (letter,) = session.execute(select(DeadLetterRow)).scalars()
+        event = session.execute(select(EventRow)).scalar_one()
+    assert letter.reason.startswith("region: error region: radius 1e-12 deg")
+    assert (event.event_id, event.localization_id) == ("IceCube-140000_123456", None)
+
+
+def test_a_needle_of_an_ellipse_is_widened_and_says_so() -> None:
+    from mmcoord.records import ErrorRegion
+    from mmcoord.stages import localize
+
+    needle = localize.from_region(ErrorRegion(10.0, 20.0, 2.0, 1e-4, 30.0, 0.9))
+    wide = localize.from_region(ErrorRegion(10.0, 20.0, 2.0, 0.25, 30.0, 0.9))
+    assert needle.id == wide.id
+    assert needle.repairs == ("ellipse widened from 0.0001 to 0.25 deg",)
+    assert wide.repairs == ()
+    assert needle.n_tiles < 200_000
+
+
+def test_a_map_that_inflates_to_gigabytes_is_refused_and_its_alert_stands(
+    database: Database, tmp_path: Path
+) -> None:
+    from tests.listeners.mutate import gzip_bomb
+
+    ctx = make_context(database, tmp_path)
+    send(ctx, [("igwn", lvk_notice(skymap=gzip_bomb()))])
+    drain(ctx)
+    with database.read() as session:
+        (letter,) = session.execute(select(DeadLetterRow)).scalars()
+        event = session.execute(select(EventRow)).scalar_one()
+    assert letter.reason == f"skymap: gzip expands beyond the limit of {128 * 2**20} bytes"
+    assert event.localization_id is None
 
 
 def test_a_map_that_sums_to_half_is_mended_and_says_so(database: Database, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from mmcoord.stages.context import Context
-from mmcoord.store import naming
+from mmcoord.store import finding
 from mmcoord.store.database import Database
 from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import DeadLetterRow, EventRow
@@ -72,21 +72,24 @@ def test_the_notices_make_what_they_say(ctx: Context, wanted: dict[str, list[obj
             "SNEWS2-20260301T0229": "active",
         }
         assert [name for name, row in events.items() if row.is_practice] == ["S260301c"]
-        assert naming.find(session, "icecube 260301a") == ["IceCube-140000_123456"]
-        assert naming.find(session, "KM3-260301A") == ["IceCube-140000_123456"]
+        assert finding.find(session, "icecube 260301a") == ["IceCube-140000_123456"]
+        assert finding.find(session, "KM3-260301A") == ["IceCube-140000_123456"]
         # bn260301104 is the name of two triggers: it teaches nothing about GRB 260301A,
         # which is found where the circular names it together with events.
-        assert naming.find(session, "bn260301104") == ["Fermi-GBM-524666471", "Fermi-GBM-524666472"]
-        assert "S260301a" in naming.find(session, "GRB260301A")
+        assert finding.find(session, "bn260301104") == [
+            "Fermi-GBM-524666471",
+            "Fermi-GBM-524666472",
+        ]
+        assert "S260301a" in finding.find(session, "GRB260301A")
         # S260301c is practice: a circular cannot give it a name.
-        assert all(line.learned_from == "alert" for line in naming.names_of(session, "S260301c"))
+        assert all(line.learned_from == "alert" for line in finding.names_of(session, "S260301c"))
         (update,) = [
             row
             for row in wanted["alert"]
             if row["event_id"] == "S260301a" and row["external"]  # type: ignore[index]
         ]
         assert update["external"]["combined_localization_id"]  # type: ignore[index]
-        linked = {line.event_id for line in naming.linked(session, "S260301a")}
+        linked = {line.event_id for line in finding.linked(session, "S260301a")}
         assert "Fermi-GBM-524666471" in linked
         assert "Fermi-GBM-524666472" not in linked
 

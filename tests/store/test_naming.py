@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from mmcoord.errors import AmbiguousName, UnknownRecord
 from mmcoord.stages.context import Context
-from mmcoord.store import naming
+from mmcoord.store import finding
 from mmcoord.store.database import Database
 from mmcoord.store.summary import event_document
 from mmcoord.store.tables import CircularRow, NoticeRow
@@ -39,17 +39,17 @@ def ctx(database: Database, tmp_path: Path) -> Context:
 
 def find(ctx: Context, name: str) -> list[str]:
     with ctx.database.read() as session:
-        return naming.find(session, name)
+        return finding.find(session, name)
 
 
 def links(ctx: Context, event_id: str) -> list[str]:
     with ctx.database.read() as session:
-        return [line.event_id for line in naming.linked(session, event_id)]
+        return [line.event_id for line in finding.linked(session, event_id)]
 
 
 def numbers(ctx: Context, event_id: str) -> list[int]:
     with ctx.database.read() as session:
-        return [line.circular_id for line in naming.circulars_of(session, event_id)]
+        return [line.circular_id for line in finding.circulars_of(session, event_id)]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_the_discoverers_circular_names_its_trigger(ctx: Context, order: int) ->
 def test_names_side_by_side_are_no_synonyms_but_lead_to_the_event(ctx: Context) -> None:
     feed(ctx, [GW, circular(45001, "S260301a: AT2026abc is a supernova")], [])
     with ctx.database.read() as session:
-        assert [line.name for line in naming.names_of(session, "S260301a")] == []
+        assert [line.name for line in finding.names_of(session, "S260301a")] == []
     assert find(ctx, "AT2026abc") == ["S260301a"]  # by the circular, for lack of better
     assert find(ctx, "AT2026abd") == []
 
@@ -106,7 +106,7 @@ def test_a_name_of_two_events_teaches_nothing(ctx: Context) -> None:
     feed(ctx, [*both, circular(45001, "bn260301104 = GRB 260301A")], [])
     with ctx.database.read() as session:
         for event in ("Fermi-GBM-524666471", "Fermi-GBM-524666472"):
-            lines = naming.names_of(session, event)
+            lines = finding.names_of(session, event)
             assert {line.learned_from for line in lines} == {"alert"}
     assert find(ctx, "bn260301104") == ["Fermi-GBM-524666471", "Fermi-GBM-524666472"]
 
@@ -192,11 +192,11 @@ def test_one_burst_by_three_ways_is_found_as_one(ctx: Context) -> None:
 def test_one_event_or_an_error_that_says_which(ctx: Context) -> None:
     feed(ctx, [fermi("initial", 1), fermi("initial", 1, 524666472)], [])
     with ctx.database.read() as session:
-        assert naming.one(session, "524666472") == "Fermi-GBM-524666472"
+        assert finding.one(session, "524666472") == "Fermi-GBM-524666472"
         with pytest.raises(UnknownRecord, match="no event 'x'"):
-            naming.one(session, "x")
+            finding.one(session, "x")
         with pytest.raises(AmbiguousName, match="Fermi-GBM-524666471, Fermi-GBM-524666472"):
-            naming.one(session, "bn260301104")
+            finding.one(session, "bn260301104")
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -239,5 +239,5 @@ def test_events_of_an_older_store_are_found_by_their_names(database_url: str) ->
         session.execute(insert(table(EventRow)), [row])
     upgrade(database)
     with database.read() as session:
-        assert naming.find(session, "grb250101a") == ["Fermi-GBM-1"]
+        assert finding.find(session, "grb250101a") == ["Fermi-GBM-1"]
     database.close()
