@@ -15,7 +15,7 @@ from scipy.integrate import quad
 
 from mmcoord.inference.kernels import C_CM_S, DAY_S, MSUN_G
 from mmcoord.inference.models import registry
-from mmcoord.inference.models.villar17 import (
+from mmcoord.inference.models.components import (
     bolometric_luminosity,
     heating_rate,
     thermalization_coefficients,
