@@ -142,7 +142,7 @@ class Job:
         """The models asked for, sorted, with ``all`` written out."""
         asked = set(self.models)
         if "all" in asked:
-            asked = (asked - {"all"}) | set(registry.names())
+            asked = (asked - {"all"}) | set(registry.default_names())
         if not asked:
             raise ConfigError("a job names at least one model, or 'all'")
         return tuple(sorted(asked))

@@ -40,6 +40,7 @@ __all__ = [
     "SPHERICAL",
     "bolometric_luminosity",
     "component_magnitudes",
+    "heat_moment",
     "heating_rate",
     "thermalization_coefficients",
 ]
@@ -97,17 +98,16 @@ def heating_rate(t_s: float) -> float:
     return rate
 
 
-def _moment_to_start() -> float:
-    """int_0^t0 qdot t dt to the first node, by quadrature: the plateau before 1.3 s counts."""
+def heat_moment(end_s: float) -> float:
+    """int_0^end qdot t dt (erg s/g), by quadrature: the plateau before 1.3 s counts for a day."""
     from scipy.integrate import quad
 
-    end_s = float(GRID_S[0])
-    edges = [0.0, 1.0, 1.3, 2.0, 4.0, end_s]
+    edges = [t for t in (0.0, 1.0, 1.3, 2.0, 4.0) if t < end_s] + [end_s]
     pieces = itertools.pairwise(edges)
     return float(sum(quad(lambda t: heating_rate(t) * t, a, b, epsrel=1e-10)[0] for a, b in pieces))
 
 
-_S0 = _moment_to_start()
+_S0 = heat_moment(float(GRID_S[0]))
 _Q_GRID = np.array([heating_rate(t) for t in GRID_S])
 
 
