@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -33,6 +33,8 @@ from mmcoord.inference.job import (
 from mmcoord.inference.job import (
     select as select_points,
 )
+from mmcoord.inference.models.base import Parameter
+from mmcoord.inference.models.informed import alert_priors
 from mmcoord.inference.screening import ScreenRequest, ScreenResult, screen_many
 from mmcoord.records import EventState, Photometry
 from mmcoord.stages.context import Context
@@ -44,6 +46,7 @@ from mmcoord.store import journal, queue
 from mmcoord.store.queue import Wish, Work
 from mmcoord.store.reading import photometry_of
 from mmcoord.store.tables import (
+    AlertRow,
     CandidateRow,
     DeadLetterRow,
     EventRow,
@@ -71,6 +74,8 @@ class Pair:
     match: MatchRow
     candidate: CandidateRow
     photometry: tuple[Photometry, ...]
+    alert_extra: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the event's current alert that no column holds (``mchirp_source``)."""
 
     @property
     def t0_mjd_tai(self) -> float:
@@ -98,16 +103,27 @@ def decide(
     seen_before = None if not pair.photometry else early is not None
     if screened.p_kilonova < threshold or not any(not p.is_limit for p in points):
         return Verdict(screened.reason, screened.p_kilonova, seen_before, None, None)
+    names = tuple(models.split(","))
     job = Job(
         photometry=points,
         t0_mjd_tai=pair.t0_mjd_tai,
         distance=distance_prior(pair),
         redshift=pair.candidate.redshift,
         ebv_mw=pair.candidate.ebv_mw,
-        models=tuple(models.split(",")),
+        models=names,
         seed=seed,
+        priors=_priors(pair, names),
     )
     return Verdict(screened.reason, screened.p_kilonova, seen_before, job, run_key(job))
+
+
+def _priors(pair: Pair, models: tuple[str, ...]) -> tuple[Parameter, ...]:
+    """What the alert says of the binary; an alert that says it wrongly says nothing."""
+    try:
+        return alert_priors(pair.alert_extra, models)
+    except BadInput as error:
+        _log.warning("event %s: %s", pair.event.event_id, error)
+        return ()
 
 
 def distance_prior(pair: Pair) -> DistancePrior:
@@ -403,6 +419,14 @@ def _pairs(session: Session, works: Sequence[Work]) -> dict[str, Pair]:
         ).scalars()
     }
     photometry = photometry_of(session, objects)
+    extras = {
+        row.id: row.extra
+        for row in session.execute(
+            select(col(AlertRow.id), col(AlertRow.extra)).where(
+                col(AlertRow.id).in_({e.current_alert_id or 0 for e in events.values()})
+            )
+        )
+    }
     pairs = {}
     for key, (event_id, object_id) in wanted.items():
         event, candidate = events.get(event_id), candidates.get(object_id)
@@ -410,7 +434,8 @@ def _pairs(session: Session, works: Sequence[Work]) -> dict[str, Pair]:
             continue
         match = matches.get((event_id, event.localization_id or "", object_id))
         if match is not None:
-            pairs[key] = Pair(event, match, candidate, photometry.get(object_id, ()))
+            extra = extras.get(event.current_alert_id or 0, {})
+            pairs[key] = Pair(event, match, candidate, photometry.get(object_id, ()), extra)
     return pairs
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from mmcoord.inference.kernels import C_CM_S, DAY_S, MSUN_G
+from mmcoord.inference.kernels import C_CM_S, DAY_S, MSUN_G, photospheres
 from mmcoord.inference.models.base import Model
 from mmcoord.inference.models.components import (
     NOTHING_MORE,
@@ -68,6 +68,29 @@ def test_luminosity_equals_adaptive_quadrature(mass: float, speed: float, kappa:
     fast = bolometric_luminosity(mass, speed, kappa, TRAPPED, t_day)
     slow = [slow_luminosity(mass, speed, kappa, t) for t in t_day]
     np.testing.assert_allclose(-2.5 * np.log10(fast / np.array(slow)), 0.0, atol=1e-3)
+
+
+@given(st.floats(1e-3, 0.1), st.floats(0.03, 0.4), st.floats(0.3, 20.0), st.floats(0.05, 25.0))
+@settings(max_examples=40, deadline=None)
+def test_luminosity_equals_quadrature_all_over_the_priors(
+    mass: float, speed: float, kappa: float, t_day: float
+) -> None:
+    fast = bolometric_luminosity(mass, speed, kappa, TRAPPED * 1e6, np.array([t_day]))[0]
+    assert abs(2.5 * np.log10(fast / slow_luminosity(mass, speed, kappa, t_day))) < 1e-3
+
+
+def test_photospheres_are_those_of_the_oracle_table() -> None:
+    # Its own luminosity in, its temperature and radius out.
+    rows = rows_of(shared("kn/oracle/mosfit_lbol_T_R.csv"))
+    assert len(rows) == 209
+    for row in rows:
+        light, speed, floor, t_day = (
+            float(row[k]) for k in ("Lbol_erg_s", "vej_c", "Tfloor_K", "t_rest_day")
+        )
+        ln_t, r2 = np.empty(1), np.empty(1)
+        photospheres(np.array([light]), np.log([t_day]), speed * C_CM_S, floor, ln_t, r2)
+        assert np.exp(ln_t[0]) == pytest.approx(float(row["T_K"]), rel=1e-5)
+        assert np.sqrt(r2[0]) == pytest.approx(float(row["R_cm"]), rel=1e-5)
 
 
 def test_luminosity_equals_the_oracle_table() -> None:

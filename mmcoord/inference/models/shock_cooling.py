@@ -1,6 +1,6 @@
 """Cooling of a shocked, extended envelope (Piro, Haynie & Yao 2021, ApJ 909, 209).
 
-Eqs. 6, 12, 16, 17: a broken power law of density (n = 10, delta = 1.1, K = 0.119) and
+Eqs. 6, 12, 16, 17: a broken power law of density (n = 10, delta = 1.1, hence K = 0.119) and
 kappa = 0.2 cm^2/g. The first peak of a type IIb supernova, which can look like a kilonova for
 days (SN 2025ulz); with nickel it is the model ``sn_iib``
 (:mod:`mmcoord.inference.models.nickel`), alone it is ``shock_cooling``.
@@ -29,7 +29,8 @@ from mmcoord.inference.passbands import Passbands
 
 __all__ = ["ENVELOPE", "SHOCK_COOLING", "cooling_spheres", "shock_cooling"]
 
-_N, _DELTA, _K_ENV, _KAPPA_ENV = 10.0, 1.1, 0.119, 0.2
+_N, _DELTA, _KAPPA_ENV = 10.0, 1.1, 0.2
+_K_ENV = (_N - 3.0) * (3.0 - _DELTA) / (4.0 * math.pi * (_N - _DELTA))
 _SPEED_FACTOR = (_N - 5.0) * (5.0 - _DELTA) / ((_N - 3.0) * (3.0 - _DELTA)) * 2.0
 _FIRST_DAY = 1e-4
 _COLDEST_K = 1000.0
