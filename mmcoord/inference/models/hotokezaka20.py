@@ -26,6 +26,7 @@ from mmcoord.inference.models.shells import (
     TIMES_S,
     at_times,
     shell_step,
+    sum_of,
 )
 from mmcoord.inference.passbands import Passbands
 
@@ -82,6 +83,7 @@ def shell_light(
     tau_s2 = np.empty(n)
     u = np.empty(n)
     rate_one = np.empty(n)
+    shine = np.empty(n)
     edge, middle = (v_max / v_min) ** -p, (v_mid / v_min) ** -p
     for i in range(n):
         # Finer towards the edge, where the first light comes from.
@@ -97,20 +99,20 @@ def shell_light(
     for k in range(len(light)):
         t = TIMES_S[k]
         between = t * math.exp(-0.5 * _STEP)
-        total = 0.0
+        before = TIMES_S[max(k - 1, 0)]
+        one, two = _HEAT[max(k - 1, 0)] * before * before, _HEAT[k] * t * t
         for i in range(n):
+            # One loop without a branch, so that it is vectorised; the first step has no length.
             td = tau_s2[i] * v[i]
             rate = _rate(td, v[i], t)
-            if k > 0:
-                before = TIMES_S[k - 1]
-                # Simpson's rule in ln t.
-                inside = 4.0 * between * _rate(td, v[i], between)
-                loss = _STEP / 6.0 * (rate_one[i] * before + inside + rate * t)
-                one, two = _HEAT[k - 1] * before * before, _HEAT[k] * t * t
-                u[i] = shell_step(u[i], loss, one, two)
+            # Simpson's rule in ln t.
+            inside = 4.0 * between * _rate(td, v[i], between)
+            loss = _STEP / 6.0 * (rate_one[i] * before + inside + rate * t)
+            stepped = shell_step(u[i], loss, one, two)
+            u[i] = stepped if k > 0 else u[i]
             rate_one[i] = rate
-            total += cell[i] * u[i] / t * rate
-        light[k] = total
+            shine[i] = cell[i] * u[i] / t * rate
+        light[k] = sum_of(shine)
         ln_speed[k] = _photosphere(t * t / unit, v_min, p, kappa_in, kappa_out, middle, edge)
 
 

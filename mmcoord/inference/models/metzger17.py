@@ -35,6 +35,7 @@ from mmcoord.inference.models.shells import (
     TIMES_S,
     at_times,
     shell_step,
+    sum_of,
 )
 from mmcoord.inference.passbands import Passbands
 
@@ -44,7 +45,7 @@ NEUTRON_MSUN = 1e-4
 NEUTRON_SHARE = 0.8
 """Mass fraction of free neutrons at the very outside: 1 - 2 Y_e with Y_e = 0.1."""
 V_MAX_C = 0.7
-_N_SHELLS = 64
+_N_SHELLS = 48
 _NEUTRON_LIFE_S = 900.0
 _NEUTRON_HEAT, _R_HEAT = 3.2e14, 2.1e10
 """erg/g/s: of neutrons, of the r-process at one day."""
@@ -78,6 +79,7 @@ def shell_light(
     neutrons = np.empty(n)
     u = np.empty(n)
     depth = np.empty(n)
+    shine = np.empty(n)
     for i in range(n):
         v[i] = speed_c * math.exp((i + 0.5) * ratio)
         mass[i] = mass_msun * MSUN_G * math.exp(-beta * (i + 0.5) * ratio)
@@ -94,22 +96,22 @@ def shell_light(
         heat = _R_HEAT * 0.36 * (math.exp(-a * t / DAY_S) + math.log1p(y) / y)
         heat *= math.exp(-1.3 * LN_TIMES_DAY[k])
         alive = math.exp(-t / _NEUTRON_LIFE_S)
-        total = 0.0
+        before = TIMES_S[max(k - 1, 0)]
         for i in range(n):
+            # One loop without a branch, so that it is vectorised; the first step has no length.
             dead = 0.4 * neutrons[i] * (1.0 - alive)
-            kappa = kappa_r * (1.0 - neutrons[i]) + dead
-            diffusion = 3.0 * kappa * mass[i] / (4.0 * math.pi * beta * v[i] * C_CM_S * C_CM_S)
+            opaque = (kappa_r * (1.0 - neutrons[i]) + dead) * mass[i] / (4.0 * math.pi)
+            diffusion = 3.0 * opaque / (beta * v[i] * C_CM_S * C_CM_S)
             out = diffusion + v[i] * t * t
-            if k > 0:
-                before = TIMES_S[k - 1]
-                was = diffusion + v[i] * before * before
-                loss = 0.5 / v[i] * (fast_log(out) - fast_log(was))
-                one = (heat_one + _NEUTRON_HEAT * neutrons[i] * alive_one) * before * before
-                two = (heat + _NEUTRON_HEAT * neutrons[i] * alive) * t * t
-                u[i] = shell_step(u[i], loss, one, two)
-            total += cell[i] * u[i] / out
-            depth[i] = kappa * mass[i] / (4.0 * math.pi * (v[i] * C_CM_S * t) ** 2)
-        light[k] = total
+            was = diffusion + v[i] * before * before
+            loss = 0.5 / v[i] * (fast_log(out) - fast_log(was))
+            one = (heat_one + _NEUTRON_HEAT * neutrons[i] * alive_one) * before * before
+            two = (heat + _NEUTRON_HEAT * neutrons[i] * alive) * t * t
+            stepped = shell_step(u[i], loss, one, two)
+            u[i] = stepped if k > 0 else u[i]
+            shine[i] = cell[i] * u[i] / out
+            depth[i] = opaque / (v[i] * C_CM_S * t) ** 2
+        light[k] = sum_of(shine)
         ln_speed[k] = _photosphere(depth, v, speed_c, v_max_c)
         heat_one, alive_one = heat, alive
 
