@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -280,3 +281,20 @@ def test_a_dusty_kilonova_with_one_bad_band_is_recovered() -> None:
     assert found["sigma_sys lsst:z"]["lo90"] > 0.1
     assert found["sigma_sys lsst:r"]["median"] < 0.1
     assert set(summary["derived"]) == {"ejecta_mass_total_msun"}
+
+
+def test_the_command_line_hands_them_on(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from mmcoord.cli import app
+
+    light = tmp_path / "light.csv"
+    light.write_text("mjd,band,mag,mag_err\n60000.5,lsst:r,20.0,0.1\n60001.5,lsst:r,21.0,0.1\n")
+    runner = CliRunner()
+    fit = ["fit", str(light), "--t0", "60000.0", "--distance-mpc", "100", "--model", "villar17_1"]
+    # A prior on a mass that the model does not have is refused before anything is sampled.
+    refused = runner.invoke(app, [*fit, "--chirp-mass", "1.2"])
+    assert refused.exit_code != 0
+    assert "chirp_mass" in str(refused.exception)
+    assert runner.invoke(app, [*fit, "--host-dust", "much"]).exit_code == 2
+    assert runner.invoke(app, [*fit, "--systematics", "none"]).exit_code == 2
