@@ -34,7 +34,7 @@ from mmcoord.inference.job import (
     select as select_points,
 )
 from mmcoord.inference.models.base import Parameter
-from mmcoord.inference.models.informed import alert_priors
+from mmcoord.inference.models.informed import alert_priors, within_reach
 from mmcoord.inference.screening import ScreenRequest, ScreenResult, screen_many
 from mmcoord.records import EventState, Photometry
 from mmcoord.stages.context import Context
@@ -104,15 +104,16 @@ def decide(
     if screened.p_kilonova < threshold or not any(not p.is_limit for p in points):
         return Verdict(screened.reason, screened.p_kilonova, seen_before, None, None)
     names = tuple(models.split(","))
+    priors = _priors(pair, names)
     job = Job(
         photometry=points,
         t0_mjd_tai=pair.t0_mjd_tai,
         distance=distance_prior(pair),
         redshift=pair.candidate.redshift,
         ebv_mw=pair.candidate.ebv_mw,
-        models=names,
+        models=within_reach(names, priors),
         seed=seed,
-        priors=_priors(pair, names),
+        priors=priors,
     )
     return Verdict(screened.reason, screened.p_kilonova, seen_before, job, run_key(job))
 

@@ -18,7 +18,7 @@ from mmcoord.inference.job import DistancePrior, Job, SamplerSettings, run_key
 from mmcoord.inference.likelihood import LIMIT_SIGMA_MAG, Data, Likelihood
 from mmcoord.inference.models import registry
 from mmcoord.inference.models.base import Parameter
-from mmcoord.inference.models.informed import alert_priors, likely_models
+from mmcoord.inference.models.informed import alert_priors, likely_models, within_reach
 from mmcoord.inference.passbands import curve, passbands
 from mmcoord.stages.jobs import job_from_json, job_to_json
 from tests.inference.light import C_CM_S, T0, planck, simulate
@@ -119,6 +119,20 @@ def test_the_classification_says_which_model_is_worth_a_run() -> None:
     assert likely_models({"BNS": 0.95, "NSBH": 0.04}) == ("nicholl21_bns", "nicholl21_bns_cocoon")
     assert likely_models({"BNS": 0.2, "NSBH": 0.7})[0] == "nsbh"
     assert likely_models({"BBH": 1.0}) == ()
+
+
+def test_a_model_that_the_masses_exclude_is_left_out() -> None:
+    low = {"bin_edges": [1.1, 1.2, 1.3], "probabilities": [0.5, 0.5]}
+    high = {"bin_edges": [2.1, 2.5], "probabilities": [1.0]}
+    asked = ("nicholl21_bns", "nsbh", "sn_ia")
+    assert within_reach(asked, alert_priors({"mchirp_source": low}, asked)) == (
+        "nicholl21_bns", "sn_ia",
+    )  # fmt: skip
+    assert within_reach(asked, alert_priors({"mchirp_source": high}, asked)) == ("nsbh", "sn_ia")
+    assert within_reach(asked, ()) == asked
+    heavy = {"bin_edges": [20.0, 30.0], "probabilities": [1.0]}
+    alone = ("nicholl21_bns",)
+    assert within_reach(alone, alert_priors({"mchirp_source": heavy}, alone)) == alone
 
 
 def test_masses_out_of_a_models_reach_are_an_error_that_says_so() -> None:

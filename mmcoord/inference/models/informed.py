@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmcoord.errors import BadNotice, ConfigError
+from mmcoord.inference.models import registry
 from mmcoord.inference.models.base import Parameter
 
-__all__ = ["INFORMED", "alert_priors", "likely_models"]
+__all__ = ["INFORMED", "alert_priors", "likely_models", "within_reach"]
 
 INFORMED: Mapping[str, str] = {
     "nicholl21_bns": "BNS",
@@ -57,3 +58,21 @@ def alert_priors(extra: Mapping[str, Any], models: Iterable[str]) -> tuple[Param
         )
     except (ConfigError, KeyError, IndexError, TypeError, ValueError) as error:
         raise BadNotice(f"no histogram: {error}", where="event.mchirp_source") from None
+
+
+def within_reach(models: tuple[str, ...], priors: tuple[Parameter, ...]) -> tuple[str, ...]:
+    """``models`` without the informed ones whose ranges hold nothing of ``priors``.
+
+    A chirp mass of 1.2 Msun is no black hole's: that model cannot be run, the others can. If none
+    would be left, all of them, so that the run fails and says why.
+    """
+    kept = tuple(name for name in models if name not in INFORMED or _fits(name, priors))
+    return kept or models
+
+
+def _fits(name: str, priors: tuple[Parameter, ...]) -> bool:
+    try:
+        registry.load(name).with_priors(priors)
+    except ConfigError:
+        return False
+    return True
