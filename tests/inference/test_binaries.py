@@ -106,7 +106,7 @@ def test_binary_neutron_star_ejecta_are_mosfits() -> None:
 
 @pytest.mark.parametrize(
     ("tov_msun", "radius_km", "simulated_msun"),
-    # Bauswein, Baumgarte & Janka (2013), Table 1: equations of state DD2, SFHo, LS220, NL3.
+    # Bauswein, Baumgarte & Janka (2013): equations of state DD2, SFHo, LS220, NL3.
     [(2.42, 13.26, 3.35), (2.06, 11.77, 2.95), (2.04, 12.52, 3.05), (2.79, 14.81, 3.85)],
 )
 def test_collapse_mass_is_that_of_simulations(

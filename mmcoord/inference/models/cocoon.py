@@ -31,7 +31,7 @@ def cocoon_sphere(
     """(temperature K, radius cm) at rest-frame days; (0, 0) where there is no light.
 
     L = (theta^2/2)^(1/3) m v R / t_d^2 (t/t_d)^(-4/(s+2)), t_d^2 = kappa m/(4 pi c v),
-    R = c t_shock (eqs. 18 to 20), ended by (1 + tanh(t_thin - t))/2 with times in days and
+    R = c t_shock, ended by (1 + tanh(t_thin - t))/2 with times in days and
     t_thin = sqrt(c/v) t_d. The photosphere recedes as v (t/t_thin)^(-2/(s+3)), never beyond c.
     """
     if not (shocked_msun > 0.0 and t_day > 0.0 and cos_cocoon < 1.0):

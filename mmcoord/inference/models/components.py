@@ -185,7 +185,7 @@ def _look(light: np.ndarray, ln_t_day: np.ndarray, td_day: float, aspect: float)
     """Scale L for the line of sight: early light is that of the visible area, late light is not.
 
     L(theta)/L = 1 + 1.4 (2 + u)/(1 + e^u) (A(theta)/A_ref - 1), u = t/(0.59 t_d): Darbha &
-    Kasen (2020), eq. 17, with ``aspect`` = A(theta)/A_ref.
+    Kasen (2020), with ``aspect`` = A(theta)/A_ref.
     """
     for j in range(len(light)):
         u = min(fast_exp(ln_t_day[j]) / (0.59 * td_day), 600.0)

@@ -2,7 +2,7 @@
 
 Density falls as v^-n between two speeds; opacity is one number inside a third speed and another
 outside. Each shell keeps its heat until it is transparent, L = erfc(sqrt(t_d/(2 t^2)))
-E/(min(t, t_d/t) + v t/c), t_d = tau t^2 v/c; the photosphere lies at tau = 1 (their section 2.3).
+E/(min(t, t_d/t) + v t/c), t_d = tau t^2 v/c; the photosphere lies at tau = 1.
 
 Heating is that of Korobkin et al. (2012) with half of it thermalized, as NMMA has it, in place of
 the paper's table of nuclides.

@@ -1,4 +1,4 @@
-"""Kilonova of concentric shells (Metzger 2017, LRR 20, 3, section 4).
+"""Kilonova of concentric shells (Metzger 2017, LRR 20, 3).
 
 Mass outside of speed v is M (v/v_min)^-beta. Each shell is heated by the r-process, the outermost
 also by free neutrons, cools by expansion and diffusion, and their lights add up; the photosphere
@@ -67,7 +67,7 @@ def shell_light(
 ) -> None:
     """Fill L (erg/s) and ln v_photosphere (c) at the times of the grid.
 
-    Eqs. 25 to 31: t_d = 3 kappa m/(4 pi beta v c t), L_v = E_v/(t_d + t v/c), tau = kappa m/
+    t_d = 3 kappa m/(4 pi beta v c t), L_v = E_v/(t_d + t v/c), tau = kappa m/
     (4 pi v^2 t^2). ``kappa_r`` (cm^2/g) is that of r-process matter, 0.4 that of what the
     neutrons decay to.
     """

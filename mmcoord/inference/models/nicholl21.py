@@ -72,7 +72,7 @@ def bns_ejecta(
     cos_open: float = _COS_OPEN,
     length_km: float = GM_SUN_KM,
 ) -> BnsEjecta:
-    """Ejecta of a binary: equations 3 to 14 of Nicholl et al. (2021).
+    """Ejecta of a binary.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def bns_ejecta(
 
 
 def collapse_mass(tov_mass: Array, radius_km: Array, length_km: float = GM_SUN_KM) -> Array:
-    """Total mass (Msun) from which a merger collapses at once (Bauswein et al. 2013, eqs. 2, 4).
+    """Total mass (Msun) from which a merger collapses at once (Bauswein et al. 2013, PRL 111, 131101).
 
     (2.38 - 3.606 G Mtov/(c^2 R)) Mtov. ``length_km`` is G Msun/c^2; MOSFiT has 1, which puts the
     threshold of GW170817-like stars at 3.6 instead of 2.95 Msun.
@@ -126,7 +126,7 @@ def collapse_mass(tov_mass: Array, radius_km: Array, length_km: float = GM_SUN_K
 
 
 def _dynamical_mass(m1: Array, m2: Array, c1: Array, c2: Array) -> Array:
-    """Msun; Dietrich & Ujevic (2017), eq. 1, baryonic masses after Gao et al. (2020)."""
+    """Msun; Dietrich & Ujevic (2017), baryonic masses after Gao et al. (2020)."""
     b1, b2 = m1 + 0.08 * m1**2, m2 + 0.08 * m2**2
     x = m2 / m1
     tidal = x ** (1.0 / 3.0) * (1.0 - 2.0 * c1) / c1 * b1
@@ -138,7 +138,7 @@ def _dynamical_mass(m1: Array, m2: Array, c1: Array, c2: Array) -> Array:
 
 
 def _dynamical_speeds(ratio: Array, c1: Array, c2: Array, cos_open: float) -> tuple[Array, Array]:
-    """Mean speed (c) inside and outside the cones: Dietrich & Ujevic (2017), eqs. 5, 6."""
+    """Mean speed (c) inside and outside the cones: Dietrich & Ujevic (2017)."""
     plane = -0.219479 * (ratio * (1.0 - 2.67385 * c1) + (1.0 - 2.67385 * c2) / ratio) + 0.444836
     axis = -0.315585 * (ratio * (1.0 - 1.00757 * c1) + (1.0 - 1.00757 * c2) / ratio) + 0.63808
     return (

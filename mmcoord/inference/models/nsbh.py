@@ -1,7 +1,7 @@
 """Kilonovae of a black hole and a neutron star, from the binary's masses, spin and radius.
 
-What stays outside the hole: Foucart, Hinderer & Nissanke (2018, PhRvD 98, 081501), eq. 4. What
-of it is unbound at once: Kruger & Foucart (2020, PhRvD 101, 103002), eq. 9, at the speed of
+What stays outside the hole: Foucart, Hinderer & Nissanke (2018, PhRvD 98, 081501). What
+of it is unbound at once: Kruger & Foucart (2020, PhRvD 101, 103002), at the speed of
 Kawaguchi et al. (2016, ApJ 825, 52). The rest is a disk, of which a part leaves as a thermal wind
 (Raaijmakers et al. 2021, ApJ 922, 269, eq. 12; blue and purple shares and speed after Fernandez
 et al. 2020, MNRAS 497, 3221) and a part as a magnetic wind (Fernandez et al. 2019, MNRAS 482,
@@ -95,7 +95,7 @@ def nsbh_ejecta(
     dynamical = np.minimum(np.maximum(unbound, 0.0) * baryons * dynamical_factor, remnant)
     disk = remnant - dynamical
     thermal = disk * (0.18 + 0.11 / (1.0 + np.exp(1.5 * (q - 3.0))))
-    # A fit to Table 2 of Fernandez et al. (2020), which ends at 0.02 and 0.1 Msun.
+    # A fit to Table 2 of Fernandez et al. (2020).
     blue = np.clip(0.20199 * np.log10(np.maximum(disk, 1e-10)) + 1.12629, 0.0, 1.0)
     return NsbhEjecta(
         mass_remnant=remnant,

@@ -1,4 +1,4 @@
-"""What an observer sees of polar cones in a sphere (Darbha & Kasen 2020, ApJ 897, 150, appendix).
+"""What an observer sees of polar cones in a sphere (Darbha & Kasen 2020, ApJ 897, 150).
 
 Ejecta poor in lanthanides fill two cones about the axis, the rest lies outside of them. The area
 that each shows towards the observer scales its early light.
