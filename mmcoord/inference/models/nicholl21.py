@@ -116,7 +116,7 @@ def bns_ejecta(
 
 
 def collapse_mass(tov_mass: Array, radius_km: Array, length_km: float = GM_SUN_KM) -> Array:
-    """Total mass (Msun) from which a merger collapses at once (Bauswein et al. 2013, PRL 111, 131101).
+    """Total mass (Msun) from which a merger collapses at once (Bauswein et al. 2013).
 
     (2.38 - 3.606 G Mtov/(c^2 R)) Mtov. ``length_km`` is G Msun/c^2; MOSFiT has 1, which puts the
     threshold of GW170817-like stars at 3.6 instead of 2.95 Msun.
