@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import httpx
 import typer
@@ -28,6 +28,9 @@ from mmcoord.cli_common import settings_of as _settings
 from mmcoord.config import Settings, load_settings
 from mmcoord.errors import ConfigError, MmcoordError
 
+if TYPE_CHECKING:
+    from mmcoord.inference.models.base import Parameter
+
 app = typer.Typer(
     name="mmcoord",
     help="Coordination of multimessenger follow-up: listen, match, infer once, plan, post.",
@@ -38,6 +41,9 @@ event_app = typer.Typer(help="What is known about events.", no_args_is_help=True
 app.add_typer(event_app, name="event")
 app.add_typer(group_app, name="group")
 app.add_typer(token_app, name="token")
+
+HostDust = Literal["own", "av", "av_rv"]
+Systematics = Literal["common", "per_band"]
 
 
 def main() -> NoReturn:
@@ -183,6 +189,15 @@ def match(
         print(json.dumps(dataclasses.asdict(found), allow_nan=False))
 
 
+def _chirp_mass_prior(mass_msun: float | None, err_msun: float) -> tuple[Parameter, ...]:
+    from mmcoord.inference.models.base import Parameter
+
+    if mass_msun is None:
+        return ()
+    low, high = max(mass_msun - 6.0 * err_msun, 0.1), mass_msun + 6.0 * err_msun
+    return (Parameter("chirp_mass", "Msun", low, high, "normal", mass_msun, err_msun),)
+
+
 @app.command()
 def fit(
     photometry: Annotated[Path, typer.Argument(help="Photometry of one object.")],
@@ -195,6 +210,12 @@ def fit(
     ebv_mw: Annotated[
         float | None, typer.Option(help="Milky Way E(B-V) still in the data.")
     ] = None,
+    chirp_mass: Annotated[
+        float | None, typer.Option(help="Of the binary, Msun: for models that use it.")
+    ] = None,
+    chirp_mass_err: Annotated[float, typer.Option(help="Its error, Msun.")] = 0.01,
+    host_dust: Annotated[HostDust, typer.Option(help="Dust in the host.")] = "own",
+    systematics: Annotated[Systematics, typer.Option(help="Free errors.")] = "common",
     out: Annotated[Path | None, typer.Option(help="Posterior samples (.npz).")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -223,6 +244,9 @@ def fit(
             ebv_mw=ebv_mw,
             models=tuple(model.split(",")),
             seed=seed,
+            priors=_chirp_mass_prior(chirp_mass, chirp_mass_err),
+            host_dust=host_dust,
+            systematics=systematics,
         )
     )
     if out is not None:

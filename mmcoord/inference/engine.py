@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mmcoord.bands import MODELLED
+from mmcoord.errors import ConfigError
 from mmcoord.inference.job import (
     DistancePrior,
     Job,
@@ -61,7 +62,7 @@ def run(job: Job) -> Result:
     BadPhotometry
         No usable point.
     ConfigError
-        Unknown model.
+        Unknown model, or a prior that fits none of the models or not the one it is for.
     """
     start = time.perf_counter()
     key = run_key(job)
@@ -129,6 +130,7 @@ def model_probabilities(
 def _fit_all(job: Job, data: Data) -> list[_Fit]:
     """Kilonova models first: what they reach decides how long the others are worth sampling."""
     models = [registry.load(name) for name in job.model_names()]
+    _check_priors(job, models)
     models.sort(key=lambda m: (not m.is_kilonova, m.name))
     fits: list[_Fit] = []
     for model in models:
@@ -146,6 +148,21 @@ def _fit_all(job: Job, data: Data) -> list[_Fit]:
         posterior = sample(likelihood, likelihood.n_dim, seed, settings, must_reach=floor)
         fits.append(_Fit(model, likelihood, posterior))
     return fits
+
+
+def _check_priors(job: Job, models: list[Model]) -> None:
+    """A prior whose parameter nothing has is a slip of the pen, not a wish."""
+    known = {p.name for m in models for p in m.parameters}
+    unknown = {
+        p.name
+        for p in job.priors
+        if p.name not in known and not p.name.startswith(("host_", "sigma_sys"))
+    }
+    if unknown:
+        raise ConfigError(
+            f"no model asked for has a parameter {', '.join(sorted(unknown))}: "
+            f"there are {', '.join(sorted(known))}"
+        )
 
 
 def _converged(fits: list[_Fit], reported: _Fit, probability: Array) -> bool:
@@ -206,10 +223,13 @@ def _comparison(fits: list[_Fit], probability: Array) -> list[dict[str, Any]]:
 
 def _columns(fit: _Fit) -> dict[str, tuple[str, Array]]:
     theta, distance_mpc, sigma_sys = fit.likelihood.values(fit.posterior.u)
-    columns = {p.name: (p.unit, theta[:, k]) for k, p in enumerate(fit.model.parameters)}
+    named = fit.likelihood.theta_parameters
+    columns = {p.name: (p.unit, theta[:, k]) for k, p in enumerate(named)}
     if fit.likelihood.has_distance:
         columns["distance"] = ("Mpc", distance_mpc)
-    columns["sigma_sys"] = ("mag", sigma_sys)
+    errors = sigma_sys.reshape(len(theta), -1)
+    for k, p in enumerate(fit.likelihood.sigma_parameters):
+        columns[p.name] = (p.unit, errors[:, k])
     return columns
 
 
@@ -218,7 +238,7 @@ def _parameters(fit: _Fit) -> dict[str, dict[str, Any]]:
 
 
 def _derived(fit: _Fit) -> dict[str, dict[str, Any]]:
-    theta = fit.likelihood.values(fit.posterior.u)[0]
+    theta = fit.likelihood.values(fit.posterior.u)[0][:, : len(fit.model.parameters)]
     return {
         name: _interval(unit, function(theta))
         for name, (unit, function) in fit.model.derived.items()

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 from mmcoord.bands import canonical, is_modelled
 from mmcoord.errors import BadCandidate, BadPhotometry, ConfigError
 from mmcoord.inference.models import registry
+from mmcoord.inference.models.base import Parameter
 from mmcoord.records import Photometry
 
 __all__ = [
@@ -53,7 +54,7 @@ after what magnitude-limited surveys report. Kilonova models share the kilonova'
 A model that is not named gets the smallest part named.
 """
 
-_KEY_FORMAT = 1
+_KEY_FORMAT = 2
 _MJD_QUANTUM = 1e-6
 _MAG_QUANTUM = 1e-4
 _CLEAR_ERR_MAG = 0.217
@@ -137,12 +138,19 @@ class Job:
     class_priors: tuple[tuple[str, float], ...] = DEFAULT_CLASS_PRIORS
     partition: str = "public"
     """Data partition that the photometry belongs to; a private one has keys of its own."""
+    priors: tuple[Parameter, ...] = ()
+    """In place of the models' own, by parameter name: what an alert says of the masses, say."""
+    host_dust: Literal["own", "av", "av_rv"] = "own"
+    """Dust in the host. ``own``: only in models that have it. ``av``: also in all others that lie
+    at a distance, A_V free and R_V = 3.1; ``av_rv``: R_V free as well."""
+    systematics: Literal["common", "per_band"] = "common"
+    """One free error for all bands, or one for each band."""
 
     def model_names(self) -> tuple[str, ...]:
         """The models asked for, sorted, with ``all`` written out."""
         asked = set(self.models)
         if "all" in asked:
-            asked = (asked - {"all"}) | set(registry.names())
+            asked = (asked - {"all"}) | set(registry.default_names())
         if not asked:
             raise ConfigError("a job names at least one model, or 'all'")
         return tuple(sorted(asked))
@@ -212,7 +220,7 @@ def run_key(job: Job) -> str:
 
     In it: the selected points (order, spelling of bands and object names do not matter), event
     time, distance, redshift, extinction, models with their source hash, class priors, sampler
-    settings, seed, partition. Not in it: who asks.
+    settings, seed, partition, priors, dust, systematics. Not in it: who asks.
 
     Raises
     ------
@@ -252,6 +260,9 @@ def run_key(job: Job) -> str:
         "sampler": asdict(job.sampler),
         "seed": job.seed,
         "partition": job.partition,
+        "priors": sorted(json.dumps(asdict(p), sort_keys=True) for p in job.priors),
+        "host_dust": job.host_dust,
+        "systematics": job.systematics,
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

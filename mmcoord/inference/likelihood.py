@@ -6,6 +6,9 @@
 * Limit: probability that the source is fainter, Phi((m_model - m_limit)/sigma), with
   sigma^2 = 0.217^2 + sigma_sys^2 (a 5-sigma limit has 20 % of flux error).
 * sigma_sys is free, uniform on [0.02, 0.5] mag: capped, so that no model fits by noise alone.
+  One for all bands, or one for each (``Job.systematics``).
+* Dust in the host (``Job.host_dust``) is added to what a model gives, unless the model has its own
+  or speaks of apparent magnitudes.
 """
 
 from __future__ import annotations
@@ -19,8 +22,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from mmcoord.inference.dust import HOST_AV, HOST_RV, R_V, host_extinction
 from mmcoord.inference.job import DistancePrior, Job, Row, rows
-from mmcoord.inference.models.base import Array, Model, Parameter
+from mmcoord.inference.models.base import FAINTEST_MAG, Array, Model, Parameter, restrict
 from mmcoord.inference.passbands import Passbands, passbands
 
 __all__ = ["LIMIT_SIGMA_MAG", "SIGMA_SYS", "Data", "Likelihood", "hubble_redshift"]
@@ -64,35 +68,61 @@ class Data:
 class Likelihood:
     """One model against one data set: a function of the unit cube.
 
-    The cube's axes are the model's parameters, then the distance (if the model has one), then
-    sigma_sys.
+    The cube's axes are the model's parameters, host_av and host_rv (if asked for and the model has
+    a use for them), then the distance (if the model has one), then sigma_sys, of all bands or
+    of each in the order of ``data.bands``.
+
+    Raises
+    ------
+    ConfigError
+        A prior of the job does not fit the model.
     """
 
     def __init__(self, model: Model, data: Data, job: Job) -> None:
-        self.model = model
+        self.model = model.with_priors(job.priors)
         self.data = data
+        new = {p.name: p for p in job.priors}
+        host = tuple(restrict(p, new.get(p.name)) for p in _host_parameters(model, job))
+        self.theta_parameters = (*self.model.parameters, *host)
+        """What the columns of theta are: the model's parameters, then the host's dust."""
+        self.sigma_parameters = tuple(
+            restrict(replace(SIGMA_SYS, name=name), new.get(name) or new.get("sigma_sys"))
+            for name in _sigma_names(data, job)
+        )
         self._quantiles = _distance_quantiles(model, job)
         self._redshift = job.redshift
         self.has_distance = self._quantiles is not None
-        self.n_dim = len(model.parameters) + int(self.has_distance) + 1
+        self.n_dim = (
+            len(self.theta_parameters) + int(self.has_distance) + len(self.sigma_parameters)
+        )
 
     def __call__(self, u: Array) -> Array:
         """(n, n_dim) -> (n,)."""
         theta, distance_mpc, sigma_sys = self.values(u)
         mags = self.magnitudes(theta, distance_mpc, self.data.t_day, self.data.band)
-        log_likelihood: Array = _log_likelihood(mags, self.data.mag, self.data.err, sigma_sys)
+        which = self.data.band if len(self.sigma_parameters) > 1 else np.zeros_like(self.data.band)
+        log_likelihood: Array = _log_likelihood(
+            mags, self.data.mag, self.data.err, sigma_sys.reshape(len(u), -1), which
+        )
         return log_likelihood
 
     def values(self, u: Array) -> tuple[Array, Array, Array]:
-        """(theta (n, n_parameters), distance_mpc (n,), sigma_sys (n,)) of points in the cube."""
-        n_model = len(self.model.parameters)
-        theta = self.model.theta(u[:, :n_model])
+        """(theta (n, len(theta_parameters)), distance_mpc (n,), sigma_sys) of points in the cube.
+
+        sigma_sys is (n,), or (n, n_bands) if each band has its own.
+        """
+        n_theta = len(self.theta_parameters)
+        columns = [p.from_unit(u[:, k]) for k, p in enumerate(self.theta_parameters)]
+        theta = np.stack(columns, axis=1) if columns else np.empty((len(u), 0))
         if self._quantiles is None:
             distance_mpc = np.full(len(u), 1.0)
         else:
             p, r = self._quantiles
-            distance_mpc = np.interp(u[:, n_model], p, r)
-        return theta, distance_mpc, SIGMA_SYS.from_unit(u[:, -1])
+            distance_mpc = np.interp(u[:, n_theta], p, r)
+        first = self.n_dim - len(self.sigma_parameters)
+        sigmas = [p.from_unit(u[:, first + k]) for k, p in enumerate(self.sigma_parameters)]
+        sigma_sys = sigmas[0] if len(sigmas) == 1 else np.stack(sigmas, axis=1)
+        return theta, distance_mpc, sigma_sys
 
     def magnitudes(
         self,
@@ -107,17 +137,37 @@ class Likelihood:
             redshift = np.full(len(theta), self._redshift)
         else:
             redshift = hubble_redshift(distance_mpc)
-        return self.model.magnitudes(
-            theta, distance_mpc, redshift, t_day, band, bands or self.data.bands
+        bands = bands or self.data.bands
+        n_model = len(self.model.parameters)
+        mags = self.model.magnitudes(
+            np.ascontiguousarray(theta[:, :n_model]), distance_mpc, redshift, t_day, band, bands
         )
+        if theta.shape[1] == n_model:
+            return mags
+        rv = theta[:, n_model + 1] if theta.shape[1] > n_model + 1 else np.full(len(theta), R_V)
+        dust = host_extinction(bands, theta[:, n_model], rv, redshift)
+        return np.minimum(mags + dust[:, band], FAINTEST_MAG)
 
     def parameters(self) -> tuple[Parameter, ...]:
         """Every axis of the cube; the distance's range is that of its prior."""
-        named = list(self.model.parameters)
+        named = list(self.theta_parameters)
         if self._quantiles is not None:
             r = self._quantiles[1]
             named.append(replace(_OWN_DISTANCE, low=float(r[0]), high=float(r[-1])))
-        return (*named, SIGMA_SYS)
+        return (*named, *self.sigma_parameters)
+
+
+def _host_parameters(model: Model, job: Job) -> tuple[Parameter, ...]:
+    has_its_own = any(p.name == HOST_AV.name for p in model.parameters)
+    if job.host_dust == "own" or has_its_own or model.distance == "none":
+        return ()
+    return (HOST_AV,) if job.host_dust == "av" else (HOST_AV, HOST_RV)
+
+
+def _sigma_names(data: Data, job: Job) -> tuple[str, ...]:
+    if job.systematics == "common":
+        return (SIGMA_SYS.name,)
+    return tuple(f"{SIGMA_SYS.name} {name}" for name in data.bands.names)
 
 
 def _distance_quantiles(model: Model, job: Job) -> tuple[Array, Array] | None:
@@ -165,15 +215,16 @@ def hubble_redshift(distance_mpc: Array) -> Array:
 
 @numba.njit(cache=True, parallel=True)
 def _log_likelihood(
-    mags: np.ndarray, mag: np.ndarray, err: np.ndarray, sigma_sys: np.ndarray
+    mags: np.ndarray, mag: np.ndarray, err: np.ndarray, sigma_sys: np.ndarray, which: np.ndarray
 ) -> np.ndarray:
+    """(n,); ``sigma_sys`` is (n, k), ``which`` (m,) tells the column of each point."""
     n, m = mags.shape
     out = np.empty(n)
     half_log_2pi = 0.5 * math.log(2.0 * math.pi)
     for i in numba.prange(n):
         total = 0.0
-        sys2 = sigma_sys[i] ** 2
         for j in range(m):
+            sys2 = sigma_sys[i, which[j]] ** 2
             delta = mags[i, j] - mag[j]
             if err[j] > 0.0:
                 variance = err[j] ** 2 + sys2

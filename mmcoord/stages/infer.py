@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,6 +34,8 @@ from mmcoord.inference.job import (
 from mmcoord.inference.job import (
     select as select_points,
 )
+from mmcoord.inference.models.base import Parameter
+from mmcoord.inference.models.informed import alert_priors, within_reach
 from mmcoord.inference.screening import ScreenRequest, ScreenResult, screen_many
 from mmcoord.records import EventState, Photometry
 from mmcoord.stages.context import Context
@@ -46,6 +48,7 @@ from mmcoord.store import journal, queue
 from mmcoord.store.queue import Wish, Work
 from mmcoord.store.reading import photometry_of
 from mmcoord.store.tables import (
+    AlertRow,
     CandidateRow,
     DeadLetterRow,
     EventRow,
@@ -73,6 +76,8 @@ class Pair:
     match: MatchRow
     candidate: CandidateRow
     photometry: tuple[Photometry, ...]
+    alert_extra: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the event's current alert that no column holds (``mchirp_source``)."""
 
     @property
     def t0_mjd_tai(self) -> float:
@@ -105,15 +110,17 @@ def decide(
 
 
 def job_of(pair: Pair, *, models: tuple[str, ...], seed: int) -> Job:
-    """The question that a pair puts. Pure."""
+    """The question that a pair puts."""
+    priors = _priors(pair, models)
     return Job(
         photometry=select_points(pair.photometry, pair.t0_mjd_tai),
         t0_mjd_tai=pair.t0_mjd_tai,
         distance=distance_prior(pair),
         redshift=pair.candidate.redshift,
         ebv_mw=pair.candidate.ebv_mw,
-        models=models,
+        models=within_reach(models, priors),
         seed=seed,
+        priors=priors,
     )
 
 
@@ -131,6 +138,15 @@ def pair_job(
     if pair is None:
         raise UnknownRecord(f"{object_id!r} is not matched to an active event {event_id!r}")
     return job_of(pair, models=models, seed=seed)
+
+
+def _priors(pair: Pair, models: tuple[str, ...]) -> tuple[Parameter, ...]:
+    """What the alert says of the binary; an alert that says it wrongly says nothing."""
+    try:
+        return alert_priors(pair.alert_extra, models)
+    except BadInput as error:
+        _log.warning("event %s: %s", pair.event.event_id, error)
+        return ()
 
 
 def distance_prior(pair: Pair) -> DistancePrior:
@@ -438,6 +454,14 @@ def _pairs(session: Session, wanted: Mapping[str, tuple[str, str]]) -> dict[str,
         ).scalars()
     }
     photometry = photometry_of(session, objects)
+    extras = {
+        row.id: row.extra
+        for row in session.execute(
+            select(col(AlertRow.id), col(AlertRow.extra)).where(
+                col(AlertRow.id).in_({e.current_alert_id or 0 for e in events.values()})
+            )
+        )
+    }
     pairs = {}
     for key, (event_id, object_id) in wanted.items():
         event, candidate = events.get(event_id), candidates.get(object_id)
@@ -445,7 +469,8 @@ def _pairs(session: Session, wanted: Mapping[str, tuple[str, str]]) -> dict[str,
             continue
         match = matches.get((event_id, event.localization_id or "", object_id))
         if match is not None:
-            pairs[key] = Pair(event, match, candidate, photometry.get(object_id, ()))
+            extra = extras.get(event.current_alert_id or 0, {})
+            pairs[key] = Pair(event, match, candidate, photometry.get(object_id, ()), extra)
     return pairs
 
 

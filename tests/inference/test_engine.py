@@ -75,17 +75,21 @@ def test_same_job_same_bytes(result: Result) -> None:
     assert json.dumps(first) == json.dumps(second)
 
 
-def test_dynesty_agrees_on_a_small_kilonova(result: Result) -> None:
-    settings = SamplerSettings(ess_target=800, backend="dynesty")
-    nested = run(replace(JOB, models=("villar17_1",), sampler=settings)).summary
-    ours = next(c for c in result.summary["comparison"] if c["model"] == "villar17_1")
+def test_dynesty_agrees_on_a_small_kilonova() -> None:
+    # On noisy data, where dynesty mixes: with errors of 0.05 mag and 300 live points its ln Z
+    # scatters from 0.6 to 3.8 between seeds, ours from 2.25 to 2.27.
+    noisy = simulate(ONE, TRUTH, [0.6, 1.5, 2.6, 4.5], ["lsst:g", "lsst:r", "lsst:z"], err=0.2)
+    job = replace(JOB, photometry=noisy, models=("villar17_1",))
+    settings = SamplerSettings(ess_target=2000, backend="dynesty")
+    nested = run(replace(job, sampler=settings)).summary
+    ours = run(job).summary
     error = math.hypot(ours["log_evidence_err"], nested["log_evidence_err"])
     assert abs(ours["log_evidence"] - nested["log_evidence"]) < max(4 * error, 0.3)
-    for name, mine in result.summary["parameters"].items():
+    for name, mine in ours["parameters"].items():
         theirs = nested["parameters"][name]
         width = theirs["hi90"] - theirs["lo90"]
         for key in ("median", "lo90", "hi90"):
-            # 300 live points place a quantile to about a tenth of the width.
+            # 500 live points place a quantile to about a tenth of the width.
             assert mine[key] == pytest.approx(theirs[key], abs=0.2 * width)
 
 

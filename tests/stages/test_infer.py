@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 import skymaps
+from mmcoord.config import InferSettings
 from mmcoord.errors import BadPhotometry
 from mmcoord.inference.job import DistancePrior, Job, Result, run_key
 from mmcoord.records import Photometry
@@ -113,6 +114,35 @@ def test_new_photometry_is_a_new_data_set(ctx: Context) -> None:
     with ctx.database.read() as session:
         screening = session.execute(select(ScreeningRow)).scalar_one()
     assert screening.run_key == rows(ctx)[1].run_key
+
+
+@pytest.mark.parametrize(
+    ("models", "said", "n_priors"),
+    [
+        ("nicholl21_bns,sn_ia", {"bin_edges": [1.0, 1.2, 1.4], "probabilities": [0.3, 0.7]}, 1),
+        ("all", {"bin_edges": [1.0, 1.2, 1.4], "probabilities": [0.3, 0.7]}, 0),
+        ("nicholl21_bns,sn_ia", None, 0),
+        ("nicholl21_bns,sn_ia", {"bin_edges": "nonsense"}, 0),
+    ],
+)
+def test_the_alerts_chirp_mass_goes_with_the_job(
+    database: Database, tmp_path: Path, models: str, said: object, n_priors: int
+) -> None:
+    ctx = make_context(database, tmp_path, infer=InferSettings(debounce_s=0.0, models=models))
+    executor = StandInExecutor()
+    fits = skymaps.to_fits_bytes(gaussian_map())
+    night = [
+        ("igwn", lvk_notice(skymap=fits, mchirp_source=said)),
+        ("table_candidates", candidate_row("fader", 150.0, -20.0)),
+        *(("table_photometry", photometry_row("fader", *point)) for point in FADING),
+    ]
+    send(ctx, night)
+    work(ctx, InferStage(executor))
+    (job,) = executor.jobs
+    assert len(job.priors) == n_priors
+    if n_priors:
+        assert job.priors[0].name == "chirp_mass"
+        assert job.priors[0].edges == (1.0, 1.2, 1.4)
 
 
 class Stubborn(StandInExecutor):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mmcoord.errors import ConfigError
 from mmcoord.inference.passbands import Passbands
 
-__all__ = ["FAINTEST_MAG", "Array", "Magnitudes", "Model", "Parameter"]
+__all__ = ["FAINTEST_MAG", "Array", "Magnitudes", "Model", "Parameter", "restrict"]
 
 Array = npt.NDArray[np.float64]
 
@@ -24,20 +24,48 @@ FAINTEST_MAG = 60.0
 class Parameter:
     """One parameter and its prior on [low, high].
 
-    ``uniform``; ``log_uniform``; or ``normal``: Normal(mean, std) truncated to the range.
+    ``uniform``; ``log_uniform``; ``normal``: Normal(mean, std) truncated to the range; or
+    ``histogram``: ``weights`` (n,) between ``edges`` (n + 1,), flat within a bin, what lies
+    outside of the range left out.
+
+    Raises
+    ------
+    ConfigError
+        An empty range, or a histogram that is none or holds nothing in the range.
     """
 
     name: str
     unit: str
     low: float
     high: float
-    prior: Literal["log_uniform", "normal", "uniform"] = "uniform"
+    prior: Literal["histogram", "log_uniform", "normal", "uniform"] = "uniform"
     mean: float = 0.0
     std: float = 1.0
+    edges: tuple[float, ...] = ()
+    weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.low < self.high or (self.prior == "log_uniform" and self.low <= 0):
             raise ConfigError(f"parameter {self.name!r}: bad range [{self.low}, {self.high}]")
+        if self.prior == "histogram" and not self._cumulative()[0][-1] > 0:
+            raise ConfigError(
+                f"parameter {self.name!r}: the histogram holds nothing in [{self.low}, {self.high}]"
+            )
+
+    def _cumulative(self) -> tuple[Array, Array]:
+        """(cumulative weight, value) of the histogram at its edges within the range."""
+        edges, weights = np.asarray(self.edges), np.asarray(self.weights)
+        if not (
+            len(edges) == len(weights) + 1 > 1
+            and np.all(np.diff(edges) > 0)
+            and np.all((weights >= 0) & np.isfinite(weights))
+        ):
+            raise ConfigError(f"parameter {self.name!r}: not a histogram")
+        total = np.concatenate([[0.0], np.cumsum(weights)])
+        inside = edges[(edges > self.low) & (edges < self.high)]
+        value = np.concatenate([[self.low], inside, [self.high]])
+        below = np.interp(value, edges, total)
+        return below - below[0], value
 
     def from_unit(self, u: Array) -> Array:
         """Inverse cumulative prior: u in [0, 1] -> value."""
@@ -45,12 +73,35 @@ class Parameter:
             values = self.low + u * (self.high - self.low)
         elif self.prior == "log_uniform":
             values = np.exp(np.log(self.low) + u * np.log(self.high / self.low))
+        elif self.prior == "histogram":
+            below, value = self._cumulative()
+            rises = np.concatenate([[True], np.diff(below) > 0])
+            # Of an empty stretch keep its end, from which the next bin rises.
+            keep = rises | np.append(rises[1:], False)
+            values = np.interp(u * below[-1], below[keep], value[keep])
         else:
             from scipy.special import ndtr, ndtri
 
             below, above = ndtr((np.array([self.low, self.high]) - self.mean) / self.std)
             values = self.mean + self.std * ndtri(below + u * (above - below))
         return np.asarray(np.clip(values, self.low, self.high))
+
+
+def restrict(own: Parameter, other: Parameter | None) -> Parameter:
+    """``other`` in place of ``own``, within the range of ``own``; None: ``own``.
+
+    Raises
+    ------
+    ConfigError
+        Another unit, or the two have nothing in common.
+    """
+    if other is None:
+        return own
+    if other.unit != own.unit:
+        raise ConfigError(
+            f"parameter {own.name!r}: the prior is in {other.unit!r}, not {own.unit!r}"
+        )
+    return replace(other, low=max(own.low, other.low), high=min(own.high, other.high))
 
 
 class Magnitudes(Protocol):
@@ -101,6 +152,19 @@ class Model:
     the model speaks of apparent magnitudes."""
     derived: Mapping[str, tuple[str, Callable[[Array], Array]]] = field(default_factory=dict)
     """Name -> (unit, function of theta (n, n_parameters) giving (n,))."""
+
+    def with_priors(self, priors: Iterable[Parameter]) -> Model:
+        """The model with other priors, by parameter name, each within the model's own range.
+
+        Raises
+        ------
+        ConfigError
+            Another unit, or nothing of a prior lies in the range of the model.
+        """
+        new = {p.name: p for p in priors}
+        return replace(
+            self, parameters=tuple(restrict(p, new.get(p.name)) for p in self.parameters)
+        )
 
     def theta(self, u: Array) -> Array:
         """Parameters from the unit cube: (n, n_parameters) -> (n, n_parameters)."""

@@ -20,7 +20,7 @@ from mmcoord.errors import ConfigError
 if TYPE_CHECKING:
     from mmcoord.inference.models.base import Model
 
-__all__ = ["load", "names", "source_hash"]
+__all__ = ["default_names", "load", "names", "source_hash"]
 
 _GROUP = "mmcoord.models"
 _PACKAGE = Path(__file__).parents[1]
@@ -29,13 +29,32 @@ _OURS = {
     "villar17_1": "mmcoord.inference.models.villar17:ONE_COMPONENT",
     "villar17_2": "mmcoord.inference.models.villar17:TWO_COMPONENTS",
     "villar17_3": "mmcoord.inference.models.villar17:THREE_COMPONENTS",
+    "nicholl21_bns": "mmcoord.inference.models.nicholl21:BNS",
+    "nicholl21_bns_cocoon": "mmcoord.inference.models.nicholl21:BNS_COCOON",
+    "nsbh": "mmcoord.inference.models.nsbh:NSBH",
+    "metzger17": "mmcoord.inference.models.metzger17:METZGER17",
+    "hotokezaka20": "mmcoord.inference.models.hotokezaka20:HOTOKEZAKA20",
     "afterglow": "mmcoord.inference.models.afterglow:AFTERGLOW",
+    "shock_cooling": "mmcoord.inference.models.shock_cooling:SHOCK_COOLING",
     "fast_blackbody": "mmcoord.inference.models.blackbodies:FAST_BLACKBODY",
     "sn_ia": "mmcoord.inference.models.sn_ia:SN_IA",
     "sn_ibc": "mmcoord.inference.models.nickel:SN_IBC",
     "sn_iib": "mmcoord.inference.models.nickel:SN_IIB",
     "steady": "mmcoord.inference.models.blackbodies:STEADY",
 }
+
+_ON_REQUEST = frozenset(
+    {
+        "nicholl21_bns",
+        "nicholl21_bns_cocoon",
+        "nsbh",
+        "metzger17",
+        "hotokezaka20",
+        "shock_cooling",
+    }
+)
+"""Ours that "all" leaves out: they would multiply its time, and would split the kilonova's prior
+among models of the same light. Name them to run them."""
 
 _LIBRARIES = ("astropy", "extinction", "numba", "numpy", "pyphot", "scipy", "sncosmo", "speclite")
 """Whose versions can change a number."""
@@ -54,6 +73,11 @@ def _references() -> dict[str, str]:
 def names() -> tuple[str, ...]:
     """Names of all models, sorted."""
     return tuple(sorted(_references()))
+
+
+def default_names() -> tuple[str, ...]:
+    """The models that "all" stands for, sorted; those that others add are among them."""
+    return tuple(name for name in names() if name not in _ON_REQUEST)
 
 
 @functools.lru_cache(maxsize=64)
