@@ -7,9 +7,11 @@
     ├── BadInput             what was received is wrong; park it in the dead letters, go on
     │   ├── BadNotice        a notice that cannot be read or contradicts itself
     │   ├── BadCandidate     a candidate with impossible values
-    │   └── BadPhotometry    a photometric point with impossible values
+    │   ├── BadPhotometry    a photometric point with impossible values
+    │   └── BadModel         a model from others that is wrong or misbehaves
     ├── Retryable            the world is at fault for now; try again later
     ├── Refused              a rule of ours forbids it (a practice event to a production sink)
+    │   └── NoSandbox        code from others cannot be confined here, so it is not run
     └── UnknownRecord        asked for something that is not in the store
 
 ``skymaps.SkyMapError`` stands beside this tree because ``skymaps`` imports nothing of
@@ -19,10 +21,12 @@ ours; the intake stage translates it to :class:`BadNotice`.
 __all__ = [
     "BadCandidate",
     "BadInput",
+    "BadModel",
     "BadNotice",
     "BadPhotometry",
     "ConfigError",
     "MmcoordError",
+    "NoSandbox",
     "Refused",
     "Retryable",
     "UnknownRecord",
@@ -61,12 +65,20 @@ class BadPhotometry(BadInput):
     """A photometric point that cannot be used."""
 
 
+class BadModel(BadInput):
+    """A model from others that cannot be used: its file is wrong, or it misbehaved when run."""
+
+
 class Retryable(MmcoordError):
     """A passing fault outside (network, database lock); the same action may work later."""
 
 
 class Refused(MmcoordError):
     """A safety rule forbids the action; it is recorded and never retried."""
+
+
+class NoSandbox(Refused):
+    """Code from others cannot be confined on this machine, therefore it is not run at all."""
 
 
 class UnknownRecord(MmcoordError):

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 from mmcoord.bands import canonical, is_modelled
 from mmcoord.errors import BadCandidate, BadPhotometry, ConfigError
 from mmcoord.inference.models import registry
+from mmcoord.inference.source import UserSource
 from mmcoord.records import Photometry
 
 __all__ = [
@@ -137,6 +138,9 @@ class Job:
     class_priors: tuple[tuple[str, float], ...] = DEFAULT_CLASS_PRIORS
     partition: str = "public"
     """Data partition that the photometry belongs to; a private one has keys of its own."""
+    user_models: tuple[UserSource, ...] = ()
+    """Models from others that ``models`` may name beside those installed; ``all`` means none
+    of them. The source travels with the job, so that a run can be repeated exactly."""
 
     def model_names(self) -> tuple[str, ...]:
         """The models asked for, sorted, with ``all`` written out."""
@@ -145,6 +149,9 @@ class Job:
             asked = (asked - {"all"}) | set(registry.names())
         if not asked:
             raise ConfigError("a job names at least one model, or 'all'")
+        both = {source.name for source in self.user_models} & set(registry.names())
+        if both:
+            raise ConfigError(f"model {min(both)!r} is ours already")
         return tuple(sorted(asked))
 
 
@@ -247,7 +254,7 @@ def run_key(job: Job) -> str:
         ],
         "redshift": None if job.redshift is None else round(job.redshift, 8),
         "ebv_mw": None if job.ebv_mw is None else round(job.ebv_mw, 6),
-        "models": [[name, registry.source_hash(name)] for name in job.model_names()],
+        "models": [_identity(job, name) for name in job.model_names()],
         "class_priors": sorted([name, round(p, 9)] for name, p in job.class_priors),
         "sampler": asdict(job.sampler),
         "seed": job.seed,
@@ -255,6 +262,14 @@ def run_key(job: Job) -> str:
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _identity(job: Job, name: str) -> list[Any]:
+    """A model in the run key: its name and everything that can change its numbers."""
+    for source in job.user_models:
+        if source.name == name:
+            return [name, source.version, source.speed, registry.hash_with(source.source)]
+    return [name, registry.source_hash(name)]
 
 
 def _row(point: Photometry) -> Row:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmcoord.inference.job import DistancePrior, Job, SamplerSettings
+from mmcoord.inference.source import UserSource
 from mmcoord.records import Photometry
 
 __all__ = ["job_from_json", "job_to_json"]
@@ -27,5 +28,8 @@ def job_from_json(document: Mapping[str, Any]) -> Job:
             "sampler": SamplerSettings(**document["sampler"]),
             "models": tuple(document["models"]),
             "class_priors": tuple((name, p) for name, p in document["class_priors"]),
+            "user_models": tuple(
+                UserSource(**source) for source in document.get("user_models", ())
+            ),
         }
     )

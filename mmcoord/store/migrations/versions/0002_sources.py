@@ -1,4 +1,4 @@
-"""names, circulars, known transients, counters, cursors, alarms
+"""names, circulars, known transients, counters, cursors, alarms, user models
 
 Revision ID: 0002
 Revises: 0001
@@ -137,8 +137,27 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_known_transient_hpx29"), ["hpx29"], unique=False)
         batch_op.create_index(batch_op.f("ix_known_transient_name"), ["name"], unique=False)
 
+    op.create_table(
+        "user_model",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("sha256", sa.String(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("uploaded_by", sa.String(), nullable=False),
+        sa.Column("added_at", mmcoord.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("speed", sa.String(), nullable=True),
+        sa.Column(
+            "report",
+            sa.JSON().with_variant(postgresql.JSONB(), "postgresql"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("name", "version"),
+    )
+
 
 def downgrade() -> None:
+    op.drop_table("user_model")
     with op.batch_alter_table("known_transient", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_known_transient_name"))
         batch_op.drop_index(batch_op.f("ix_known_transient_hpx29"))
