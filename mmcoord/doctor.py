@@ -14,7 +14,8 @@ from confluent_kafka import KafkaException
 from followup.sinks.base import Outcome, Sink
 from listeners.kafka import KafkaListener
 from mmcoord.config import Settings, load_settings
-from mmcoord.errors import MmcoordError
+from mmcoord.errors import MmcoordError, NoSandbox
+from mmcoord.inference.sandbox import probe
 from mmcoord.store import queue
 from mmcoord.wiring import build_context, build_listener, open_database, with_default_sink
 
@@ -44,6 +45,7 @@ def examine(config: Path | None, db: str | None) -> list[Finding]:
         settings = replace(settings, database_url=url)
     findings = [Finding("configuration", True, str(config) if config else "built-in defaults")]
     findings += _disk(settings)
+    findings.append(_sandbox())
     findings += _parts(with_default_sink(settings, Path(settings.data_dir) / "outbox"))
     return findings
 
@@ -59,6 +61,14 @@ def _disk(settings: Settings) -> Iterator[Finding]:
         f"{free / 2**30:.1f} GiB free for {settings.data_dir}"
         + ("" if free > _MIN_FREE_BYTES else "; make room: a full disk stops the intake"),
     )
+
+
+def _sandbox() -> Finding:
+    """Good either way: most stations run no model from others, and none is ever run bare."""
+    try:
+        return Finding("models from others", True, f"can be run, confined by {probe()}")
+    except NoSandbox as error:
+        return Finding("models from others", True, f"{error}; install bubblewrap and libseccomp2")
 
 
 def _parts(settings: Settings) -> Iterator[Finding]:

@@ -10,7 +10,11 @@ import pytest
 from mmcoord.store.database import Database
 from mmcoord.store.migrate import upgrade
 
-pytest_plugins = ["tests.fixtures_postgres", "tests.fixtures_tom"]
+pytest_plugins = [
+    "tests.fixtures_postgres",
+    "tests.fixtures_tom",
+    "tests.inference.usermodels",
+]
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mmcoord.errors import BadModel
 from mmcoord.inference.hosted import hosted
@@ -25,6 +26,8 @@ from mmcoord.inference.source import Speed
 from mmcoord.inference.usermodel import UserModel
 
 __all__ = ["Check", "Report", "examine"]
+
+Indices = npt.NDArray[np.int64]
 
 _BANDS = ("2mass:h", "2mass:ks", "lsst:g", "lsst:i", "lsst:r", "lsst:u", "lsst:y", "lsst:z")
 _DISTANCES_MPC = (10.0, 100.0, 1000.0)
@@ -163,7 +166,7 @@ class _Bench:
         self.ms: float | None = None
         self.speed_class: Speed | None = None
 
-    def _at(self, rows: slice, points: slice | Array, model: Model | None = None) -> Array:
+    def _at(self, rows: slice, points: slice | Indices, model: Model | None = None) -> Array:
         distance_mpc = self.distance_mpc[rows]
         return (model or self.model).magnitudes(
             self.theta[rows],

@@ -370,13 +370,17 @@ def _fork():
         os._exit(0)
     os.wait()
 
+def _write():
+    open("/mmcoord-probe", "w").close()
+    os.unlink("/mmcoord-probe")
+
 def absolute_magnitude(p, t_day, wavelength_angstrom):
     return [
         _works(lambda: os.path.lexists("/etc/passwd")),
         _works(lambda: any(os.path.lexists(path) for path in OURS)),
         _works(socket.socket),
         _works(_fork),
-        _works(lambda: open("/probe", "w")),
+        _works(_write),
     ]
 """
 

@@ -84,8 +84,9 @@ def _checked(answer: Any, shape: tuple[int, ...]) -> Any:
 
 def _what(error: BaseException) -> dict[str, Any]:
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == _FILE]
-    text = f"{type(error).__name__}: {error}"
-    return {"error": text[:500], "kind": type(error).__name__, "line": lines[-1] if lines else None}
+    kind = next(c.__name__ for c in type(error).__mro__ if c.__module__ == "builtins")
+    text = f"{kind}: {error}"[:500]
+    return {"error": text, "kind": kind, "line": lines[-1] if lines else None}
 
 
 def main() -> None:
