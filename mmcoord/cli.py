@@ -342,17 +342,26 @@ def event_show(
         print(f"{entry['at']}  {entry['what']:<12} {entry['text']}{latency}")
 
 
+RecoveryOption = Annotated[
+    float,
+    typer.Option(
+        "--recovery-s", help="About how long fits to simulated light may take.", metavar="S"
+    ),
+]
+
+
 @model_app.command("check")
 def model_check(
     file: Annotated[Path, typer.Argument(help="A model's Python file.", dir_okay=False)],
     name: Annotated[str | None, typer.Option(help="Instead of the file's own name.")] = None,
+    recovery_s: RecoveryOption = 120.0,
     as_json: JsonOption = False,
 ) -> None:
     """Try a model in the sandbox and say whether it would be accepted; nothing is stored."""
     from mmcoord.inference.conformance import examine
     from mmcoord.inference.usermodel import read_file
 
-    report = examine(read_file(file, name=name))
+    report = examine(read_file(file, name=name), budget_s=recovery_s)
     if as_json:
         _print_json(report.to_json())
     else:
@@ -366,6 +375,7 @@ def model_add(
     file: Annotated[Path, typer.Argument(help="A model's Python file.", dir_okay=False)],
     name: Annotated[str | None, typer.Option(help="Instead of the file's own name.")] = None,
     by: Annotated[str | None, typer.Option(help="Who adds it; default: this user.")] = None,
+    recovery_s: RecoveryOption = 120.0,
     config: ConfigOption = None,
     db: DbOption = None,
     as_json: JsonOption = False,
@@ -378,7 +388,7 @@ def model_add(
     model = read_file(file, name=name)
     usermodels.check_name(model)
     with _context(_settings(config, db)) as ctx:
-        report = examine(model)
+        report = examine(model, budget_s=recovery_s)
         with ctx.database.write() as session:
             row = usermodels.add(session, model, report, by or getpass.getuser(), ctx.now())
             document = usermodels.document(session, f"{row.name}@{row.version}")
@@ -504,17 +514,16 @@ def _models(
     """What ``--model`` says: names for a job, and the texts of those that are not installed."""
     from mmcoord.inference.models import registry
 
-    names = tuple(asked.split(","))
-    files = [_model_file(name) for name in names if name.endswith(".py")]
-    names = tuple(name for name in names if not name.endswith(".py"))
+    parts = asked.split(",")
+    files = [_model_file(part) for part in parts if part.endswith(".py")]
+    names = tuple(part for part in parts if not part.endswith(".py"))
     stored: tuple[UserSource, ...] = ()
     if any(name != "all" and name not in registry.names() for name in names):
         from mmcoord import usermodels
 
         with _context(_settings(config, db)) as ctx, ctx.database.read() as session:
-            stored = usermodels.sources(session, names)
-    sources = (*stored, *files)
-    return tuple({name.split("@")[0]: None for name in (*names, *(s.name for s in files))}), sources
+            names, stored = usermodels.asked(session, names)
+    return (*names, *(source.name for source in files)), (*stored, *files)
 
 
 def _model_file(path: str) -> UserSource:

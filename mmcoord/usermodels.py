@@ -7,22 +7,24 @@ here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from mmcoord.errors import BadModel, UnknownRecord
-from mmcoord.inference.conformance import Report
 from mmcoord.inference.models import registry
 from mmcoord.inference.source import UserSource
-from mmcoord.inference.usermodel import UserModel
 from mmcoord.store.tables import UserModelRow
 
-__all__ = ["add", "check_name", "document", "listing", "retire", "sources", "version_of"]
+if TYPE_CHECKING:
+    from mmcoord.inference.conformance import Report
+    from mmcoord.inference.usermodel import UserModel
+
+__all__ = ["add", "asked", "check_name", "document", "listing", "retire", "sources", "version_of"]
 
 ACCEPTED, REFUSED, RETIRED = "accepted", "refused", "retired"
 
@@ -96,16 +98,27 @@ def sources(session: Session, names: Iterable[str]) -> tuple[UserSource, ...]:
     """
     known = {*registry.names(), "all"}
     found: dict[str, UserSource] = {}
-    for asked in sorted({name for name in names if name not in known}):
-        row = _usable(session, asked)
+    for name in sorted({name for name in names if name not in known}):
+        row = _usable(session, name)
         if row.name in found:
             raise BadModel("two versions at once", where=f"model {row.name}")
         found[row.name] = UserSource(row.name, row.version, row.source, _speed(row))
     return tuple(found.values())
 
 
-def _usable(session: Session, asked: str) -> UserModelRow:
-    name, version = version_of(asked)
+def asked(session: Session, names: Sequence[str]) -> tuple[tuple[str, ...], tuple[UserSource, ...]]:
+    """``models`` and ``user_models`` of a job, from names as people write them (``name@3``).
+
+    Raises
+    ------
+    BadModel, UnknownRecord
+        As :func:`sources`.
+    """
+    return tuple(version_of(name)[0] for name in names), sources(session, names)
+
+
+def _usable(session: Session, wanted: str) -> UserModelRow:
+    name, version = version_of(wanted)
     if version is not None:
         row = _row(session, name, version)
         if row.state != ACCEPTED:
@@ -125,7 +138,7 @@ def _speed(row: UserModelRow) -> Any:
     return row.speed or "slow"
 
 
-def version_of(asked: str) -> tuple[str, int | None]:
+def version_of(wanted: str) -> tuple[str, int | None]:
     """``name@3`` -> (name, 3); ``name`` -> (name, None).
 
     Raises
@@ -133,11 +146,11 @@ def version_of(asked: str) -> tuple[str, int | None]:
     UnknownRecord
         What follows the @ is not a number.
     """
-    name, at, version = asked.partition("@")
+    name, at, version = wanted.partition("@")
     if not at:
         return name, None
     if not version.isdigit():
-        raise UnknownRecord(f"{asked!r}: a version is a number, as in {name}@1")
+        raise UnknownRecord(f"{wanted!r}: a version is a number, as in {name}@1")
     return name, int(version)
 
 
@@ -170,7 +183,7 @@ def listing(session: Session) -> list[dict[str, Any]]:
     return [_short(row) for row in rows]
 
 
-def document(session: Session, asked: str) -> dict[str, Any]:
+def document(session: Session, wanted: str) -> dict[str, Any]:
     """One version (the newest, whatever its state, for a bare name) with text and report.
 
     Raises
@@ -178,7 +191,7 @@ def document(session: Session, asked: str) -> dict[str, Any]:
     UnknownRecord
         No such model or version.
     """
-    name, version = version_of(asked)
+    name, version = version_of(wanted)
     if version is None:
         version = session.execute(
             select(func.max(col(UserModelRow.version))).where(col(UserModelRow.name) == name)

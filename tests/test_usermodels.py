@@ -132,7 +132,9 @@ def test_from_a_file_to_a_fit(tmp_path: Path) -> None:
     refused = mmcoord("model", "add", "bad.py", *store, cwd=tmp_path)
     assert refused.returncode == 1
     assert "BAD finite: model bad line 7: raised ZeroDivisionError" in refused.stdout
-    added = mmcoord("model", "add", "fader.py", "--by", "a group", *store, cwd=tmp_path)
+    added = mmcoord(
+        "model", "add", "fader.py", "--by", "a group", "--recovery-s", "1", *store, cwd=tmp_path
+    )
     assert added.returncode == 0, added.stderr
     assert added.stdout.endswith("fader@1: accepted\n")
     listed = json.loads(mmcoord("model", "list", "--json", *store, cwd=tmp_path).stdout)

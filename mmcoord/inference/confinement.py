@@ -23,9 +23,9 @@ from pathlib import Path
 
 from mmcoord.errors import NoSandbox
 
-__all__ = ["bwrap_arguments", "import_paths", "interpreter", "seccomp_program"]
+__all__ = ["TMP_BYTES", "bwrap_arguments", "import_paths", "interpreter", "seccomp_program"]
 
-_TMP_BYTES = 16 * 2**20
+TMP_BYTES = 16 * 2**20
 _LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64")
 _ALLOW = 0x7FFF0000
 _ERRNO = 0x00050000
@@ -132,12 +132,13 @@ def bwrap_arguments(seccomp_fd: int) -> list[str]:
         "--new-session", "--clearenv", "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534",
         "--hostname", "model",
     ]  # fmt: skip
+    # Before the rest, which may lie below it on the outside.
+    arguments += ["--size", str(TMP_BYTES), "--tmpfs", "/tmp"]  # noqa: S108 - the child's own
     for path in _LIBRARIES:
         arguments += ["--ro-bind-try", path, path]
     for path in (*_interpreter_files(), *import_paths()):
         arguments += ["--ro-bind", path, path]
     arguments += ["--dev", "/dev", "--remount-ro", "/dev"]
-    arguments += ["--size", str(_TMP_BYTES), "--tmpfs", "/tmp"]  # noqa: S108 - the child's own
     arguments += ["--remount-ro", "/", "--chdir", "/tmp"]  # noqa: S108
     # One thread: a model's linear algebra must not take every core from the engine.
     for library in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
@@ -157,17 +158,16 @@ def import_paths() -> list[str]:
     packages.update(site.getsitepackages())
     packages.update(p for p in sys.path if Path(p).name in ("site-packages", "dist-packages"))
     user = site.getusersitepackages()
-    return sorted(os.path.realpath(p) for p in packages if p != user and Path(p).is_dir())
+    return sorted(os.path.realpath(p) for p in packages if p != user and os.path.isdir(p))
 
 
 def _interpreter_files() -> list[str]:
     """The interpreter and its library, and no more of its prefix."""
     files = {interpreter(), sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
-    libdir = sysconfig.get_config_var("LIBDIR")
-    shared = sysconfig.get_config_var("INSTSONAME")
-    if libdir and shared and Path(libdir, shared).is_file():
-        files.add(str(Path(libdir, shared)))
-    prefix_lib = Path(sys.base_prefix, "lib")
+    libdir = sysconfig.get_config_var("LIBDIR") or ""
+    shared = sysconfig.get_config_var("INSTSONAME") or ""
+    if os.path.isfile(os.path.join(libdir, shared)):
+        files.add(os.path.join(libdir, shared))
     if sys.base_prefix not in ("/usr", "/"):
-        files.add(str(prefix_lib))
-    return sorted(p for p in files if p and Path(p).exists())
+        files.add(os.path.join(sys.base_prefix, "lib"))
+    return sorted(path for path in files if path and os.path.exists(path))

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmcoord.errors import BadModel
-from mmcoord.inference.hosted import hosted
+from mmcoord.inference.hosted import POINTS, hosted
 from mmcoord.inference.job import DistancePrior, Job, Row, SamplerSettings
 from mmcoord.inference.likelihood import Data, Likelihood, hubble_redshift
 from mmcoord.inference.models.base import FAINTEST_MAG, Array, Model
@@ -149,7 +149,7 @@ class _Bench:
         self.user = user
         self.limits = limits
         self.bands = passbands(_BANDS, 0.0)
-        days = np.geomspace(0.05, 14.0, 12)
+        days = np.geomspace(0.05, 20.0, 12)
         if not user.is_kilonova:
             days = np.concatenate([[-29.0, -5.0, -0.5], days])
         self.t_day = np.repeat(days, len(_BANDS))
@@ -266,7 +266,7 @@ class _Bench:
 
     def speed(self) -> str:
         """Milliseconds per light curve of 40 points, the best of three."""
-        points = np.linspace(0, len(self.t_day) - 1, 40).astype(np.int64)
+        points = np.linspace(0, len(self.t_day) - 1, POINTS).astype(np.int64)
         times_s = []
         for _ in range(3):
             start = time.perf_counter()

@@ -47,8 +47,10 @@ _AFFORDABLE = {"fast": (10**9, 10**9), "medium": (1000, 200_000), "slow": (400, 
 """Speed -> the most effective samples and likelihood calls of a model from others."""
 _STANDARD_BANDS = tuple(b for b in MODELLED if b.split(":")[0] in ("2mass", "lsst"))
 _GRID_DAY = np.geomspace(0.1, 20.0, 40)
-_N_CURVES = 1000
+_N_CURVES, _N_SLOW_CURVES = 1000, 200
 _TOO_FAINT_MAG = 40.0
+
+LightCurve = dict[str, dict[str, list[float | None]]]
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class _Fit:
     model: Model
     likelihood: Likelihood
     posterior: Posterior
+    curve: LightCurve | None = None
+    """Of a model from others, which may fail here too."""
 
 
 def run(job: Job) -> Result:
@@ -66,21 +70,23 @@ def run(job: Job) -> Result:
     BadPhotometry
         No usable point.
     BadModel, NoSandbox
-        Only models from others were asked for, and none of them worked.
+        Only models from others were asked for, and none of them works.
     ConfigError
         Unknown model.
     """
     start = time.perf_counter()
     key = run_key(job)
-    with models_for(job.model_names(), job.user_models) as models:
-        result = _answer(job, key, models)
+    with models_for(job.model_names(), job.user_models) as (models, failed):
+        result = _answer(job, key, models, failed)
     result.summary["wall_s"] = round(time.perf_counter() - start, 3)
     return result
 
 
-def _answer(job: Job, key: str, models: list[Model]) -> Result:
+def _answer(job: Job, key: str, models: list[Model], failed: dict[str, str]) -> Result:
     data = Data.of(job)
-    fits, failed = _fit_all(job, data, models)
+    fits = _fit_all(job, data, models, failed)
+    if not fits:
+        raise BadModel("; ".join(failed.values()))
     log_z = np.array([f.posterior.log_evidence for f in fits])
     probability = model_probabilities([f.model for f in fits], log_z, dict(job.class_priors))
     p_kilonova, reason = _p_kilonova(job, fits, probability)
@@ -103,7 +109,7 @@ def _answer(job: Job, key: str, models: list[Model]) -> Result:
         "run_key": key,
         "wall_s": 0.0,
     }
-    curve = light_curve(best.likelihood, best.posterior.u, job)
+    curve = best.curve or light_curve(best.likelihood, best.posterior.u, job)
     return Result(key, summary, _npz(best), curve)
 
 
@@ -139,15 +145,14 @@ def model_probabilities(
     return np.asarray(weights / weights.sum())
 
 
-def _fit_all(job: Job, data: Data, models: list[Model]) -> tuple[list[_Fit], dict[str, str]]:
+def _fit_all(job: Job, data: Data, models: list[Model], failed: dict[str, str]) -> list[_Fit]:
     """Kilonova models first: what they reach decides how long the others are worth sampling.
 
-    A model from others that misbehaves costs nobody else's answer: it is left out, with the
-    reason, unless it was all that was asked for.
+    A model from others that misbehaves costs nobody else's answer: it is left out, and the
+    reason is added to ``failed``.
     """
     speeds = {source.name: source.speed for source in job.user_models}
     fits: list[_Fit] = []
-    failed: dict[str, str] = {}
     for model in sorted(models, key=lambda m: (not m.is_kilonova, m.name)):
         likelihood = Likelihood(model, data, job)
         reached = max((f.posterior.log_evidence for f in fits), default=-math.inf)
@@ -162,13 +167,20 @@ def _fit_all(job: Job, data: Data, models: list[Model]) -> tuple[list[_Fit], dic
         seed = zlib.crc32(model.name.encode()) + (job.seed << 32)
         try:
             posterior = sample(likelihood, likelihood.n_dim, seed, settings, must_reach=floor)
+            curve = None
+            if model.name in speeds:
+                curve = light_curve(likelihood, _few(posterior.u, speeds[model.name]), job)
         except (BadModel, NoSandbox) as error:
-            failed[model.name] = str(error)
-            if len(failed) == len(models):
+            if len(models) == 1:
                 raise
+            failed[model.name] = str(error)
             continue
-        fits.append(_Fit(model, likelihood, posterior))
-    return fits, failed
+        fits.append(_Fit(model, likelihood, posterior, curve))
+    return fits
+
+
+def _few(u: Array, speed: Speed) -> Array:
+    return u[:_N_SLOW_CURVES] if speed == "slow" else u
 
 
 def _affordable(settings: SamplerSettings, speed: Speed) -> SamplerSettings:
@@ -271,9 +283,7 @@ def _npz(fit: _Fit) -> bytes:
     return buffer.getvalue()
 
 
-def light_curve(
-    likelihood: Likelihood, u: Array, job: Job
-) -> dict[str, dict[str, list[float | None]]]:
+def light_curve(likelihood: Likelihood, u: Array, job: Job) -> LightCurve:
     """Quantiles of the predicted magnitude per band and time, over posterior draws ``u``.
 
     Bands are those observed and LSST's and 2MASS's; times run from 0.1 to 20 d after the event.

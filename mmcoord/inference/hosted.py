@@ -20,13 +20,13 @@ from mmcoord.inference.sandbox import Limits, Sandbox
 from mmcoord.inference.source import UserSource
 from mmcoord.inference.usermodel import UserModel, read_source
 
-__all__ = ["N_NODES", "hosted", "model_of", "models_for"]
+__all__ = ["MAX_CURVES", "N_NODES", "POINTS", "hosted", "model_of", "models_for"]
 
 N_NODES = 33
 """Wavelengths per band at which a spectrum is asked for; f_nu is taken as a parabola through each
 three of them. Lines narrower than a thirtieth of a band are not resolved."""
-_MAX_CURVES = 64
-_MAX_NUMBERS = 500_000
+MAX_CURVES, POINTS = 64, 40
+"""A call holds at most so many light curves of so many points, or as much in longer ones."""
 _CM_PER_MPC = 3.0856775814913673e24
 _ANGSTROM_PER_S = 2.99792458e18
 _AB_ZERO_CGS = 3.631e-20
@@ -40,25 +40,32 @@ def hosted(model: UserModel, limits: Limits | None = None) -> Iterator[Model]:
 
 
 @contextlib.contextmanager
-def models_for(names: tuple[str, ...], sources: tuple[UserSource, ...]) -> Iterator[list[Model]]:
-    """The models of these names: a job's own sources first, then what is installed.
+def models_for(
+    names: tuple[str, ...], sources: tuple[UserSource, ...]
+) -> Iterator[tuple[list[Model], dict[str, str]]]:
+    """The models of these names, and why others are none: a job's own sources before installed.
 
     Raises
     ------
-    BadModel, ConfigError, NoSandbox
-        A source that is not a model, an unknown name, no way to confine code.
+    ConfigError
+        An unknown name.
     """
     own = {source.name: source for source in sources}
+    models: list[Model] = []
+    failed: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
-        models = []
         for name in names:
-            if name in own:
-                source = own[name]
-                read = read_source(source.source, name=name, version=source.version, where=name)
-                models.append(stack.enter_context(hosted(read)))
-            else:
+            if name not in own:
                 models.append(registry.load(name))
-        yield models
+                continue
+            source = own[name]
+            try:
+                read = read_source(source.source, name=name, version=source.version, where=name)
+            except BadModel as error:
+                failed[name] = str(error)
+                continue
+            models.append(stack.enter_context(hosted(read)))
+        yield models, failed
 
 
 def model_of(sandbox: Sandbox) -> Model:
@@ -75,8 +82,7 @@ def model_of(sandbox: Sandbox) -> Model:
     ) -> Array:
         out = np.empty((len(theta), len(t_day)))
         # Chunks depend on the shapes alone, so that the same job gives the same bytes.
-        per_curve = len(t_day) * (N_NODES if user.function == "spectral_luminosity" else 1)
-        step = max(1, min(_MAX_CURVES, _MAX_NUMBERS // max(per_curve, 1)))
+        step = max(1, min(MAX_CURVES, MAX_CURVES * POINTS // max(len(t_day), 1)))
         for start in range(0, len(theta), step):
             part = slice(start, start + step)
             out[part] = _magnitudes(
@@ -122,11 +128,16 @@ def _magnitudes(
         stretch = 1.0 + redshift[:, None]
         asked = t / stretch, pivot / stretch
         shift = 5.0 * np.log10(distance_mpc[:, None] * 1e5) - 2.5 * np.log10(stretch)
-    answer = sandbox(theta, *asked)
+    answer = sandbox(theta, *asked, n_curves=_worth(theta, t))
     good = ~np.isnan(answer) & (answer > -np.inf)
     _check(sandbox, good, theta, *asked, answer, "a magnitude (inf: no light)")
     out[:, kept] = np.minimum(answer + shift + bands.mw_mag[k], FAINTEST_MAG)
     return out
+
+
+def _worth(theta: Array, t_day: Array) -> float:
+    """How many light curves of POINTS points this is in time."""
+    return len(theta) * max(1.0, len(t_day) / POINTS)
 
 
 def _from_spectra(
@@ -144,7 +155,7 @@ def _from_spectra(
     stretch = 1.0 + redshift[:, None]
     wave = nodes[band].reshape(-1) / stretch
     t = np.repeat(t_day, N_NODES) / stretch
-    luminosity = sandbox(theta, t, wave)
+    luminosity = sandbox(theta, t, wave, n_curves=_worth(theta, t_day))
     good = np.isfinite(luminosity) & (luminosity >= 0)
     _check(sandbox, good, theta, t, wave, luminosity, "a luminosity of at least 0")
     area = 4.0 * np.pi * (distance_mpc[:, None] * _CM_PER_MPC) ** 2

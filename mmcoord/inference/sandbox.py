@@ -107,13 +107,22 @@ class Sandbox:
     ) -> None:
         self.close()
 
-    def __call__(self, theta: Array, t_day: Array, wavelength_angstrom: Array) -> Array:
+    def __call__(
+        self,
+        theta: Array,
+        t_day: Array,
+        wavelength_angstrom: Array,
+        *,
+        n_curves: float | None = None,
+    ) -> Array:
         """Call the model's function.
 
         Parameters
         ----------
         theta : (n, n_parameters)
         t_day, wavelength_angstrom : (n, m)
+        n_curves : float, optional
+            For how many light curves it gets time; default: n.
 
         Returns
         -------
@@ -134,7 +143,8 @@ class Sandbox:
         n, m = t_day.shape
         with self._ending_on_error():
             self._start()
-            allowed_s = self.limits.call_s + n * self.limits.curve_s
+            worth = n if n_curves is None else n_curves
+            allowed_s = self.limits.call_s + worth * self.limits.curve_s
             answer = self._ask({"op": "call", "shapes": shapes}, body, 8 * n * m, allowed_s)
         self.n_curves += n
         return np.frombuffer(answer, dtype="<f8").reshape(n, m).copy()

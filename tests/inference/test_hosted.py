@@ -233,6 +233,18 @@ def test_a_fit_finds_the_truth() -> None:
         assert interval["lo90"] - 0.5 * width < truth < interval["hi90"] + 0.5 * width
 
 
+NO_PYTHON = UserSource("mine", 1, "def")
+
+
+@in_sandbox
+def test_a_model_that_fails_after_its_fit_is_left_out_too() -> None:
+    # Good where there are data; the predicted light curve reaches 20 days.
+    late = model("return np.where(t_day < 15, p.peak + p.fade * t_day, np.nan)").source
+    result = run(replace(JOB, models=("mine", "steady"), user_models=(late,)))
+    assert result.summary["model"] == "steady"
+    assert "is nan, not a magnitude" in result.summary["failed_models"]["mine"]
+
+
 @in_sandbox
 def test_a_model_that_fails_costs_nobody_elses_answer() -> None:
     bad = UserSource("mine", 1, HEAD + model("return 1 / 0").source.source.split(HEAD)[1])
@@ -241,5 +253,9 @@ def test_a_model_that_fails_costs_nobody_elses_answer() -> None:
     assert together.samples == alone.samples
     assert "ZeroDivisionError" in together.summary["failed_models"]["mine"]
     assert alone.summary["failed_models"] == {}
-    with pytest.raises(BadModel, match="ZeroDivisionError"):
-        run(replace(JOB, user_models=(bad,)))
+    unreadable = run(replace(JOB, models=("mine", "steady"), user_models=(NO_PYTHON,)))
+    assert unreadable.samples == alone.samples
+    assert "line 1: not Python" in unreadable.summary["failed_models"]["mine"]
+    for source, told in ((bad, "ZeroDivisionError"), (NO_PYTHON, "not Python")):
+        with pytest.raises(BadModel, match=told):
+            run(replace(JOB, user_models=(source,)))
