@@ -441,7 +441,8 @@ def model_show(
         document[f"check {check['name']}"] = check["text"]
     for key, value in document.items():
         print(f"{key:>20}: {value}")
-    print(f"\n{source}")
+    # Shown, not obeyed: the text may hold anything.
+    print("\n" + "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in source))
 
 
 @model_app.command("retire")

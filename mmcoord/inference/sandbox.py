@@ -208,8 +208,9 @@ class Sandbox:
         return out
 
     def _bad(self, reason: str, line: object = None) -> BadModel:
-        where = f" line {line}" if isinstance(line, int) else ""
-        return BadModel(reason, where=f"model {self.model.name}{where}")
+        known = isinstance(line, int) and 0 < line < 10**6
+        where = f"model {self.model.name}" + (f" line {line}" if known else "")
+        return BadModel(_printable(reason), where=where)
 
 
 class _Fault(Exception):
@@ -311,6 +312,12 @@ class _Exchange:
         except ValueError:
             how = f"with exit code {code}"
         return f"its process ended {how}" + (f": {said}" if said else "")
+
+
+def _printable(text: str) -> str:
+    """Without what a terminal would obey or a database would refuse: a model wrote parts of it."""
+    one_line = " ".join(text.split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in one_line)
 
 
 def _explained(answer: dict[str, Any], limits: Limits) -> str:

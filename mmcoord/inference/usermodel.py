@@ -33,6 +33,7 @@ FUNCTIONS: tuple[Function, ...] = (
 )
 _MAX_BYTES = 256 * 1024
 _MAX_PARAMETERS = 20
+_MAX_NAME = 40
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _LITERALS = ("DISTANCE", "KIND", "NAME", "PARAMETERS", "REFERENCE", "VECTORISED")
 _PRIORS = {"uniform": 2, "log_uniform": 2, "normal": 4}
@@ -133,6 +134,7 @@ def read_source(
     if (distance == "none") != (function == "apparent_magnitude"):
         raise BadModel(f"{function} and DISTANCE = {distance!r} contradict each other", where=where)
     docstring = (ast.get_docstring(tree) or "").strip().split("\n")[0]
+    docstring = "".join(c for c in docstring if c.isprintable())
     return UserModel(
         source=UserSource(chosen, version, text),
         reference=said.text("REFERENCE") or docstring,
@@ -214,8 +216,8 @@ class _Said:
         if key not in self.nodes:
             return ""
         value = self.value(self.nodes[key])
-        if not isinstance(value, str):
-            raise self.bad(self.nodes[key], f"{key} must be a string")
+        if not isinstance(value, str) or not value.isprintable():
+            raise self.bad(self.nodes[key], f"{key} must be a string of printable characters")
         return value
 
     def flag(self, key: str) -> bool:
@@ -245,7 +247,9 @@ def _parameters(said: _Said) -> tuple[Parameter, ...]:
     for key, value in zip(node.keys, node.values, strict=True):
         assert key is not None
         name = said.value(key)
-        if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+        # ASCII, because Python itself rewrites some other letters in p.name.
+        good = isinstance(name, str) and name.isascii() and name.isidentifier()
+        if not good or keyword.iskeyword(name) or len(name) > _MAX_NAME:
             raise said.bad(key, f"{name!r} is not a parameter's name")
         if name in found or name in _RESERVED:
             raise said.bad(
@@ -263,6 +267,8 @@ def _parameter(said: _Said, name: str, node: ast.expr) -> Parameter:
     *numbers, unit = value[1:] or [None]
     if len(numbers) != _PRIORS[kind] or not isinstance(unit, str):
         raise said.bad(node, f"prior of {name!r} must be {_FORMS}")
+    if not unit.isprintable() or len(unit) > _MAX_NAME:
+        raise said.bad(node, f"prior of {name!r}: {unit[:_MAX_NAME]!r} is not a unit")
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             raise said.bad(node, f"prior of {name!r}: {number!r} is not a number")

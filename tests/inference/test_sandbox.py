@@ -44,6 +44,14 @@ def reason(body: str, limits: Limits | None = None) -> str:
     return str(caught.value)
 
 
+def test_what_a_model_says_holds_nothing_that_a_terminal_or_a_store_would_mind() -> None:
+    told = reason("raise ValueError('a\\x1b[2J\\0\\ud800\\nb')")
+    assert told.endswith("raised ValueError: a\ufffd[2J\ufffd\ufffd b")
+    assert told.isprintable()
+    told = reason("import os\nos.write(2, b'x\\x1b[2J\\xff')\nos._exit(1)")
+    assert told.isprintable()
+
+
 def test_one_process_answers_many_calls() -> None:
     counting = model("global n\nn = globals().get('n', 0) + 1\nreturn n + 0.0 * t_day")
     with Sandbox(counting) as sandbox:

@@ -81,6 +81,9 @@ def test_apparent_magnitudes_have_no_distance() -> None:
          r"line 2: absolute_magnitude takes \(p, t_day, wavelength_angstrom\), not 2"),
         ('PARAMETERS = {"a": ("uniform", 0, 1, "")}\n' + FUNCTION
          + FUNCTION.replace("absolute", "apparent"), "defines 2 "),
+        ('PARAMETERS = {"a": ("uniform", 0, 1, "\\0")}\n' + FUNCTION, "line 1: .*is not a unit"),
+        ('PARAMETERS = {"\u017f": ("uniform", 0, 1, "")}\n' + FUNCTION, "not a parameter's name"),
+        ('REFERENCE = "\\x1b[2J"\n' + FUNCTION, "line 1: REFERENCE must be a string of printable"),
         ("#" * 300_000, "longer than 256 KiB"),
         ("a = 1\0", "not Python"),
     ],
@@ -120,4 +123,5 @@ def test_whatever_the_text_it_is_a_model_or_a_named_mistake(text: str) -> None:
     except BadModel:
         return
     assert model.parameters
+    assert model.reference.isprintable()
     assert model.function in FUNCTIONS
