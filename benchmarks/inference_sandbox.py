@@ -15,7 +15,8 @@ import numpy as np
 from mmcoord.inference.engine import run
 from mmcoord.inference.hosted import hosted
 from mmcoord.inference.job import DistancePrior, Job, SamplerSettings
-from mmcoord.inference.sandbox import Sandbox, probe
+from mmcoord.inference.probe import probe
+from mmcoord.inference.sandbox import Sandbox
 from mmcoord.inference.usermodel import read_source
 from mmcoord.records import Photometry
 

@@ -15,7 +15,7 @@ from followup.sinks.base import Outcome, Sink
 from listeners.kafka import KafkaListener
 from mmcoord.config import Settings, load_settings
 from mmcoord.errors import MmcoordError, NoSandbox
-from mmcoord.inference.sandbox import probe
+from mmcoord.inference.probe import probe
 from mmcoord.store import queue
 from mmcoord.wiring import build_context, build_listener, open_database, with_default_sink
 

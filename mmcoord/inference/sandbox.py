@@ -16,20 +16,15 @@ import contextlib
 import functools
 import json
 import os
-import selectors
-import signal
 import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from mmcoord.errors import BadModel, NoSandbox
+from mmcoord.errors import BadModel
 from mmcoord.inference import sandbox_worker
 from mmcoord.inference.confinement import (
     bwrap_arguments,
@@ -37,47 +32,11 @@ from mmcoord.inference.confinement import (
     interpreter,
     seccomp_program,
 )
+from mmcoord.inference.exchange import Exchange, Fault, Limits
 from mmcoord.inference.models.base import Array
-from mmcoord.inference.usermodel import UserModel, read_source
+from mmcoord.inference.usermodel import UserModel
 
-__all__ = ["Limits", "Sandbox", "probe"]
-
-_MAX_HEADER = 65536
-_CHUNK = 1 << 18
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a model may use; beyond any of them it is stopped."""
-
-    memory_mib: int = 2048
-    """Address space of the process (RLIMIT_AS)."""
-    cpu_s: int = 6 * 3600
-    """Processor time of one process."""
-    start_s: float = 30.0
-    """From start to the file being executed."""
-    call_s: float = 20.0
-    """Of a call, plus ..."""
-    curve_s: float = 0.5
-    """... for each light curve in it."""
-    printed_bytes: int = 65536
-    """Per call."""
-    file_mib: int = 8
-    files: int = 64
-    processes: int = 32
-    """Threads; other processes cannot be started at all."""
-
-    def rlimits(self) -> dict[str, int]:
-        """For ``setrlimit``."""
-        return {
-            "RLIMIT_AS": self.memory_mib * 2**20,
-            "RLIMIT_CPU": self.cpu_s,
-            "RLIMIT_FSIZE": self.file_mib * 2**20,
-            "RLIMIT_NOFILE": self.files,
-            "RLIMIT_NPROC": self.processes,
-            "RLIMIT_CORE": 0,
-            "RLIMIT_MEMLOCK": 0,
-        }
+__all__ = ["Limits", "Sandbox"]
 
 
 class Sandbox:
@@ -87,13 +46,15 @@ class Sandbox:
     it (``--die-with-parent`` follows the thread).
     """
 
-    def __init__(self, model: UserModel, limits: Limits | None = None) -> None:
+    def __init__(
+        self, model: UserModel, limits: Limits | None = None, *, is_probe: bool = False
+    ) -> None:
         self.model = model
         self.limits = limits or Limits()
         self.n_curves = 0
         """Light curves evaluated so far."""
         self._process: subprocess.Popen[bytes] | None = None
-        self._unprobed = False
+        self._is_probe = is_probe
         self._count = 0
 
     def __enter__(self) -> Sandbox:
@@ -179,7 +140,9 @@ class Sandbox:
     def _start(self) -> None:
         if self._process is not None:
             return
-        if not self._unprobed:
+        if not self._is_probe:
+            from mmcoord.inference.probe import probe  # which uses this class
+
             probe()
         self._process = _spawn(self.limits)
         header = {
@@ -194,10 +157,10 @@ class Sandbox:
         assert self._process is not None
         self._count += 1
         request = sandbox_worker.pack({**header, "id": self._count}, body)
-        received = _Exchange(self._process, request, n_answer, self.limits)
+        received = Exchange(self._process, request, n_answer, self.limits)
         try:
             answer, out = received.run(allowed_s)
-        except _Fault as fault:
+        except Fault as fault:
             raise self._bad(str(fault)) from None
         if answer.get("id") != self._count:
             raise self._bad("its answers do not follow the protocol")
@@ -211,107 +174,6 @@ class Sandbox:
         known = isinstance(line, int) and 0 < line < 10**6
         where = f"model {self.model.name}" + (f" line {line}" if known else "")
         return BadModel(_printable(reason), where=where)
-
-
-class _Fault(Exception):
-    """What went wrong with the process, in words."""
-
-
-class _Exchange:
-    """One request and its answer, never waiting for the child beyond its time."""
-
-    def __init__(
-        self, process: subprocess.Popen[bytes], request: bytes, n_answer: int, limits: Limits
-    ) -> None:
-        self._process = process
-        self._unsent = memoryview(request)
-        self._n_answer = n_answer
-        self._limits = limits
-        self._answer = bytearray()
-        self._printed = bytearray()
-
-    def run(self, allowed_s: float) -> tuple[dict[str, Any], bytes]:
-        """Header and body of the answer."""
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        deadline = time.monotonic() + allowed_s
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdin, selectors.EVENT_WRITE, self._send)
-            selector.register(process.stdout, selectors.EVENT_READ, self._receive)
-            selector.register(process.stderr, selectors.EVENT_READ, self._listen)
-            while True:
-                left_s = deadline - time.monotonic()
-                if left_s <= 0:
-                    raise _Fault(f"no answer within {allowed_s:g} s: stopped")
-                for key, _ in selector.select(left_s):
-                    if not key.data(key.fd):
-                        selector.unregister(key.fileobj)
-                frame = self._frame()
-                if frame is not None:
-                    return frame
-
-    def _send(self, descriptor: int) -> bool:
-        try:
-            self._unsent = self._unsent[os.write(descriptor, self._unsent[:_CHUNK]) :]
-        except BlockingIOError:
-            return True
-        except BrokenPipeError:
-            return False  # its end is told by the answer's pipe
-        return bool(self._unsent)
-
-    def _receive(self, descriptor: int) -> bool:
-        data = os.read(descriptor, _CHUNK)
-        if not data:
-            raise _Fault(self._end())
-        self._answer += data
-        return True
-
-    def _listen(self, descriptor: int) -> bool:
-        data = os.read(descriptor, _CHUNK)
-        self._printed += data
-        if len(self._printed) > self._limits.printed_bytes:
-            raise _Fault(f"printed more than {self._limits.printed_bytes} bytes: stopped")
-        return bool(data)
-
-    def _frame(self) -> tuple[dict[str, Any], bytes] | None:
-        """The answer, once it is complete."""
-        lengths = sandbox_worker.LENGTHS
-        if len(self._answer) < lengths.size:
-            return None
-        n_header, n_body = lengths.unpack_from(self._answer)
-        if n_header > _MAX_HEADER or n_body > self._n_answer:
-            raise _Fault("its answers do not follow the protocol")
-        size = lengths.size + n_header + n_body
-        if len(self._answer) < size:
-            return None
-        if len(self._answer) > size:
-            raise _Fault("its answers do not follow the protocol")
-        try:
-            header = json.loads(self._answer[lengths.size : lengths.size + n_header])
-        except (ValueError, RecursionError):
-            header = None
-        if not isinstance(header, dict):
-            raise _Fault("its answers do not follow the protocol")
-        return header, bytes(self._answer[size - n_body :])
-
-    def _end(self) -> str:
-        """How the process ended."""
-        assert self._process.stderr is not None
-        try:
-            code = self._process.wait(timeout=2.0)
-        except subprocess.TimeoutExpired:
-            return "closed its answers' pipe"
-        with contextlib.suppress(BlockingIOError):
-            self._printed += os.read(self._process.stderr.fileno(), _CHUNK)
-        said = self._printed.decode(errors="replace").strip()[-300:]
-        number = code - 128 if code > 128 else -code
-        try:
-            how = f"by {signal.Signals(number).name}"
-        except ValueError:
-            how = f"with exit code {code}"
-        return f"its process ended {how}" + (f": {said}" if said else "")
 
 
 def _printable(text: str) -> str:
@@ -367,75 +229,3 @@ def _spawn(limits: Limits) -> subprocess.Popen[bytes]:
 @functools.cache
 def _worker_source() -> str:
     return Path(sandbox_worker.__file__).read_text(encoding="utf-8")
-
-
-# -- the probe ---------------------------------------------------------------------------
-
-_WALLS = ("files of the system", "our own files", "network", "new processes", "writing")
-_PROBE = """
-import os, socket
-PARAMETERS = {"x": ("uniform", 0, 1, "")}
-
-def _works(what):
-    try:
-        return 1.0 if what() is not False else 0.0
-    except OSError:
-        return 0.0
-
-def _fork():
-    if os.fork() == 0:
-        os._exit(0)
-    os.wait()
-
-def _write():
-    open("/mmcoord-probe", "w").close()
-    os.unlink("/mmcoord-probe")
-
-def absolute_magnitude(p, t_day, wavelength_angstrom):
-    return [
-        _works(lambda: os.path.lexists("/etc/passwd")),
-        _works(lambda: any(os.path.lexists(path) for path in OURS)),
-        _works(socket.socket),
-        _works(_fork),
-        _works(_write),
-    ]
-"""
-
-
-@functools.cache
-def probe() -> str:
-    """Try every wall from inside, once per process; returns what confines models here.
-
-    Raises
-    ------
-    NoSandbox
-        bubblewrap is absent or does not work here, or a wall has a hole. It is tried again at
-        the next call.
-    """
-    with tempfile.NamedTemporaryFile() as witness:
-        ours = repr([witness.name, *_at_home()])
-        source = _PROBE.replace("OURS", ours)
-        sandbox = Sandbox(read_source(source, name="probe"), Limits(call_s=10.0))
-        sandbox._unprobed = True
-        places = np.zeros((1, len(_WALLS)))
-        try:
-            with sandbox:
-                open_walls = sandbox(np.zeros((1, 1)), places, places)[0]
-        except BadModel as error:
-            raise NoSandbox(f"models from others are not run here: {error}") from None
-    holes = [wall for wall, hole in zip(_WALLS, open_walls, strict=True) if hole]
-    if holes:
-        raise NoSandbox(
-            f"models from others are not run here: the sandbox leaves open {', '.join(holes)}"
-        )
-    return "bubblewrap and a seccomp filter"
-
-
-def _at_home() -> list[str]:
-    """What lies in the home directory, but for the way to interpreter and packages."""
-    shown = (interpreter(), *import_paths())
-    try:
-        entries = [os.path.realpath(entry) for entry in Path.home().iterdir()]
-    except (OSError, RuntimeError):
-        return []
-    return [e for e in entries if not any(s == e or s.startswith(f"{e}/") for s in shown)][:100]

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from mmcoord.errors import BadModel, NoSandbox
 from mmcoord.inference import sandbox_worker
-from mmcoord.inference.sandbox import Limits, Sandbox, probe
+from mmcoord.inference.probe import probe
+from mmcoord.inference.sandbox import Limits, Sandbox
 from mmcoord.inference.usermodel import read_source
 from tests.inference.usermodels import FADER, model
 

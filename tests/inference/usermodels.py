@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmcoord.errors import NoSandbox
-from mmcoord.inference.sandbox import probe
+from mmcoord.inference.probe import probe
 from mmcoord.inference.usermodel import UserModel, read_source
 from tests.system import missing
 
