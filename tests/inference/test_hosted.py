@@ -20,6 +20,7 @@ from mmcoord.inference.passbands import LN_T_MAX, LN_T_MIN, N_TEMPERATURES, Pass
 from mmcoord.inference.source import UserSource
 from mmcoord.inference.usermodel import read_source
 from mmcoord.records import Photometry
+from mmcoord.stages.executor import PoolExecutor
 from mmcoord.stages.jobs import job_from_json, job_to_json
 from tests.inference.light import T0, simulate
 from tests.inference.usermodels import FADER, HEAD, model
@@ -231,6 +232,19 @@ def test_a_fit_finds_the_truth() -> None:
         interval = first.summary["parameters"][name]
         width = interval["hi90"] - interval["lo90"]
         assert interval["lo90"] - 0.5 * width < truth < interval["hi90"] + 0.5 * width
+
+
+@in_sandbox
+@pytest.mark.slow
+def test_the_pool_of_the_daemon_runs_it_as_the_engine_does() -> None:
+    executor = PoolExecutor(1)
+    try:
+        there = executor.submit(JOB).result()
+    finally:
+        executor.close()
+    here = run(JOB)
+    assert there.run_key == here.run_key
+    assert there.samples == here.samples
 
 
 NO_PYTHON = UserSource("mine", 1, "def")
