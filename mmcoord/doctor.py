@@ -18,7 +18,8 @@ from listeners.polling import HttpListener
 from listeners.pubsub import PubSubListener
 from mmcoord.brokercheck import NotLetIn, TopicAnswer, ask_broker
 from mmcoord.config import ListenerSettings, Settings, load_settings
-from mmcoord.errors import MmcoordError
+from mmcoord.errors import MmcoordError, NoSandbox
+from mmcoord.inference.probe import probe
 from mmcoord.store import queue
 from mmcoord.store.database import Database
 from mmcoord.watchdog.settings import WatchdogSettings
@@ -56,6 +57,7 @@ def examine(config: Path | None, db: str | None) -> list[Finding]:
         settings = replace(settings, database_url=url)
     findings = [Finding("configuration", True, str(config) if config else "built-in defaults")]
     findings += _disk(settings)
+    findings.append(_sandbox())
     findings += _parts(with_default_sink(settings, Path(settings.data_dir) / "outbox"))
     return findings
 
@@ -71,6 +73,14 @@ def _disk(settings: Settings) -> Iterator[Finding]:
         f"{free / 2**30:.1f} GiB free for {settings.data_dir}"
         + ("" if free > _MIN_FREE_BYTES else "; make room: a full disk stops the intake"),
     )
+
+
+def _sandbox() -> Finding:
+    """Good either way: most stations run no model from others, and none is ever run bare."""
+    try:
+        return Finding("models from others", True, f"can be run, confined by {probe()}")
+    except NoSandbox as error:
+        return Finding("models from others", True, f"{error}; install bubblewrap and libseccomp2")
 
 
 def _parts(settings: Settings) -> Iterator[Finding]:

@@ -7,11 +7,13 @@
     ├── BadInput             what was received is wrong; park it in the dead letters, go on
     │   ├── BadNotice        a notice that cannot be read or contradicts itself
     │   ├── BadCandidate     a candidate with impossible values
-    │   └── BadPhotometry    a photometric point with impossible values
+    │   ├── BadPhotometry    a photometric point with impossible values
+    │   └── BadModel         a model from others that is wrong or misbehaves
     ├── Retryable            the world is at fault for now; try again later
     │   └── NotThereYet      what was asked for is not there, and may appear
     ├── Refused              a rule of ours forbids it (a practice event to a production sink)
-    │   └── OverQuota        the group has used up its processor time
+    │   ├── OverQuota        the group has used up its processor time
+    │   └── NoSandbox        code from others cannot be confined here, so it is not run
     └── UnknownRecord        asked for something that is not in the store
         └── AmbiguousName    ... under a name that several have
 
@@ -23,10 +25,12 @@ __all__ = [
     "AmbiguousName",
     "BadCandidate",
     "BadInput",
+    "BadModel",
     "BadNotice",
     "BadPhotometry",
     "ConfigError",
     "MmcoordError",
+    "NoSandbox",
     "NotThereYet",
     "OverQuota",
     "Refused",
@@ -67,6 +71,10 @@ class BadPhotometry(BadInput):
     """A photometric point that cannot be used."""
 
 
+class BadModel(BadInput):
+    """A model from others that cannot be used: its file is wrong, or it misbehaved when run."""
+
+
 class Retryable(MmcoordError):
     """A passing fault outside (network, database lock); the same action may work later."""
 
@@ -81,6 +89,10 @@ class Refused(MmcoordError):
 
 class OverQuota(Refused):
     """Nothing is left of a group's quota; time brings it back."""
+
+
+class NoSandbox(Refused):
+    """Code from others cannot be confined on this machine, therefore it is not run at all."""
 
 
 class UnknownRecord(MmcoordError):

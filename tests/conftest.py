@@ -14,7 +14,11 @@ import pytest
 from mmcoord.store.database import Database
 from mmcoord.store.migrate import upgrade
 
-pytest_plugins = ["tests.fixtures_postgres", "tests.fixtures_tom"]
+pytest_plugins = [
+    "tests.fixtures_postgres",
+    "tests.fixtures_tom",
+    "tests.inference.usermodels",
+]
 
 _left: list[str] = []
 """Attempts of the running test to reach another machine."""

@@ -10,6 +10,8 @@ command -v chromium >/dev/null 2>&1 || want="$want chromium"
 command -v java >/dev/null 2>&1 || want="$want default-jre-headless"
 command -v mvn >/dev/null 2>&1 || want="$want maven"
 command -v openssl >/dev/null 2>&1 || want="$want openssl"
+command -v bwrap >/dev/null 2>&1 || want="$want bubblewrap"
+ls /lib/*/libseccomp.so.2 /usr/lib*/libseccomp.so.2 >/dev/null 2>&1 || want="$want libseccomp2"
 
 if [ -n "$want" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

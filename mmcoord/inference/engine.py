@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from mmcoord.bands import MODELLED
-from mmcoord.errors import ConfigError
+from mmcoord.errors import BadModel, ConfigError, NoSandbox
+from mmcoord.inference.hosted import models_for
 from mmcoord.inference.job import (
     DistancePrior,
     Job,
@@ -32,6 +33,7 @@ from mmcoord.inference.models import registry
 from mmcoord.inference.models.base import FAINTEST_MAG, Array, Model
 from mmcoord.inference.passbands import passbands
 from mmcoord.inference.sampler import Posterior, sample
+from mmcoord.inference.source import Speed
 
 __all__ = ["light_curve", "run", "warm_up"]
 
@@ -41,10 +43,14 @@ _MATTERS = 0.01
 """Probability from which an unconverged rival makes the whole answer unconverged."""
 _RULED_OUT_LNZ = 30.0
 """A model whose highest likelihood lies this far below the best evidence is sampled no more."""
+_AFFORDABLE = {"fast": (10**9, 10**9), "medium": (1000, 200_000), "slow": (400, 100_000)}
+"""Speed -> the most effective samples and likelihood calls of a model from others."""
 _STANDARD_BANDS = tuple(b for b in MODELLED if b.split(":")[0] in ("2mass", "lsst"))
 _GRID_DAY = np.geomspace(0.1, 20.0, 40)
-_N_CURVES = 1000
+_N_CURVES, _N_SLOW_CURVES = 1000, 200
 _TOO_FAINT_MAG = 40.0
+
+LightCurve = dict[str, dict[str, list[float | None]]]
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ class _Fit:
     model: Model
     likelihood: Likelihood
     posterior: Posterior
+    curve: LightCurve | None = None
+    """Of a model from others, which may fail here too."""
 
 
 def run(job: Job) -> Result:
@@ -61,13 +69,24 @@ def run(job: Job) -> Result:
     ------
     BadPhotometry
         No usable point.
+    BadModel, NoSandbox
+        Only models from others were asked for, and none of them works.
     ConfigError
         Unknown model, or a prior that fits none of the models or not the one it is for.
     """
     start = time.perf_counter()
     key = run_key(job)
+    with models_for(job.model_names(), job.user_models) as (models, failed):
+        result = _answer(job, key, models, failed)
+    result.summary["wall_s"] = round(time.perf_counter() - start, 3)
+    return result
+
+
+def _answer(job: Job, key: str, models: list[Model], failed: dict[str, str]) -> Result:
     data = Data.of(job)
-    fits = _fit_all(job, data)
+    fits = _fit_all(job, data, models, failed)
+    if not fits:
+        raise BadModel("; ".join(failed.values()))
     log_z = np.array([f.posterior.log_evidence for f in fits])
     probability = model_probabilities([f.model for f in fits], log_z, dict(job.class_priors))
     p_kilonova, reason = _p_kilonova(job, fits, probability)
@@ -81,6 +100,7 @@ def run(job: Job) -> Result:
         "parameters": _parameters(best),
         "derived": _derived(best),
         "comparison": _comparison(fits, probability),
+        "failed_models": failed,
         "p_kilonova": p_kilonova,
         "reason": reason,
         "n_points": len(data.t_day),
@@ -89,10 +109,8 @@ def run(job: Job) -> Result:
         "run_key": key,
         "wall_s": 0.0,
     }
-    curve = light_curve(best.likelihood, best.posterior.u, job)
-    samples = _npz(best)
-    summary["wall_s"] = round(time.perf_counter() - start, 3)
-    return Result(key, summary, samples, curve)
+    curve = best.curve or light_curve(best.likelihood, best.posterior.u, job)
+    return Result(key, summary, _npz(best), curve)
 
 
 def warm_up() -> float:
@@ -127,16 +145,19 @@ def model_probabilities(
     return np.asarray(weights / weights.sum())
 
 
-def _fit_all(job: Job, data: Data) -> list[_Fit]:
-    """Kilonova models first: what they reach decides how long the others are worth sampling."""
-    models = [registry.load(name) for name in job.model_names()]
+def _fit_all(job: Job, data: Data, models: list[Model], failed: dict[str, str]) -> list[_Fit]:
+    """Kilonova models first: what they reach decides how long the others are worth sampling.
+
+    A model from others that misbehaves costs nobody else's answer: it is left out, and the
+    reason is added to ``failed``.
+    """
     _check_priors(job, models)
-    models.sort(key=lambda m: (not m.is_kilonova, m.name))
+    speeds = {source.name: source.speed for source in job.user_models}
     fits: list[_Fit] = []
-    for model in models:
+    for model in sorted(models, key=lambda m: (not m.is_kilonova, m.name)):
         likelihood = Likelihood(model, data, job)
         reached = max((f.posterior.log_evidence for f in fits), default=-math.inf)
-        floor, settings = -math.inf, job.sampler
+        floor, settings = -math.inf, _affordable(job.sampler, speeds.get(model.name, "fast"))
         if fits and not model.is_kilonova:
             floor = reached - _RULED_OUT_LNZ
             settings = replace(
@@ -145,8 +166,17 @@ def _fit_all(job: Job, data: Data) -> list[_Fit]:
                 max_calls=min(settings.max_calls, _RIVAL_CALLS),
             )
         seed = zlib.crc32(model.name.encode()) + (job.seed << 32)
-        posterior = sample(likelihood, likelihood.n_dim, seed, settings, must_reach=floor)
-        fits.append(_Fit(model, likelihood, posterior))
+        try:
+            posterior = sample(likelihood, likelihood.n_dim, seed, settings, must_reach=floor)
+            curve = None
+            if model.name in speeds:
+                curve = light_curve(likelihood, _few(posterior.u, speeds[model.name]), job)
+        except (BadModel, NoSandbox) as error:
+            if len(models) == 1:
+                raise
+            failed[model.name] = str(error)
+            continue
+        fits.append(_Fit(model, likelihood, posterior, curve))
     return fits
 
 
@@ -163,6 +193,20 @@ def _check_priors(job: Job, models: list[Model]) -> None:
             f"no model asked for has a parameter {', '.join(sorted(unknown))}: "
             f"there are {', '.join(sorted(known))}"
         )
+
+
+def _few(u: Array, speed: Speed) -> Array:
+    return u[:_N_SLOW_CURVES] if speed == "slow" else u
+
+
+def _affordable(settings: SamplerSettings, speed: Speed) -> SamplerSettings:
+    """Fewer effective samples and calls for models that take longer."""
+    ess, calls = _AFFORDABLE[speed]
+    return replace(
+        settings,
+        ess_target=min(settings.ess_target, ess),
+        max_calls=min(settings.max_calls, calls),
+    )
 
 
 def _converged(fits: list[_Fit], reported: _Fit, probability: Array) -> bool:
@@ -258,9 +302,7 @@ def _npz(fit: _Fit) -> bytes:
     return buffer.getvalue()
 
 
-def light_curve(
-    likelihood: Likelihood, u: Array, job: Job
-) -> dict[str, dict[str, list[float | None]]]:
+def light_curve(likelihood: Likelihood, u: Array, job: Job) -> LightCurve:
     """Quantiles of the predicted magnitude per band and time, over posterior draws ``u``.
 
     Bands are those observed and LSST's and 2MASS's; times run from 0.1 to 20 d after the event.

@@ -16,6 +16,7 @@ from mmcoord.bands import canonical, is_modelled
 from mmcoord.errors import BadCandidate, BadPhotometry, ConfigError
 from mmcoord.inference.models import registry
 from mmcoord.inference.models.base import Parameter
+from mmcoord.inference.source import UserSource
 from mmcoord.records import Photometry
 
 __all__ = [
@@ -145,6 +146,9 @@ class Job:
     at a distance, A_V free and R_V = 3.1; ``av_rv``: R_V free as well."""
     systematics: Literal["common", "per_band"] = "common"
     """One free error for all bands, or one for each band."""
+    user_models: tuple[UserSource, ...] = ()
+    """Models from others that ``models`` may name beside those installed; ``all`` means none
+    of them. The source travels with the job, so that a run can be repeated exactly."""
 
     def model_names(self) -> tuple[str, ...]:
         """The models asked for, sorted, with ``all`` written out."""
@@ -153,6 +157,9 @@ class Job:
             asked = (asked - {"all"}) | set(registry.default_names())
         if not asked:
             raise ConfigError("a job names at least one model, or 'all'")
+        both = {source.name for source in self.user_models} & set(registry.names())
+        if both:
+            raise ConfigError(f"model {min(both)!r} is ours already")
         return tuple(sorted(asked))
 
 
@@ -255,7 +262,7 @@ def run_key(job: Job) -> str:
         ],
         "redshift": None if job.redshift is None else round(job.redshift, 8),
         "ebv_mw": None if job.ebv_mw is None else round(job.ebv_mw, 6),
-        "models": [[name, registry.source_hash(name)] for name in job.model_names()],
+        "models": [_identity(job, name) for name in job.model_names()],
         "class_priors": sorted([name, round(p, 9)] for name, p in job.class_priors),
         "sampler": asdict(job.sampler),
         "seed": job.seed,
@@ -266,6 +273,14 @@ def run_key(job: Job) -> str:
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _identity(job: Job, name: str) -> list[Any]:
+    """A model in the run key: its name and everything that can change its numbers."""
+    for source in job.user_models:
+        if source.name == name:
+            return [name, source.version, source.speed, registry.hash_with(source.source)]
+    return [name, registry.source_hash(name)]
 
 
 def _row(point: Photometry) -> Row:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mmcoord.inference.job import DistancePrior, Job, SamplerSettings
 from mmcoord.inference.models.base import Parameter
+from mmcoord.inference.source import UserSource
 from mmcoord.records import Photometry
 
 __all__ = ["job_from_json", "job_to_json"]
@@ -29,6 +30,9 @@ def job_from_json(document: Mapping[str, Any]) -> Job:
             "models": tuple(document["models"]),
             "class_priors": tuple((name, p) for name, p in document["class_priors"]),
             "priors": tuple(_parameter(p) for p in document.get("priors", ())),
+            "user_models": tuple(
+                UserSource(**source) for source in document.get("user_models", ())
+            ),
         }
     )
 

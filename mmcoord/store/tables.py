@@ -59,6 +59,7 @@ __all__ = [
     "RunRow",
     "ScreeningRow",
     "TokenRow",
+    "UserModelRow",
     "WorkRow",
 ]
 
@@ -646,3 +647,23 @@ class ListenerRow(SQLModel, table=True):
     first_started_at: datetime = _when()
     connected_at: datetime | None = _when(nullable=True)
     """When it last worked, to within some minutes."""
+
+
+class UserModelRow(SQLModel, table=True):
+    """One version of a model from others; text and verdict never change."""
+
+    __tablename__ = "user_model"
+
+    name: str = Field(primary_key=True)
+    version: int = Field(primary_key=True)
+    sha256: str
+    """Of the source text."""
+    source: str = Field(sa_column=Column(Text, nullable=False))
+    uploaded_by: str
+    added_at: datetime = _when()
+    state: str
+    """accepted, refused, retired."""
+    speed: str | None = None
+    """fast, medium, slow: how much of it a fit can afford."""
+    report: dict[str, Any] = _json(dict)
+    """What the checks on arrival found."""

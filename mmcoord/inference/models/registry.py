@@ -20,7 +20,7 @@ from mmcoord.errors import ConfigError
 if TYPE_CHECKING:
     from mmcoord.inference.models.base import Model
 
-__all__ = ["default_names", "load", "names", "source_hash"]
+__all__ = ["default_names", "hash_with", "load", "names", "source_hash"]
 
 _GROUP = "mmcoord.models"
 _PACKAGE = Path(__file__).parents[1]
@@ -118,6 +118,11 @@ def source_hash(name: str) -> str:
             raise ConfigError(f"the source of model {name!r} ({module}) cannot be found")
         digest.update(Path(spec.origin).read_bytes())
     return digest.hexdigest()
+
+
+def hash_with(source: str) -> str:
+    """As :func:`source_hash`, of a model that is given as its source text."""
+    return hashlib.sha256(f"{_engine_hash()}{source}".encode()).hexdigest()
 
 
 def _reference(name: str) -> str:

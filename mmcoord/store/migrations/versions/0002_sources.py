@@ -1,4 +1,4 @@
-"""names, circulars, known transients, counters, cursors, alarms, listeners
+"""names, circulars, known transients, counters, cursors, alarms, tokens, user models
 
 Revision ID: 0002
 Revises: 0001
@@ -234,6 +234,23 @@ def upgrade() -> None:
         sa.Column("connected_at", mmcoord.store.types.UtcDateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("name"),
     )
+    op.create_table(
+        "user_model",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("sha256", sa.String(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("uploaded_by", sa.String(), nullable=False),
+        sa.Column("added_at", mmcoord.store.types.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("speed", sa.String(), nullable=True),
+        sa.Column(
+            "report",
+            sa.JSON().with_variant(postgresql.JSONB(), "postgresql"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("name", "version"),
+    )
     _names_of_known_events()
 
 
@@ -270,6 +287,7 @@ def downgrade() -> None:
 
     op.drop_table("late_map")
     op.drop_table("listener")
+    op.drop_table("user_model")
     with op.batch_alter_table("known_transient", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_known_transient_name"))
         batch_op.drop_index(batch_op.f("ix_known_transient_hpx29"))
