@@ -18,6 +18,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, HTTPException
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from sqlalchemy.orm import Session
 
 from mmcoord import runs
 from mmcoord.access import Scope
@@ -26,10 +27,10 @@ from mmcoord.api.models import Error
 from mmcoord.api.service import Service, ServiceDep
 from mmcoord.bands import canonical
 from mmcoord.errors import BadInput, ConfigError, OverQuota, UnknownRecord
-from mmcoord.inference.job import DistancePrior, Job, SamplerSettings
+from mmcoord.inference.job import DistancePrior, Job
 from mmcoord.records import Photometry
 from mmcoord.runs import Requester
-from mmcoord.stages.infer import pair_job
+from mmcoord.stages.infer import Question, pair_job, question_of
 from mmcoord.store import access, views_log
 from mmcoord.store.views_log import RunDetail
 from mmcoord.timescales import mjd_tai, utc_mjd_to_tai
@@ -216,18 +217,15 @@ def _job(service: Service, who: Caller, request: RunRequest) -> tuple[Job, str, 
         if request.distance or request.redshift or request.ebv_mw or request.t0:
             raise HTTPException(422, "a named pair brings its own time, distance and extinction")
         with service.read() as session:
-            job = pair_job(
-                session,
-                request.event_id,
-                request.object_id,
-                models=tuple(request.models),
-                seed=request.seed,
-            )
+            question = _question(session, request)
+            job = pair_job(session, request.event_id, request.object_id, question)
         return job, request.event_id, request.object_id
     if request.t0 is None:
         raise HTTPException(422, "t0 is needed with photometry")
     if request.event_id is not None or request.object_id is not None:
         raise HTTPException(422, "photometry that is brought is linked to no event and no object")
+    with service.read() as session:
+        question = _question(session, request)
     t0 = request.t0 if request.t0.tzinfo else request.t0.replace(tzinfo=UTC)
     job = Job(
         photometry=tuple(_point(point) for point in request.photometry),
@@ -235,12 +233,19 @@ def _job(service: Service, who: Caller, request: RunRequest) -> tuple[Job, str, 
         distance=_distance(request),
         redshift=request.redshift,
         ebv_mw=request.ebv_mw,
-        models=tuple(request.models),
-        seed=request.seed,
-        sampler=SamplerSettings(),
+        models=question.models,
+        seed=question.seed,
+        user_models=question.user_models,
         partition=who.group if request.private else runs.PUBLIC,
     )
     return job, "", ""
+
+
+def _question(session: Session, request: RunRequest) -> Question:
+    try:
+        return question_of(session, request.models, request.seed)
+    except UnknownRecord as error:  # of a model, which is no record that the address names
+        raise HTTPException(422, str(error)) from None
 
 
 def _point(point: Point) -> Photometry:

@@ -22,7 +22,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from mmcoord import runs
+from mmcoord import runs, usermodels
+from mmcoord.config import InferSettings
 from mmcoord.errors import BadInput, ConfigError, UnknownRecord
 from mmcoord.inference.job import (
     DistancePrior,
@@ -37,6 +38,7 @@ from mmcoord.inference.job import (
 from mmcoord.inference.models.base import Parameter
 from mmcoord.inference.models.informed import alert_priors, within_reach
 from mmcoord.inference.screening import ScreenRequest, ScreenResult, screen_many
+from mmcoord.inference.source import UserSource
 from mmcoord.records import EventState, Photometry
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import Executor
@@ -59,7 +61,16 @@ from mmcoord.store.tables import (
 from mmcoord.store.types import table
 from mmcoord.timescales import mjd_tai
 
-__all__ = ["InferStage", "Pair", "Verdict", "decide", "job_of", "pair_job"]
+__all__ = [
+    "InferStage",
+    "Pair",
+    "Question",
+    "Verdict",
+    "decide",
+    "job_of",
+    "pair_job",
+    "question_of",
+]
 
 _log = logging.getLogger(__name__)
 _STAGE = "infer"
@@ -86,6 +97,16 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """Which models are asked, beside what a pair itself says."""
+
+    models: tuple[str, ...] = ("all",)
+    seed: int = 1
+    user_models: tuple[UserSource, ...] = ()
+    """Models from others that ``models`` names."""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What the screen leads to; ``job`` is None when a full inference is not worth it."""
 
@@ -96,37 +117,56 @@ class Verdict:
     key: str | None
 
 
-def decide(
-    pair: Pair, screened: ScreenResult, *, threshold: float, models: str, seed: int
-) -> Verdict:
+def decide(pair: Pair, screened: ScreenResult, *, threshold: float, question: Question) -> Verdict:
     """From a screen to a job, or not. Pure."""
     points = select_points(pair.photometry, pair.t0_mjd_tai)
     early = detected_before(pair.photometry, pair.t0_mjd_tai) if pair.photometry else None
     seen_before = None if not pair.photometry else early is not None
     if screened.p_kilonova < threshold or not any(not p.is_limit for p in points):
         return Verdict(screened.reason, screened.p_kilonova, seen_before, None, None)
-    job = job_of(pair, models=tuple(models.split(",")), seed=seed)
+    job = job_of(pair, question)
     return Verdict(screened.reason, screened.p_kilonova, seen_before, job, run_key(job))
 
 
-def job_of(pair: Pair, *, models: tuple[str, ...], seed: int) -> Job:
+def job_of(pair: Pair, question: Question) -> Job:
     """The question that a pair puts."""
-    priors = _priors(pair, models)
+    priors = _priors(pair, question.models)
     return Job(
         photometry=select_points(pair.photometry, pair.t0_mjd_tai),
         t0_mjd_tai=pair.t0_mjd_tai,
         distance=distance_prior(pair),
         redshift=pair.candidate.redshift,
         ebv_mw=pair.candidate.ebv_mw,
-        models=within_reach(models, priors),
-        seed=seed,
+        models=within_reach(question.models, priors),
+        seed=question.seed,
         priors=priors,
+        user_models=question.user_models,
     )
 
 
-def pair_job(
-    session: Session, event_id: str, object_id: str, *, models: tuple[str, ...], seed: int
-) -> Job:
+def question_of(session: Session, models: Sequence[str], seed: int) -> Question:
+    """Models by the names that people write (``all``, ``villar17_2``, ``name@3``).
+
+    Raises
+    ------
+    BadModel, UnknownRecord
+        A model from others that is not there, or not accepted.
+    """
+    names, sources = usermodels.asked(session, models)
+    return Question(names, seed, sources)
+
+
+def _configured(session: Session, settings: InferSettings) -> Question:
+    """What the configuration asks for. A model that was withdrawn since must not stop the
+    stage: then all of ours are asked, and the log says so."""
+    try:
+        return question_of(session, settings.models.split(","), settings.seed)
+    except (BadInput, UnknownRecord) as error:
+        _log.error("infer.models: %s; all installed models are used", error)
+        return Question(seed=settings.seed)
+
+
+def pair_job(session: Session, event_id: str, object_id: str, question: Question) -> Job:
     """The job of a stored pair, as the stage itself would ask it.
 
     Raises
@@ -137,7 +177,7 @@ def pair_job(
     pair = _pairs(session, {"asked": (event_id, object_id)}).get("asked")
     if pair is None:
         raise UnknownRecord(f"{object_id!r} is not matched to an active event {event_id!r}")
-    return job_of(pair, models=models, seed=seed)
+    return job_of(pair, question)
 
 
 def _priors(pair: Pair, models: tuple[str, ...]) -> tuple[Parameter, ...]:
@@ -385,9 +425,10 @@ def _serve(ctx: Context) -> int:
 
 def _serve_some(ctx: Context, works: Sequence[Work]) -> None:
     now = ctx.now()
+    settings = ctx.settings.infer
     with ctx.database.read() as session:
         pairs = _pairs(session, {work.key: split_pair_key(work.key) for work in works})
-    settings = ctx.settings.infer
+        question = _configured(session, settings)
     screened = screen_many(
         ScreenRequest(
             pair.photometry,
@@ -402,8 +443,7 @@ def _serve_some(ctx: Context, works: Sequence[Work]) -> None:
             pair,
             result,
             threshold=settings.screen_threshold,
-            models=settings.models,
-            seed=settings.seed,
+            question=question,
         )
         for (key, pair), result in zip(pairs.items(), screened, strict=True)
     }

@@ -356,3 +356,12 @@ def test_a_job_survives_the_store(points: list[Photometry], mean: float, seed: i
     assert back == job
     assert run_key(back) == run_key(job)
     assert run_key(replace(job, seed=seed + 1)) != run_key(job)
+
+
+def test_a_configured_model_that_is_not_there_does_not_stop_the_stage(ctx: Context) -> None:
+    infer = replace(ctx.settings.infer, models="gone@1")
+    executor = StandInExecutor()
+    night(ctx)
+    work(replace(ctx, settings=replace(ctx.settings, infer=infer)), InferStage(executor))
+    (job,) = executor.jobs
+    assert job.models == ("all",)
