@@ -8,6 +8,7 @@ shares no code with the service.
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -86,17 +87,18 @@ def _notices(events: int, expected: Expected) -> list[bytes]:
         for step in range(max(map(len, stories.values()))):
             for event_id, story in stories.items():
                 if step < len(story):
-                    sent.append(_notice(event_id, story[step], maps[len(sent) % 24], expected))
+                    sent.append(_notice(event_id, story[step], maps, expected))
     return sent
 
 
-def _notice(event_id: str, mark: str, fits: bytes, expected: Expected) -> bytes:
+def _notice(event_id: str, mark: str, maps: list[bytes], expected: Expected) -> bytes:
     kind = _TYPES[mark[0]]
     minutes = 60 if mark.endswith("=") else _MINUTES[mark[0]]
     known = expected.order.setdefault(event_id, [])
     second = len(known) if mark == "U" else 0  # each update has a time of its own
     created = T0 + timedelta(minutes=minutes, seconds=second)
-    if mark.endswith("'"):
+    fits = maps[zlib.crc32(f"{event_id} {kind} {created}".encode()) % len(maps)]
+    if mark.endswith("'"):  # the same once more, its map included
         expected.repeats += 1
     else:
         known.append((kind, created))

@@ -206,6 +206,8 @@ def utc(value: object, where: str) -> datetime:
 
 def _one_separator(given: str) -> str:
     """``2024-01-01 T 00:00`` and the like occur; one ``T`` is enough."""
+    if given[10] == "T" and given[11].isdigit():  # nearly all
+        return given
     return re.sub(r"^(\d{4}-\d{2}-\d{2})[T ]+", r"\1T", given)
 
 

@@ -19,7 +19,6 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,6 @@ __all__ = [
 _FAULT = "#fault"
 """Key of a row that could not be cut into its columns; no column may be called so."""
 
-_band = lru_cache(maxsize=1024)(canonical)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _INFINITE = frozenset({"inf", "+inf", "infinity"})
 _FIRST_MJD, _LAST_MJD = 41317.0, 100000.0
@@ -153,7 +151,7 @@ def parse_photometry(payload: bytes) -> list[Photometry]:
         Photometry(
             object_id=row.required("id"),
             obs_mjd_tai=obs_mjd_tai,
-            band=_band(row.required("band")),
+            band=canonical(row.required("band")),
             mag_ab=row.number("mag"),
             mag_err=None if is_limit else row.number("mag_err"),
             is_limit=is_limit,

@@ -10,6 +10,7 @@ This module knows names only; curves are in :mod:`mmcoord.inference.passbands`.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from mmcoord.errors import BadPhotometry
 
@@ -67,6 +68,7 @@ def is_beyond_models(name: str) -> bool:
     return _BEYOND.match(name.strip()) is not None
 
 
+@lru_cache(maxsize=4096)
 def canonical(name: str, *, default_system: str | None = None) -> str:
     """Canonical name of a band.
 

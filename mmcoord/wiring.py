@@ -43,7 +43,7 @@ _MAX_PENDING = 50_000
 _OPTIONS = {
     "gcn": {"client_id", "client_secret_env", "client_secret_file", "domain"},
     "scimma": {"username", "password_env", "password_file"},
-    "kafka": {"bootstrap_servers", "broker", "password_env", "password_file"},
+    "kafka": {"bootstrap_servers", "broker", "group_prefix", "password_env", "password_file"},
 }
 _COMMON_OPTIONS = {
     *("backfill_from", "config", "heartbeat_topic", "keep_tests", "key_is_schema"),

@@ -199,9 +199,9 @@ def test_a_model_that_is_carried_but_not_asked_for_changes_no_key() -> None:
 
 
 def test_all_means_installed_models_alone() -> None:
-    assert replace(JOB, models=("all",)).model_names() == registry.names()
+    assert replace(JOB, models=("all",)).model_names() == registry.default_names()
     both = replace(JOB, models=("all", "mine")).model_names()
-    assert both == tuple(sorted((*registry.names(), "mine")))
+    assert both == tuple(sorted((*registry.default_names(), "mine")))
 
 
 def test_a_job_survives_the_store_with_its_models() -> None:
