@@ -30,7 +30,7 @@ contracts: $(STAMP)
 	$(BIN)/lint-imports
 
 pytest: $(STAMP)
-	$(BIN)/python -m pytest -q --durations=15
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=15
 
 # Longer than a test should be: kill -9 a replay at random instants, compare the ends.
 kill-test: $(STAMP)
