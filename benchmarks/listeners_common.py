@@ -30,6 +30,7 @@ from tests.making import gaussian_map, lvk_notice
 
 __all__ = [
     "CENTRES",
+    "LONG_OPEN",
     "Daemon",
     "boom_message",
     "candidates",
@@ -45,6 +46,8 @@ __all__ = [
 CENTRES = ((150.0, -20.0), (30.0, 10.0), (200.0, -50.0), (300.0, -30.0), (10.0, -60.0))
 """Centres (deg) of the active events' maps, 90 % within 8 deg, 3D."""
 _RADIUS_DEG = 8.0
+LONG_OPEN = {"late_day": 100_000.0}
+"""Settings of the match stage: the made events lie in the past and must still take candidates."""
 
 
 @contextmanager

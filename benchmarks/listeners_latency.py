@@ -27,6 +27,7 @@ from sqlmodel import col
 
 import skymaps
 from benchmarks.listeners_common import (
+    LONG_OPEN,
     Candidates,
     boom_message,
     candidates,
@@ -77,7 +78,7 @@ def main() -> None:
             }
             for name, source, topic in (("gw", "igwn", "gw"), ("lsst", "boom", "candidates"))
         ]
-        with daemon(url, listeners, infer={"messengers": []}) as running:
+        with daemon(url, listeners, infer={"messengers": []}, match=LONG_OPEN) as running:
             database = Database(url)
             flow = threading.Thread(target=_flow, args=(producer, sky, wanted.rate), daemon=True)
             flow.start()

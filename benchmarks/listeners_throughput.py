@@ -21,6 +21,7 @@ from sqlalchemy import func, select
 import skymaps
 from benchmarks.listeners_common import (
     CENTRES,
+    LONG_OPEN,
     Candidates,
     Daemon,
     boom_message,
@@ -67,7 +68,7 @@ def main() -> None:
             }
             for name, source, topic in (("gw", "igwn", "gw"), ("lsst", "boom", "candidates"))
         ]
-        with daemon(url, listeners, infer={"messengers": []}) as running:
+        with daemon(url, listeners, infer={"messengers": []}, match=LONG_OPEN) as running:
             figures = _measured(Database(url), wanted.candidates, running)
             figures |= _checked(Database(url), sky)
     report(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -77,7 +78,7 @@ def running_postgres() -> Iterator[str]:
             _wait(url)
             yield url
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # "fast": does not wait for open connections
             server.wait(timeout=30)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
