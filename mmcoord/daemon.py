@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -49,6 +50,12 @@ __all__ = ["Feeder", "serve"]
 
 _log = logging.getLogger(__name__)
 _IDLE_S = 0.1
+_GATHER_S = 0.1
+_FULL_STEP = 500
+"""A step that moved less than this had nearly nothing to do: more is gathered before the next."""
+_SWITCH_S = 0.0005
+"""How long a thread may keep the interpreter while others wait. With Python's 5 ms an alert, which
+gives it up at every statement to the store, waits dozens of times for the candidates."""
 _GRACE_S = 3
 _RESTART_S = (1.0, 60.0)
 
@@ -64,6 +71,7 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
     ConfigError
         Settings that cannot work, or another mmcoord on the same store.
     """
+    sys.setswitchinterval(_SWITCH_S)
     settings = with_default_sink(settings, Path(settings.data_dir) / "outbox")
     stop = threading.Event()
     _stop_on_signal(stop)
@@ -84,7 +92,7 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
         stack.callback(pipeline.close)
         stages |= {
             "alerts": _Stage(localize.warm_up, lambda: intake.run(ctx, intake.Lane.ALERTS)),
-            "stages": _Stage(pipeline.recover, pipeline.step),
+            "stages": _Stage(pipeline.recover, pipeline.step, gather_s=_GATHER_S),
             "deliver": _Stage(lambda: deliver.recover(ctx), lambda: deliver.run(ctx)),
         }
         if settings.fetches:
@@ -164,13 +172,18 @@ class _Stage:
     step: Callable[[], int]
     bell: threading.Event = field(default_factory=threading.Event)
     """Rung when something was received; a stage without work waits for it."""
+    gather_s: float = 0.0
+    """Pause after a small step: a step has fixed costs, and candidates can wait so long."""
 
     def run(self, stop: threading.Event) -> None:
         self.recover()
         while not stop.is_set():
             self.bell.clear()  # before the step: what rings during it is looked at in the next
-            if not self.step():
+            moved = self.step()
+            if not moved:
                 self.bell.wait(_IDLE_S)
+            elif moved < _FULL_STEP and self.gather_s:
+                stop.wait(self.gather_s)
 
 
 def _supervise(name: str, loop: Callable[[threading.Event], None], stop: threading.Event) -> None:
