@@ -12,7 +12,7 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import Angle
 from astropy.wcs import WCS
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mmcoord.store.views import CandidateLine, Target
@@ -350,9 +350,14 @@ def test_ages_count_both_ways() -> None:
 
 
 @given(st.binary(max_size=3000))
+@example(b"Obj\x01")
+@example(b"<a/>")
 def test_any_bytes_can_be_shown(payload: bytes) -> None:
     shown = raw.pretty(payload)
-    assert shown.kind in ("JSON", "text", "binary")
+    if payload.startswith(b"Obj\x01"):
+        assert shown.kind == f"Avro container file, {len(payload):,} bytes"
+    else:
+        assert shown.kind in ("JSON", "XML", "text", "binary")
 
 
 def test_a_deep_document_is_shown_as_text() -> None:
