@@ -30,7 +30,7 @@ from mmcoord.errors import BadInput, ConfigError, OverQuota, UnknownRecord
 from mmcoord.inference.job import DistancePrior, Job
 from mmcoord.records import Photometry
 from mmcoord.runs import Requester
-from mmcoord.stages.infer import Question, pair_job, question_of
+from mmcoord.stages.question import Question, pair_job, question_of
 from mmcoord.store import access, views_log
 from mmcoord.store.views_log import RunDetail
 from mmcoord.timescales import mjd_tai, utc_mjd_to_tai

@@ -23,6 +23,7 @@ from mmcoord.stages.context import Context
 from mmcoord.stages.infer import InferStage
 from mmcoord.stages.jobs import job_from_json, job_to_json
 from mmcoord.stages.match import MatchStage
+from mmcoord.stages.question import Pair
 from mmcoord.store import queue
 from mmcoord.store.database import Database
 from mmcoord.store.tables import DeadLetterRow, MatchRow, RequestRow, RunRow, ScreeningRow
@@ -235,7 +236,7 @@ def test_one_item_that_cannot_be_served_is_buried_and_the_others_go_on(
 
     decide = stage.decide
 
-    def decide_or_fail(pair: stage.Pair, *rest: object, **more: object) -> stage.Verdict:
+    def decide_or_fail(pair: Pair, *rest: object, **more: object) -> stage.Verdict:
         if pair.candidate.object_id == "poison":
             raise OverflowError("absurd")
         return decide(pair, *rest, **more)  # type: ignore[arg-type]
