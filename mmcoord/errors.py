@@ -14,6 +14,7 @@
     │   ├── Busy             too much of it is asked for at a time
     │   └── NotThereYet      what was asked for is not there, and may appear
     ├── Refused              a rule of ours forbids it (a practice event to a production sink)
+    │   ├── NameTaken        the name belongs to somebody else
     │   ├── OverQuota        the group has used up its processor time
     │   └── NoSandbox        code from others cannot be confined here, so it is not run
     └── UnknownRecord        asked for something that is not in the store
@@ -34,6 +35,7 @@ __all__ = [
     "ConfigError",
     "MissingPart",
     "MmcoordError",
+    "NameTaken",
     "NoSandbox",
     "NotThereYet",
     "OverQuota",
@@ -97,6 +99,10 @@ class NotThereYet(Retryable):
 
 class Refused(MmcoordError):
     """A safety rule forbids the action; it is recorded and never retried."""
+
+
+class NameTaken(Refused):
+    """The name belongs to somebody else."""
 
 
 class OverQuota(Refused):

@@ -31,6 +31,8 @@ __all__ = [
     "Submitted",
     "Usage",
     "aged_priority",
+    "check_quota",
+    "is_charged",
     "settle",
     "submit",
     "supersede",
@@ -120,7 +122,7 @@ def submit(
         known.cached += 1
         _note(session, key, requester, "cached", now)
         return Submitted(key, "done", "cached")
-    _check_quota(session, requester.group, now)
+    check_quota(session, requester.group, now)
     priority = aged_priority(requester.priority, now)
     row = RunRow(
         run_key=key,
@@ -256,7 +258,20 @@ def _typical_cpu_s(session: Session) -> float:
     return _TYPICAL_CPU_S if mean is None else float(mean)
 
 
-def _check_quota(session: Session, name: str, now: datetime) -> None:
+def is_charged(session: Session, key: str) -> bool:
+    """Whether somebody pays, or will pay, for what stands under that key."""
+    found = select(col(RunRequestRow.id)).where(col(RunRequestRow.run_key) == key).limit(1)
+    return session.execute(found).first() is not None
+
+
+def check_quota(session: Session, name: str, now: datetime) -> None:
+    """Whether a group has something left to pay with; the house always has.
+
+    Raises
+    ------
+    OverQuota
+        It has not.
+    """
     group = session.get(AccessGroupRow, name)
     if group is None:  # the house
         return

@@ -20,7 +20,7 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from mmcoord.api import health, inference, posteriors, routes, stream
+from mmcoord.api import health, inference, posteriors, routes, stream, uploads
 from mmcoord.api.bodylimit import BodyLimit
 from mmcoord.api.headers import SecurityHeaders
 from mmcoord.api.heads import Heads
@@ -100,6 +100,7 @@ def create_app(
         posteriors.router,
         routes.router,
         stream.router,
+        uploads.router,
         pages_notices.router,
         pages.router,
     ):

@@ -16,11 +16,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from typing import Any, TypeVar
 
 from mmcoord.errors import Busy
 
-__all__ = ["Workshop", "one_process"]
+__all__ = ["Workshop", "limited", "one_process"]
+
+Result = TypeVar("Result")
 
 _CACHE_BYTES = 64 * 2**20
 _MAX_WAITING = 16
@@ -105,10 +107,10 @@ class Workshop:
             if self._executor is None:
                 self._executor = self._start()
             try:
-                work = self._executor.submit(_limited, function, *arguments)
+                work = self._executor.submit(limited, _LONGEST_S, function, *arguments)
             except BrokenProcessPool:
                 self._executor = self._start()
-                work = self._executor.submit(_limited, function, *arguments)
+                work = self._executor.submit(limited, _LONGEST_S, function, *arguments)
             self._waiting[key] = work
         work.add_done_callback(lambda done: self._finish(key, done))
         return work
@@ -125,11 +127,11 @@ class Workshop:
                 self._size -= len(old)
 
 
-def _limited(function: Callable[..., bytes], *arguments: Any) -> bytes:
-    """Run in the worker; the alarm's own action ends the process, whatever it is doing."""
+def limited(longest_s: int, function: Callable[..., Result], *arguments: Any) -> Result:
+    """Run in a worker; the alarm's own action ends the process, whatever it is doing."""
     alone = multiprocessing.parent_process() is not None
     if alone:
-        signal.alarm(_LONGEST_S)
+        signal.alarm(longest_s)
     try:
         return function(*arguments)
     finally:
