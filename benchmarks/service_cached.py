@@ -2,8 +2,9 @@
 
 ``mmcoord serve`` (its own uvicorn, a process apart) on SQLite or PostgreSQL has answered once;
 then the same question is asked again and again over one kept connection, as a named pair and with
-photometry of one's own. "submit" is the POST alone, "answer" the GET of the result after it, "both" their
-sum, which is the figure; "health" is the peer: the same server's cheapest route that asks the store.
+photometry of one's own. "submit" is the POST, whose answer holds the summary: the figure. "answer"
+is the GET of the whole result after it, "both" their sum; "health" is the peer: the same server's
+health page, which asks the store too.
 
     python -m benchmarks.service_cached [--store sqlite|postgresql] [--repeats 300]
 """
@@ -56,6 +57,7 @@ def _measure(client: httpx.Client, question: dict[str, Any], repeats: int) -> di
         submit_s, body = first_byte_s(client, "POST", "/api/v1/runs", json=question)
         done = json.loads(body)
         assert done["how"] == "cached", done
+        assert done["summary"], done
         answer_s, answer = first_byte_s(client, "GET", done["url"])
         samples_s, samples = first_byte_s(client, "GET", f"{done['url']}/samples.npz")
         size = len(samples)

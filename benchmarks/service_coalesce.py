@@ -1,9 +1,10 @@
 """A hundred equal questions of ten groups at one time: one run, and nobody waits longer for it.
 
-``mmcoord serve`` (a process apart). First one client alone asks a question of its own and waits for the
-answer by the event stream; then a hundred clients of ten groups ask another question, the same for all,
-at one instant, and each waits. Both questions cost the engine the same (another seed). Figures: runs
-executed, and the median and largest time from question to answer over that of the one.
+``mmcoord serve`` (a process apart). First one client alone asks a question of its own and waits
+for the answer by the event stream; then a hundred clients of ten groups ask another question, the
+same for all, at one instant, and each waits. Both questions cost the engine the same (another
+seed). Figures: runs executed, and the median and largest time from question to answer over that
+of the one.
 
     python -m benchmarks.service_coalesce [--store sqlite|postgresql] [--clients 100]
 """

@@ -14,7 +14,6 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,6 +21,7 @@ from starlette.exceptions import HTTPException
 
 from mmcoord.api import health, inference, posteriors, routes, stream, uploads
 from mmcoord.api.bodylimit import BodyLimit
+from mmcoord.api.compressed import Compressed
 from mmcoord.api.headers import SecurityHeaders
 from mmcoord.api.heads import Heads
 from mmcoord.api.models import Health
@@ -89,7 +89,7 @@ def create_app(
         wake,
         workshop or Workshop(),
     )
-    app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)
+    app.add_middleware(Compressed, minimum_size=2000, compresslevel=5)
     app.add_middleware(Heads)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(BodyLimit, max_bytes=_MAX_BODY_BYTES)

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, HTTPException
+from fastapi import APIRouter, BackgroundTasks, Depends, Header, HTTPException
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from sqlalchemy.orm import Session
@@ -29,12 +29,13 @@ from mmcoord.api.service import Service, ServiceDep
 from mmcoord.api.visible import run_detail, run_head
 from mmcoord.bands import canonical
 from mmcoord.errors import BadInput, ConfigError, OverQuota, UnknownRecord
-from mmcoord.inference.job import DistancePrior, Job
+from mmcoord.inference.job import DistancePrior, Job, run_key
 from mmcoord.records import Photometry
 from mmcoord.runs import Requester
 from mmcoord.stages.question import Question, pair_job, question_of
-from mmcoord.store import access
+from mmcoord.store import access, views_runs
 from mmcoord.store.views_log import RunDetail
+from mmcoord.store.views_runs import RunHead
 from mmcoord.timescales import mjd_tai, utc_mjd_to_tai
 
 __all__ = ["Distance", "Point", "RunRequest", "Submitted", "UsageReport", "router"]
@@ -101,6 +102,8 @@ class Submitted(BaseModel):
     how: str
     """``executed``: started for you; ``coalesced``: joined a run; ``cached``: already there."""
     url: str
+    summary: dict[str, Any] | None = None
+    """The answer, if it is there already; its shape is in docs/inference.md."""
 
 
 class UsageReport(BaseModel):
@@ -115,10 +118,29 @@ class UsageReport(BaseModel):
 
 
 @router.post("/runs", status_code=202, responses={422: {"model": Error}, 429: {"model": Error}})
-def submit(service: ServiceDep, who: Runner, request: RunRequest) -> Submitted:
-    """Ask for an inference. The same question again is the same run and costs nothing new."""
+def submit(
+    service: ServiceDep, who: Runner, request: RunRequest, after: BackgroundTasks
+) -> Submitted:
+    """Ask for an inference. The same question again is the same run and costs nothing new.
+
+    Where the answer is there, its summary comes at once.
+    """
     try:
         job, event_id, object_id = _job(service, who, request)
+        key = run_key(job)
+        with service.read() as session:
+            summary = views_runs.summary_if_done(session, key)
+        if summary is not None:
+            # Free, so that nobody need wait for it to be written down.
+            after.add_task(_note_cached, service, who, key)
+            sees = job.partition == runs.PUBLIC or Scope.READ in who.scopes
+            return Submitted(
+                run_key=key,
+                state="done",
+                how="cached",
+                url=_url(key),
+                summary=summary if sees else None,
+            )
         with service.database.write() as session:
             group = access.group(session, who.group)
             done = runs.submit(
@@ -134,9 +156,16 @@ def submit(service: ServiceDep, who: Runner, request: RunRequest) -> Submitted:
     except (BadInput, ConfigError) as error:
         raise HTTPException(422, str(error)) from None
     service.wake()
-    return Submitted(
-        run_key=done.run_key, state=done.state, how=done.how, url=f"/api/v1/runs/{done.run_key}"
-    )
+    return Submitted(run_key=done.run_key, state=done.state, how=done.how, url=_url(done.run_key))
+
+
+def _url(key: str) -> str:
+    return f"/api/v1/runs/{key}"
+
+
+def _note_cached(service: Service, who: Caller, key: str) -> None:
+    with service.database.write() as session:
+        runs.note_cached(session, key, Requester(who.group, who.token_id), service.now())
 
 
 @router.get("/runs/{run_key}", responses={304: {"description": "It stands as it did."}})
@@ -148,13 +177,19 @@ def run(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> RunDetail:
     """One inference: its state, its summary and the light curve that it predicts."""
-    head = run_head(service, who, run_key)
-    # Whoever asks, and how often, changes the counters alone: not worth another answer.
-    etag = etag_of(run_key, head.state, head.finished_at.isoformat() if head.finished_at else "")
-    if is_known(if_none_match, etag):
-        return kept({"ETag": etag})  # type: ignore[return-value]
-    response.headers["ETag"] = etag
-    return run_detail(service, who, run_key)
+    if if_none_match is not None:
+        etag = _etag(run_head(service, who, run_key))
+        if is_known(if_none_match, etag):
+            return kept({"ETag": etag})  # type: ignore[return-value]
+    found = run_detail(service, who, run_key)
+    response.headers["ETag"] = _etag(found)
+    return found
+
+
+def _etag(run: RunHead | RunDetail) -> str:
+    """Whoever asks, and how often, changes the counters alone: not worth another answer."""
+    ended = run.finished_at.isoformat() if run.finished_at else ""
+    return etag_of(run.run_key, run.state, ended)
 
 
 @router.get("/runs/{run_key}/events", response_class=StreamingResponse)

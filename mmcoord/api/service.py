@@ -78,7 +78,7 @@ class Service:
         return datetime.now(UTC)
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # no thread needed: it only looks it up
     found = request.app.state.service
     assert isinstance(found, Service)
     return found

@@ -18,6 +18,9 @@ class Submitted:
     run_key: str
     state: str
     how: str
+    """``executed``, ``coalesced``, ``cached``."""
+    summary: Mapping[str, Any] | None = None
+    """The answer, if it was there already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ class Client:
         *,
         parameters: Iterable[str] = (),
     ) -> bytes:
-        """Corner plot (of at most eight ``parameters``) or light curve; raises as :meth:`predict`."""
+        """Corner plot (of at most eight ``parameters``) or light curve; raises as ``predict``."""
         return self._do(calls.picture(run_key, what, fmt, parameters))
 
     def upload_model(self, source: str, name: str | None = None) -> Model:

@@ -27,7 +27,8 @@ class RunRow(SQLModel, table=True):
     coalesced: int = 0
     """Requests for the same key while it was queued or running."""
     cached: int = 0
-    """Requests for the same key after it was done."""
+    """How often the pipeline asked again after it was done; groups' requests are in
+    ``run_request``, because writing this row anew moves its draws too."""
     attempts: int = 0
     lease_owner: str | None = None
     lease_until: datetime | None = when(nullable=True)

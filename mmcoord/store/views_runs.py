@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from mmcoord.store.tables import RunRow
 from mmcoord.store.types import table
 
-__all__ = ["PUBLIC", "RunContent", "RunHead", "content", "head", "visible_to"]
+__all__ = ["PUBLIC", "RunContent", "RunHead", "content", "head", "summary_if_done", "visible_to"]
 
 PUBLIC = "public"
 _run: Any = table(RunRow)
@@ -70,6 +70,14 @@ def head(session: Session, run_key: str, group: str | None = None) -> RunHead | 
         .where(_run.c.partition.in_(visible_to(group)))
     ).mappings().one_or_none()  # fmt: skip
     return RunHead(**{**row, "has_samples": bool(row["has_samples"])}) if row else None
+
+
+def summary_if_done(session: Session, run_key: str) -> dict[str, Any] | None:
+    """The answer of a run that is done, for whoever has just asked its very question."""
+    found: dict[str, Any] | None = session.execute(
+        select(_run.c.summary).where(_run.c.run_key == run_key, _run.c.state == "done")
+    ).scalar_one_or_none()
+    return found
 
 
 def content(session: Session, run_key: str, group: str | None = None) -> RunContent | None:

@@ -65,6 +65,10 @@ def test_who_may_see_what(ctx: Context, client: TestClient) -> None:
     public = submit(client, who["own"], {**body, "private": False})["run_key"]
     assert private != public
     work(ctx, InferStage(Drawn()))
+    again = {name: submit(client, who[name], body) for name in ("own", "blind", "foreign")}
+    assert again["own"]["summary"]["model"] == "steady"
+    assert (again["blind"]["how"], again["blind"]["summary"]) == ("cached", None)
+    assert (again["foreign"]["how"], again["foreign"]["summary"]) == ("executed", None)
     for route in ROUTES:
         tags = set()
         for name in EVERYBODY:
