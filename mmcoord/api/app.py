@@ -24,7 +24,7 @@ from mmcoord.api.bodylimit import BodyLimit
 from mmcoord.api.compressed import Compressed
 from mmcoord.api.headers import SecurityHeaders
 from mmcoord.api.heads import Heads
-from mmcoord.api.models import Health
+from mmcoord.api.models import Error, Health
 from mmcoord.api.service import Service
 from mmcoord.api.tail import JournalTail
 from mmcoord.config import Settings
@@ -77,6 +77,7 @@ def create_app(
         docs_url=None,  # the interactive pages load their script from elsewhere
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
+        responses={422: {"model": Error}},  # not FastAPI's own shape: see _invalid
     )
     app.state.service = Service(
         database,

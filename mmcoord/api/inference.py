@@ -192,7 +192,9 @@ def _etag(run: RunHead | RunDetail) -> str:
     return etag_of(run.run_key, run.state, ended)
 
 
-@router.get("/runs/{run_key}/events", response_class=StreamingResponse)
+@router.get(
+    "/runs/{run_key}/events", response_class=StreamingResponse, responses={503: {"model": Error}}
+)
 async def watch(service: ServiceDep, who: CallerDep, run_key: str) -> StreamingResponse:
     """The run's state as server-sent events, until it has ended."""
     await asyncio.to_thread(run_head, service, who, run_key)
