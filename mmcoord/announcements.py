@@ -41,6 +41,5 @@ class Announcement:
     """The run's; shape in docs/inference.md."""
     supersedes: tuple[str, ...] = ()
     """Keys of earlier runs of the same pair that were announced."""
-    event_url: str | None = None
     run_url: str | None = None
     """Where the whole answer is."""

@@ -2,8 +2,7 @@
 
 Told are runs of a candidate of an event that everybody may see. What is private is not, and
 neither is a run on photometry that somebody brought, even if it is public: nothing ties it to the
-sky.
-The delivery is written in the transaction that changes the run, once per (sink, run, status).
+sky. The delivery is written in the transaction that changes the run, once per (sink, run, status).
 """
 
 from __future__ import annotations
@@ -61,8 +60,7 @@ def _announcement(
     candidate = session.get(CandidateRow, row.object_id)
     if event is None or candidate is None:
         return None
-    page = page_url(ctx, event.event_id)
-    house = page.removesuffix(f"/events/{event.event_id}")
+    house = page_url(ctx, event.event_id).removesuffix(f"/events/{event.event_id}")
     return Announcement(
         run_key=row.run_key,
         status=status,
@@ -77,7 +75,6 @@ def _announcement(
         dec_deg=candidate.dec_deg,
         summary=row.summary,
         supersedes=_superseded(session, row) if status is RunStatus.DONE else (),
-        event_url=page,
         run_url=f"{house}/api/v1/runs/{row.run_key}",
     )
 
