@@ -1,7 +1,8 @@
 """A question whose answer is there: from submitting it to the first byte of the answer.
 
-``mmcoord serve`` (its own uvicorn, a process apart) on SQLite or PostgreSQL has answered once;
-then the same question is asked again and again over one kept connection, as a named pair and with
+The store, SQLite or PostgreSQL, holds the answers (of the right form and size: 2000 draws of the
+prior); ``mmcoord serve`` (its own uvicorn, a process apart) is asked the same question again and
+again over one kept connection, as a named pair and with
 photometry of one's own. "submit" is the POST, whose answer holds the summary: the figure. "answer"
 is the GET of the whole result after it, "both" their sum; "health" is the peer: the same server's
 health page, which asks the store too.
@@ -13,15 +14,24 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
+from fastapi.testclient import TestClient
 
-from benchmarks.listeners_common import LONG_OPEN, daemon, store_url, wait_for
+from benchmarks.listeners_common import LONG_OPEN, daemon, store_url
 from benchmarks.service_common import BROUGHT, EVENT, OBJECT, first_byte_s, spread_ms, stored, token
 from benchmarks.skymaps_common import report
+from mmcoord.stages.infer import InferStage
+from mmcoord.store.database import Database
+from tests.api.drawing import Drawn, drawing_app
+from tests.api.test_runs import submit, work
+from tests.making import make_context
 
-_MODELS = ["steady", "villar17_1"]
+_MODELS = ["villar17_1"]
+_N_DRAWS = 2000
 
 
 def main() -> None:
@@ -29,18 +39,15 @@ def main() -> None:
     arguments.add_argument("--store", choices=("sqlite", "postgresql"), default="sqlite")
     arguments.add_argument("--repeats", type=int, default=300)
     asked = arguments.parse_args()
-    settings: dict[str, Any] = {
-        "match": LONG_OPEN,
-        "infer": {"models": ",".join(_MODELS), "screen_threshold": 0.0, "workers": 1},
+    questions: dict[str, dict[str, Any]] = {
+        "pair": {"event_id": EVENT, "object_id": OBJECT, "models": _MODELS},
+        "brought": {**BROUGHT, "models": _MODELS},
     }
     with store_url(asked.store) as url, stored(url) as database:
         who = token(database, "fast")
-        with daemon(url, [], **settings) as house:
+        _answer(database, who, questions)
+        with daemon(url, [], match=LONG_OPEN, infer={"screen_threshold": 1.0}) as house:
             with httpx.Client(base_url=house.page, headers=who, timeout=60.0) as client:
-                questions = {
-                    "pair": {"event_id": EVENT, "object_id": OBJECT, "models": _MODELS},
-                    "brought": {**BROUGHT, "models": _MODELS},
-                }
                 found = {
                     name: _measure(client, question, asked.repeats)
                     for name, question in questions.items()
@@ -50,7 +57,6 @@ def main() -> None:
 
 
 def _measure(client: httpx.Client, question: dict[str, Any], repeats: int) -> dict[str, Any]:
-    wait_for(lambda: _is_done(client, question), 300, "the run does not end")
     times: dict[str, list[float]] = {"submit": [], "answer": [], "both": [], "samples": []}
     size = 0
     for _ in range(repeats):
@@ -72,9 +78,15 @@ def _measure(client: httpx.Client, question: dict[str, Any], repeats: int) -> di
     }
 
 
-def _is_done(client: httpx.Client, question: dict[str, Any]) -> bool:
-    answer = client.post("/api/v1/runs", json=question)
-    return answer.status_code == 202 and answer.json()["state"] == "done"
+def _answer(database: Database, who: dict[str, str], questions: dict[str, dict[str, Any]]) -> None:
+    """Match the candidate, ask each question once, and put the answers into the store."""
+    with TemporaryDirectory() as folder:
+        ctx = make_context(database, Path(folder))
+        work(ctx, InferStage(Drawn(_N_DRAWS)))
+        with TestClient(drawing_app(ctx)) as client:
+            for question in questions.values():
+                submit(client, who, question)
+        work(ctx, InferStage(Drawn(_N_DRAWS)))
 
 
 if __name__ == "__main__":

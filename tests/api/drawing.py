@@ -20,10 +20,10 @@ from mmcoord.stages.context import Context
 N_DRAWS = 200
 
 
-def answered(job: Job, model: str, seed: int = 1) -> Result:
+def answered(job: Job, model: str, seed: int = 1, n_draws: int = N_DRAWS) -> Result:
     """A result of the right form: prior draws in place of posterior ones."""
     likelihood = Likelihood(registry.load(model), Data.of(job), job)
-    u = np.random.default_rng(seed).random((N_DRAWS, likelihood.n_dim))
+    u = np.random.default_rng(seed).random((n_draws, likelihood.n_dim))
     theta, distance_mpc, sigma_sys = likelihood.values(u)
     columns = {p.name: theta[:, k] for k, p in enumerate(likelihood.theta_parameters)}
     if likelihood.has_distance:
@@ -47,9 +47,12 @@ class Drawn:
 
     capacity = 8
 
+    def __init__(self, n_draws: int = N_DRAWS) -> None:
+        self._n_draws = n_draws
+
     def submit(self, job: Job) -> Future[Result]:
         future: Future[Result] = Future()
-        future.set_result(answered(job, job.model_names()[0]))
+        future.set_result(answered(job, job.model_names()[0], n_draws=self._n_draws))
         return future
 
     def close(self) -> None:
