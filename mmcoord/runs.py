@@ -104,9 +104,11 @@ def submit(
     event_id: str = "",
     object_id: str = "",
     cause_id: str = "",
+    parent_key: str | None = None,
 ) -> Submitted:
     """Ask for a run in the caller's transaction.
 
+    ``parent_key`` names the run from whose posterior the job starts.
     ``event_id`` and ``object_id`` belong to public runs alone: what is derived from private
     data is linked to nothing public.
 
@@ -137,6 +139,7 @@ def submit(
         partition=job.partition,
         created_at=now,
         cause_id=cause_id,
+        parent_key=parent_key,
     )
     if known is None and _inserted(session, row):
         how = "executed"
