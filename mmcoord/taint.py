@@ -15,6 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, defer
 from sqlmodel import col
 
+from mmcoord.inference.job import detected_before
 from mmcoord.stages.edits import PointChange
 from mmcoord.stages.jobs import job_from_json
 from mmcoord.stages.keys import pair_key
@@ -63,7 +64,8 @@ def taint_seen_before(
     wishes: list[Wish] = []
     ours = (col(RunRow.event_id) == event_id) & (col(RunRow.object_id) == object_id)
     for row in _standing(session, ours):
-        if row.summary.get("p_kilonova") != 0.0:
+        job = job_from_json(row.job)
+        if detected_before(job.photometry, job.t0_mjd_tai) is None:
             wishes += _taint(session, row, by, reason, cause_id, now)
     return wishes
 

@@ -29,6 +29,7 @@ from tests.making import (
     send,
 )
 from tests.stages.test_infer import FADING, night, rows, work
+from tests.stages.test_known import tns
 
 EVENT = "MS260301a"
 WRONG, RIGHT = (0.5, "lsst:g", 19.2), (0.5, "lsst:g", 19.6)
@@ -288,3 +289,17 @@ def test_a_burst_of_photometry_is_one_run(database: Database, tmp_path: Path) ->
     work(ctx, infer)
     assert [len(job.photometry) for job in executor.jobs] == [len(FADING) + 50]
     assert len(rows(ctx)) == 1
+
+
+def test_a_catalogue_that_knows_it_since_before_the_event_taints_the_run(ctx: Context) -> None:
+    first = inferred(ctx)
+    earlier = (T0 - timedelta(days=20)).strftime("%Y-%m-%d %H:%M:%S")
+    entry = tns(1, 150.0, -20.0, discovered=earlier)
+    send(ctx, [("tns", entry)], first_offset=95)
+    executor = StandInExecutor()
+    work(ctx, InferStage(executor))
+    (run,) = rows(ctx)
+    assert run.run_key == first.run_key
+    # Asked for again with the same photometry, and still not to be relied on.
+    assert run.taint_reason == "known 20.00 d before the event"
+    assert executor.jobs == []
