@@ -271,7 +271,7 @@ def fit(
         return
     print(f"model {result.summary['model']}, converged: {result.summary['converged']}")
     if result.summary.get("p_kilonova") is not None:
-        print(f"P(kilonova) = {result.summary['p_kilonova']:.4g}")
+        print(f"P(kilonova) = {result.summary['p_kilonova']:.4g}: {result.summary['reason']}")
     for name, value in {**result.summary["parameters"], **result.summary["derived"]}.items():
         unit = value.get("unit") or ""
         print(

@@ -1,8 +1,7 @@
-"""Points that their source edits or withdraws; what rested on them is marked and made anew."""
+"""Runs, plans and requests that rested on what turned out to be wrong; and runs asked for once."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,15 +10,15 @@ import pytest
 from sqlalchemy import select
 
 from mmcoord import runs
-from mmcoord.config import InferSettings
 from mmcoord.inference.job import DistancePrior, Job
 from mmcoord.records import Photometry
 from mmcoord.stages import intake
 from mmcoord.stages.context import Context
 from mmcoord.stages.infer import InferStage
 from mmcoord.store.database import Database
-from mmcoord.store.reading import newest_plan, photometry_of
-from mmcoord.store.tables import DetectionRow, PointChangeRow, RequestRow, RunRow
+from mmcoord.store.migrate import upgrade
+from mmcoord.store.reading import newest_plan
+from mmcoord.store.tables import RequestRow, RunRow
 from tests.making import (
     T0,
     StandInExecutor,
@@ -36,7 +35,9 @@ WRONG, RIGHT = (0.5, "lsst:g", 19.2), (0.5, "lsst:g", 19.6)
 
 
 @pytest.fixture
-def ctx(database: Database, tmp_path: Path) -> Context:
+def ctx(sqlite_url: str, tmp_path: Path) -> Context:
+    database = Database(sqlite_url)
+    upgrade(database)
     return make_context(database, tmp_path)
 
 
@@ -44,120 +45,6 @@ def say(ctx: Context, topic: str, *rows: bytes, hours: float = 1.0) -> None:
     """A table of photometry; another topic is another file, sent later."""
     messages = [("table_photometry", row) for row in rows]
     send(ctx, messages, topic=topic, sent_at=T0 + timedelta(hours=hours))
-
-
-def magnitudes(ctx: Context, object_id: str = "fader") -> list[float]:
-    with ctx.database.read() as session:
-        points = photometry_of(session, [object_id]).get(object_id, ())
-    return sorted(p.mag_ab for p in points)
-
-
-def history(ctx: Context) -> list[str]:
-    with ctx.database.read() as session:
-        changes = session.execute(select(PointChangeRow).order_by(PointChangeRow.id))  # type: ignore[arg-type]
-        return [change.kind for change in changes.scalars()]
-
-
-def read_all(ctx: Context) -> None:
-    work(ctx, InferStage(StandInExecutor()))
-
-
-# -- which value stands -------------------------------------------------------------------
-
-
-def test_an_edited_point_replaces_the_old_one_which_is_kept(ctx: Context) -> None:
-    say(ctx, "v1", photometry_row("fader", *WRONG), photometry_row("fader", 1.5, "lsst:g", 20.6))
-    read_all(ctx)
-    say(ctx, "v2", photometry_row("fader", *RIGHT), hours=2)
-    read_all(ctx)
-    assert magnitudes(ctx) == [19.6, 20.6]
-    with ctx.database.read() as session:
-        kept = session.execute(select(DetectionRow)).scalars().all()
-        (change,) = session.execute(select(PointChangeRow)).scalars().all()
-    assert sorted((row.mag_ab, row.is_current) for row in kept) == [
-        (19.2, False), (19.6, True), (20.6, True),
-    ]  # fmt: skip
-    assert "lsst:g 19.200" in change.detail
-    assert "became lsst:g 19.600" in change.detail
-
-
-def test_another_error_or_a_limit_instead_is_an_edit_too(ctx: Context) -> None:
-    say(ctx, "v1", photometry_row("fader", 0.5, "lsst:g", 19.2, 0.05))
-    read_all(ctx)
-    say(ctx, "v2", photometry_row("fader", 0.5, "lsst:g", 19.2, 0.2), hours=2)
-    read_all(ctx)
-    say(ctx, "v3", photometry_row("fader", 0.5, "lsst:g", 19.2, "inf"), hours=3)
-    read_all(ctx)
-    with ctx.database.read() as session:
-        (point,) = photometry_of(session, ["fader"])["fader"]
-    assert point.is_limit
-    assert history(ctx) == ["edited", "edited"]
-
-
-def test_values_side_by_side_in_one_table_stay_both(ctx: Context) -> None:
-    say(ctx, "v1", photometry_row("fader", *WRONG), photometry_row("fader", *RIGHT))
-    read_all(ctx)
-    assert magnitudes(ctx) == [19.2, 19.6]
-    # The next edition of the table edits one of the two.
-    newer = photometry_row("fader", 0.5, "lsst:g", 19.7)
-    say(ctx, "v2", photometry_row("fader", *WRONG), newer, hours=2)
-    read_all(ctx)
-    assert magnitudes(ctx) == [19.2, 19.7]
-
-
-def test_another_band_time_object_or_repeat_is_no_edit(ctx: Context) -> None:
-    say(ctx, "v1", photometry_row("fader", *WRONG))
-    read_all(ctx)
-    say(
-        ctx, "v2",
-        photometry_row("fader", *WRONG),
-        photometry_row("fader", 0.5, "lsst:r", 19.6),
-        photometry_row("fader", 0.5001, "lsst:g", 19.6),
-        photometry_row("other", 0.5, "lsst:g", 19.6),
-        hours=2,
-    )  # fmt: skip
-    read_all(ctx)
-    assert magnitudes(ctx) == [19.2, 19.6, 19.6]
-    assert history(ctx) == []
-
-
-@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
-def test_the_newest_value_stands_in_whatever_order_the_tables_come(
-    ctx: Context, order: tuple[int, ...]
-) -> None:
-    for k in order:
-        say(ctx, f"v{k}", photometry_row("fader", 0.5, "lsst:g", 19.0 + 0.3 * k), hours=1.0 + k)
-        read_all(ctx)
-    assert magnitudes(ctx) == [19.6]
-
-
-def test_a_value_said_again_by_a_newer_table_is_restored(ctx: Context) -> None:
-    for hours, point in enumerate((WRONG, RIGHT, WRONG), start=1):
-        say(ctx, f"v{hours}", photometry_row("fader", *point), hours=hours)
-        read_all(ctx)
-    assert magnitudes(ctx) == [19.2]
-    assert history(ctx) == ["edited", "restored", "edited"]
-
-
-def test_a_withdrawn_point_is_used_no_more_and_kept(ctx: Context) -> None:
-    say(ctx, "v1", photometry_row("fader", *WRONG), photometry_row("fader", 1.5, "lsst:g", 20.6))
-    read_all(ctx)
-    say(ctx, "v2", withdrawal(*WRONG), hours=2)
-    read_all(ctx)
-    assert magnitudes(ctx) == [20.6]
-    with ctx.database.read() as session:
-        assert len(session.execute(select(DetectionRow)).scalars().all()) == 2
-        (change,) = session.execute(select(PointChangeRow)).scalars().all()
-    assert change.kind == "withdrawn"
-    assert "ghost" in change.detail
-
-
-def withdrawal(days: float, band: str, mag: float) -> bytes:
-    row = json.loads(photometry_row("fader", days, band, mag))
-    return json.dumps({**row, "withdrawn": "true", "reason": "ghost"}).encode()
-
-
-# -- what rested on it --------------------------------------------------------------------
 
 
 def inferred(ctx: Context, executor: StandInExecutor | None = None) -> RunRow:
@@ -272,17 +159,21 @@ def test_restoring_the_point_lifts_the_taint_of_the_run_that_used_it(ctx: Contex
     assert executor.jobs == []  # that question was answered before
 
 
-def test_a_burst_of_photometry_is_one_run(database: Database, tmp_path: Path) -> None:
-    ctx = make_context(database, tmp_path, infer=InferSettings(debounce_s=2.0))
+def test_a_burst_of_photometry_is_one_run(ctx: Context) -> None:
     clock = [T0]
-    ctx = replace(ctx, now=lambda: clock[0])
+    infer_settings = replace(ctx.settings.infer, debounce_s=2.0)
+    settings = replace(ctx.settings, infer=infer_settings)
+    ctx = replace(ctx, settings=settings, now=lambda: clock[0])
     executor = StandInExecutor()
     infer = InferStage(executor)
     night(ctx)
-    for k in range(50):  # one every 0.04 s
-        clock[0] = T0 + timedelta(seconds=0.04 * k)
-        point = photometry_row("fader", 1.6 + 0.01 * k, "lsst:i", 20.1 + 0.01 * k)
-        say(ctx, f"burst{k}", point)
+    for batch in range(5):  # ten points every 0.4 s
+        clock[0] = T0 + timedelta(seconds=0.4 * batch)
+        points = [
+            photometry_row("fader", 1.6 + 0.01 * k, "lsst:i", 20.1 + 0.01 * k)
+            for k in range(10 * batch, 10 * batch + 10)
+        ]
+        say(ctx, f"burst{batch}", *points)
         work(ctx, infer)
     assert executor.jobs == []
     clock[0] = T0 + timedelta(seconds=2.1)
