@@ -23,7 +23,6 @@ from tests.making import (
 )
 from tests.stages.test_infer import work
 
-EVENT = "MS260301a"
 WRONG, RIGHT = (0.5, "lsst:g", 19.2), (0.5, "lsst:g", 19.6)
 
 
