@@ -151,9 +151,18 @@ def submit(
 
 
 def note_cached(session: Session, key: str, requester: Requester, now: datetime) -> None:
-    """Count that an answer was there; it costs nothing, so that nothing is lost if this is."""
+    """Count that an answer was there; it costs nothing, so that nothing is lost if this is.
+
+    The house's asking lifts a taint by a point.
+    """
     if requester.group == HOUSE:
         session.execute(update(_run).where(_run.c.run_key == key).values(cached=_run.c.cached + 1))
+        # The house asks with the points that stand now: those are right again.
+        session.execute(
+            update(_run)
+            .where(_run.c.run_key == key, _run.c.tainted_by.startswith("point "))
+            .values(tainted_at=None, tainted_by=None, taint_reason=None)
+        )
     _note(session, key, requester, "cached", now)
 
 
