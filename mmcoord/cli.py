@@ -580,7 +580,7 @@ def _pipeline(config: Path | None, db: str | None, *, send_real: bool = False) -
     """A context and pipeline for a replay: data clock, no debounce, own store by default."""
     from mmcoord.practice import practice_settings
     from mmcoord.stages import deliver
-    from mmcoord.stages.executor import PoolExecutor
+    from mmcoord.stages.executor import build_executor
     from mmcoord.stages.pipeline import Pipeline
     from mmcoord.wiring import with_default_sink
 
@@ -595,7 +595,7 @@ def _pipeline(config: Path | None, db: str | None, *, send_real: bool = False) -
     try:
         with _context(with_default_sink(settings, outbox)) as ctx:
             with ctx.database.pipeline_lock():
-                pipeline = Pipeline(ctx, PoolExecutor(settings.infer.workers))
+                pipeline = Pipeline(ctx, build_executor(settings.infer))
                 pipeline.recover()
                 deliver.recover(ctx)
                 try:

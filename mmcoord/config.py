@@ -27,6 +27,7 @@ from mmcoord.fetching import HOSTS, Policy, is_host
 from mmcoord.watchdog.settings import WatchdogSettings
 
 __all__ = [
+    "DaskSettings",
     "FetchSettings",
     "InferSettings",
     "ListenerSettings",
@@ -43,9 +44,10 @@ _NOT_SETTINGS = (
     "MMCOORD_CHROMIUM",
     "MMCOORD_KAFKA_JARS",
     "MMCOORD_SHARED",
+    "MMCOORD_TOKEN",
     "MMCOORD_TOM_CACHE",
 )
-"""Variables of the project's own tests."""
+"""Variables of the project's own tests and of its clients."""
 _OFF = ("false", "off", "no", "none")
 """What switches off a number that may be absent: TOML has no null."""
 _SECRET_WORDS = ("api_key", "password", "token", "secret", "webhook")
@@ -115,6 +117,35 @@ class MatchSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DaskSettings:
+    """The Dask cluster that runs inferences."""
+
+    cluster: str = "local"
+    """``local``, ``slurm``, ``htcondor``, ``kubernetes``, or ``address``: one that is there."""
+    address: str = ""
+    """Of the scheduler, for ``address``: ``tls://HOST:PORT``."""
+    minimum: int = 0
+    maximum: int = 4
+    """Workers, as many as there is work for; a worker has one job at a time."""
+    threads: int = 1
+    """That a job uses."""
+    start_s: float = 30.0
+    """How long to wait for the scheduler."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Passed on to the cluster's class (``queue``, ``memory``, ``job_extra_directives`` ...);
+    for ``address``: ``tls_ca_file``, ``tls_client_cert``, ``tls_client_key``."""
+
+    def __post_init__(self) -> None:
+        known = ("local", "slurm", "htcondor", "kubernetes", "address")
+        if self.cluster not in known:
+            raise ConfigError(f"infer.dask: cluster: {self.cluster!r} is not {', '.join(known)}")
+        if (self.cluster == "address") != bool(self.address):
+            raise ConfigError("infer.dask: address is needed for cluster 'address', and only there")
+        if not 0 <= self.minimum <= self.maximum or self.maximum < 1 or self.threads < 1:
+            raise ConfigError("infer.dask: 0 <= minimum <= maximum, at least one worker and thread")
+
+
+@dataclass(frozen=True, slots=True)
 class InferSettings:
     """When and how inference runs."""
 
@@ -123,15 +154,25 @@ class InferSettings:
     """Screen probability from which a full inference is worth its cost."""
     debounce_s: float = 20.0
     """Wait for more photometry of the same object before a run."""
+    executor: str = "pool"
+    """``pool``: processes of this machine; ``dask``; ``none``: only workers that come for runs."""
     workers: int = 0
-    """Processes; 0: one per core."""
+    """Processes of the pool; 0: one per core."""
+    dask: DaskSettings = field(default_factory=DaskSettings)
     seed: int = 1
     messengers: tuple[str, ...] = ("GW",)
     """Whose events start inference and plans; the others are stored and matched."""
     low_significance: bool = False
     """Whether events below the significance threshold start inference and plans."""
     max_attempts: int = 3
-    lease_s: float = 600.0
+    lease_s: float = 60.0
+    """For so long a run belongs to who has taken it, without a heartbeat."""
+
+    def __post_init__(self) -> None:
+        if self.executor not in ("pool", "dask", "none"):
+            raise ConfigError(f"infer: executor: {self.executor!r} is not pool, dask or none")
+        if not self.lease_s > 0:
+            raise ConfigError("infer: lease_s is positive")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,286 @@
+"""Inference on a Dask cluster: local, Slurm, HTCondor, Kubernetes, or one that is there already.
+
+A future's key is the run key, so that equal jobs of several engines on one scheduler are one
+computation. Dask's wire carries pickles: whoever reaches the scheduler can execute code. Every
+cluster that is started here therefore speaks TLS with certificates made for it alone; for a
+scheduler that is there already the settings name the certificates.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from mmcoord.config import DaskSettings
+from mmcoord.errors import ConfigError
+from mmcoord.inference.job import Job, Result, run_key
+from mmcoord.stages.executor import ExecutorAway, WorkerLost, run_job
+
+__all__ = ["DaskExecutor", "build_cluster", "reach"]
+
+_log = logging.getLogger(__name__)
+_AGAIN_S = 10.0
+"""How long a scheduler that is away is left alone."""
+_TLS_OPTIONS = ("tls_ca_file", "tls_client_cert", "tls_client_key")
+
+
+class DaskExecutor:
+    """Jobs as Dask futures.
+
+    Raises
+    ------
+    ConfigError
+        The extra ``hpc`` is not installed, or the options do not fit the cluster.
+    """
+
+    def __init__(self, settings: DaskSettings) -> None:
+        _imported()
+        self._settings = settings
+        self._cluster: Any = None
+        self._client: Any = None
+        self._not_before = 0.0
+        self._lock = threading.Lock()
+        if settings.cluster != "address":
+            self._cluster = build_cluster(settings)
+
+    @property
+    def capacity(self) -> int:
+        """The workers that there may be, those included that are still to be started; 0 while
+        the scheduler is away."""
+        return self._settings.maximum if self._connected() is not None else 0
+
+    def submit(self, job: Job, priority: float = 0.0) -> Future[Result]:
+        client = self._connected()
+        if client is None:
+            raise ExecutorAway("Dask's scheduler is away")
+        answer: Future[Result] = Future()
+        task = client.submit(
+            run_job, job, self._settings.threads, key=run_key(job), priority=priority, retries=0
+        )
+        task.add_done_callback(lambda done: _hand_over(done, answer))
+        return answer
+
+    def close(self) -> None:
+        with self._lock:
+            client, cluster = self._client, self._cluster
+            self._client = self._cluster = None
+            self._not_before = float("inf")
+        for part in (client, cluster):
+            if part is not None:
+                with contextlib.suppress(Exception):  # whatever it is, we are going
+                    part.close(timeout=10)
+
+    def _connected(self) -> Any:
+        """The client, made again if the scheduler was away; None while it is."""
+        with self._lock:
+            if self._client is not None and self._client.status == "running":
+                return self._client
+            if time.monotonic() < self._not_before:
+                return None
+            try:
+                if self._client is not None:
+                    self._client.close(timeout=1)
+                self._client = _client(self._settings, self._cluster)
+            except (OSError, TimeoutError) as error:
+                _log.warning("Dask's scheduler is away: %s", error)
+                self._client, self._not_before = None, time.monotonic() + _AGAIN_S
+            return self._client
+
+
+def build_cluster(settings: DaskSettings) -> Any:
+    """Start the cluster's scheduler here and let the number of its workers follow the work.
+
+    Raises
+    ------
+    ConfigError
+        The extra ``hpc`` is not installed, or an option is none of the cluster's.
+    """
+    dask, distributed = _imported()
+    # Dask would run a job again by itself, three times, and tell nobody which worker died of it.
+    dask.config.set({"distributed.scheduler.allowed-failures": 0})
+    try:
+        cluster = _BUILDERS[settings.cluster](settings)
+    except ImportError as error:
+        raise ConfigError(f"infer.dask: {error}; pip install 'mmcoord[hpc]'") from None
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"infer.dask.options: {error}") from None
+    cluster.adapt(minimum=settings.minimum, maximum=settings.maximum)
+    return cluster
+
+
+def reach(settings: DaskSettings) -> str:
+    """For the doctor: who answers, in words. No worker is started by it.
+
+    Raises
+    ------
+    OSError, TimeoutError
+        Nobody answers.
+    ConfigError
+        As :func:`build_cluster`.
+    """
+    _imported()
+    if settings.cluster != "address":
+        from shutil import which
+
+        program = {"slurm": "sbatch", "htcondor": "condor_submit"}.get(settings.cluster)
+        if program is not None and which(program) is None:
+            raise ConfigError(f"{program} is not in the PATH: no worker can be started from here")
+        cluster = build_cluster(DaskSettings(**{**_fields(settings), "minimum": 0}))
+        with contextlib.closing(cluster), contextlib.closing(_client(settings, cluster)):
+            return f"a scheduler can be started, {settings.cluster}, up to {settings.maximum} workers"
+    with contextlib.closing(_client(settings, None)) as client:
+        n = len(client.nthreads())
+        return f"{settings.address} answers, {n} worker{'s' if n != 1 else ''}"
+
+
+def _hand_over(done: Any, answer: Future[Result]) -> None:
+    """From Dask's future to ours, on Dask's own thread; forgets the task, so that it can be
+    asked for again."""
+    _, distributed = _imported()
+    try:
+        answer.set_result(done.result())
+    except distributed.KilledWorker as error:
+        answer.set_exception(
+            WorkerLost(f"Dask worker {error.last_worker.name} at {error.last_worker.address} died")
+        )
+    except distributed.CancelledError:
+        answer.set_exception(ExecutorAway("Dask's scheduler has gone, or dropped the job"))
+    except (OSError, TimeoutError, distributed.comm.CommClosedError) as error:
+        answer.set_exception(ExecutorAway(f"Dask: {type(error).__name__}: {error}"))
+    except BaseException as error:
+        answer.set_exception(error)
+    finally:
+        done.release()
+
+
+def _client(settings: DaskSettings, cluster: Any) -> Any:
+    _, distributed = _imported()
+    security = _security(settings) if cluster is None else cluster.security
+    return distributed.Client(
+        settings.address if cluster is None else cluster,
+        security=security,
+        timeout=settings.start_s,
+        set_as_default=False,
+    )
+
+
+def _security(settings: DaskSettings) -> Any:
+    """Certificates for a scheduler that is there already."""
+    _, distributed = _imported()
+    if unknown := sorted(set(settings.options) - set(_TLS_OPTIONS)):
+        raise ConfigError(
+            f"infer.dask.options: {unknown[0]!r} is none of {', '.join(_TLS_OPTIONS)}"
+        )
+    if not settings.options:
+        return None
+    return distributed.Security(**settings.options, require_encryption=True)
+
+
+# -- clusters ------------------------------------------------------------------------------
+
+
+def _local(settings: DaskSettings) -> Any:
+    _, distributed = _imported()
+    return distributed.LocalCluster(
+        **{
+            "n_workers": settings.minimum,
+            "threads_per_worker": 1,
+            "host": "127.0.0.1",
+            "dashboard_address": None,
+            "security": True,
+            "env": {"NUMBA_NUM_THREADS": str(settings.threads)},
+            **settings.options,
+        }
+    )
+
+
+def _job_queue(name: str) -> Callable[[DaskSettings], Any]:
+    """A cluster of dask-jobqueue: each worker is a job of the batch system."""
+
+    def build(settings: DaskSettings) -> Any:
+        import dask_jobqueue
+
+        options = dict(settings.options)
+        prologue = [
+            f"export NUMBA_NUM_THREADS={settings.threads}",
+            *options.pop("job_script_prologue", []),
+        ]
+        scheduler = {"dashboard_address": None, **options.pop("scheduler_options", {})}
+        return getattr(dask_jobqueue, name)(
+            **{
+                "cores": settings.threads,
+                "processes": 1,
+                "memory": "4GB",
+                "protocol": "tls://",
+                "security": True,
+                "job_script_prologue": prologue,
+                "scheduler_options": scheduler,
+                # A worker holds one job at a time, whatever cores the batch system gives it.
+                "worker_extra_args": ["--nthreads", "1", *options.pop("worker_extra_args", [])],
+                **options,
+            }
+        )
+
+    return build
+
+
+def _kubernetes(settings: DaskSettings) -> Any:
+    from dask_kubernetes.operator import KubeCluster
+
+    return KubeCluster(custom_cluster_spec=kubernetes_spec(settings))
+
+
+def kubernetes_spec(settings: DaskSettings) -> Mapping[str, Any]:
+    """The ``DaskCluster`` resource that the Dask operator is given.
+
+    Raises
+    ------
+    ConfigError
+        No image, or an option that is not known.
+    """
+    from dask_kubernetes.operator import make_cluster_spec
+
+    options = dict(settings.options)
+    if "image" not in options:
+        raise ConfigError("infer.dask.options: image: the container that has mmcoord is needed")
+    try:
+        spec: dict[str, Any] = make_cluster_spec(
+            **{
+                "name": "mmcoord",
+                "n_workers": settings.minimum,
+                "env": {"NUMBA_NUM_THREADS": str(settings.threads)},
+                "worker_command": ["dask", "worker", "--nthreads", "1"],
+                **options,
+            }
+        )
+    except TypeError as error:
+        raise ConfigError(f"infer.dask.options: {error}") from None
+    return spec
+
+
+_BUILDERS: dict[str, Callable[[DaskSettings], Any]] = {
+    "local": _local,
+    "slurm": _job_queue("SLURMCluster"),
+    "htcondor": _job_queue("HTCondorCluster"),
+    "kubernetes": _kubernetes,
+}
+
+
+def _fields(settings: DaskSettings) -> dict[str, Any]:
+    import dataclasses
+
+    return {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
+
+
+def _imported() -> tuple[Any, Any]:
+    try:
+        import dask
+        import distributed
+    except ImportError:
+        raise ConfigError("infer.executor: Dask is not installed: pip install 'mmcoord[hpc]'") from None
+    return dask, distributed
