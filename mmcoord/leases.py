@@ -32,8 +32,9 @@ __all__ = [
     "expired",
     "give_back",
     "holds",
-    "is_engine",
     "is_gone",
+    "is_late",
+    "is_waiting",
     "lock_run",
     "orphans",
     "renew",
@@ -56,11 +57,6 @@ def engine_owner() -> str:
     return f"{_ENGINE} {host} {os.getpid()} {uuid.uuid4().hex}"
 
 
-def is_engine(owner: str) -> bool:
-    """Whether it is an engine at the store, and not a worker that comes over HTTPS."""
-    return owner.startswith(f"{_ENGINE} ")
-
-
 def is_gone(owner: str, me: str) -> bool:
     """Whether another engine is known to be dead: it ran on this machine, and its process is no
     more, or has our own number (a container's processes are numbered alike at each start).
@@ -80,6 +76,23 @@ def is_gone(owner: str, me: str) -> bool:
     except PermissionError:
         pass
     return False
+
+
+# -- looking ---------------------------------------------------------------------------------
+
+
+def is_waiting(session: Session, partitions: Collection[str] | None = None) -> bool:
+    """Whether a run of these partitions (None: of any) waits to be taken."""
+    query = select(_run.c.run_key).where(_run.c.state == "queued")
+    if partitions is not None:
+        query = query.where(_run.c.partition.in_(partitions))
+    return session.execute(query.limit(1)).first() is not None
+
+
+def is_late(session: Session, now: datetime) -> bool:
+    """Whether a lease has passed."""
+    query = select(_run.c.run_key).where(_run.c.state == "running", _run.c.lease_until < now)
+    return session.execute(query.limit(1)).first() is not None
 
 
 # -- taking and keeping --------------------------------------------------------------------

@@ -19,7 +19,7 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from mmcoord.api import health, inference, posteriors, routes, stream, uploads
+from mmcoord.api import health, inference, posteriors, routes, stream, uploads, worker
 from mmcoord.api.bodylimit import BodyLimit
 from mmcoord.api.compressed import Compressed
 from mmcoord.api.headers import SecurityHeaders
@@ -93,7 +93,7 @@ def create_app(
     app.add_middleware(Compressed, minimum_size=2000, compresslevel=5)
     app.add_middleware(Heads)
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(BodyLimit, max_bytes=_MAX_BODY_BYTES)
+    app.add_middleware(BodyLimit, max_bytes=_MAX_BODY_BYTES, larger=worker.BODY_LIMITS)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     for router in (
         health.router,
@@ -102,6 +102,7 @@ def create_app(
         routes.router,
         stream.router,
         uploads.router,
+        worker.router,
         pages_notices.router,
         pages.router,
     ):

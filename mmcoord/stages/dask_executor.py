@@ -9,7 +9,9 @@ scheduler that is there already the settings name the certificates.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -100,7 +102,7 @@ def build_cluster(settings: DaskSettings) -> Any:
     ConfigError
         The extra ``hpc`` is not installed, or an option is none of the cluster's.
     """
-    dask, distributed = _imported()
+    dask, _ = _imported()
     # Dask would run a job again by itself, three times, and tell nobody which worker died of it.
     dask.config.set({"distributed.scheduler.allowed-failures": 0})
     try:
@@ -125,14 +127,14 @@ def reach(settings: DaskSettings) -> str:
     """
     _imported()
     if settings.cluster != "address":
-        from shutil import which
-
         program = {"slurm": "sbatch", "htcondor": "condor_submit"}.get(settings.cluster)
-        if program is not None and which(program) is None:
+        if program is not None and shutil.which(program) is None:
             raise ConfigError(f"{program} is not in the PATH: no worker can be started from here")
-        cluster = build_cluster(DaskSettings(**{**_fields(settings), "minimum": 0}))
+        cluster = build_cluster(dataclasses.replace(settings, minimum=0))
         with contextlib.closing(cluster), contextlib.closing(_client(settings, cluster)):
-            return f"a scheduler can be started, {settings.cluster}, up to {settings.maximum} workers"
+            return (
+                f"a scheduler can be started, {settings.cluster}, up to {settings.maximum} workers"
+            )
     with contextlib.closing(_client(settings, None)) as client:
         n = len(client.nthreads())
         return f"{settings.address} answers, {n} worker{'s' if n != 1 else ''}"
@@ -271,16 +273,12 @@ _BUILDERS: dict[str, Callable[[DaskSettings], Any]] = {
 }
 
 
-def _fields(settings: DaskSettings) -> dict[str, Any]:
-    import dataclasses
-
-    return {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
-
-
 def _imported() -> tuple[Any, Any]:
     try:
         import dask
         import distributed
     except ImportError:
-        raise ConfigError("infer.executor: Dask is not installed: pip install 'mmcoord[hpc]'") from None
+        raise ConfigError(
+            "infer.executor: Dask is not installed: pip install 'mmcoord[hpc]'"
+        ) from None
     return dask, distributed

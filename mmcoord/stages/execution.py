@@ -10,10 +10,8 @@ import logging
 import threading
 from concurrent.futures import Future
 
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
-from sqlmodel import col
 
 from mmcoord import leases
 from mmcoord.inference.job import Result
@@ -74,16 +72,12 @@ class Execution:
         """Take over what has expired, then start the best queued runs."""
         now = ctx.now()
         with ctx.database.read() as session:
-            late = select(RunRow.run_key).where(
-                col(RunRow.state) == "running", col(RunRow.lease_until) < now
-            )
-            is_late = session.execute(late.limit(1)).first() is not None
-            waiting = select(RunRow.run_key).where(col(RunRow.state) == "queued")
-            is_waiting = session.execute(waiting.limit(1)).first() is not None
+            is_late = leases.is_late(session, now)
+            is_waiting = is_late or leases.is_waiting(session)
         if is_late:
             with ctx.database.write() as session:
                 outcome.take_over_expired(session, now, ctx.settings)
-        free = self._executor.capacity - len(self._running) if is_late or is_waiting else 0
+        free = self._executor.capacity - len(self._running) if is_waiting else 0
         if free <= 0:
             return 0
         with ctx.database.write() as session:

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Column, Text
 from sqlmodel import Field, SQLModel
 
-from mmcoord.store.types import BIG_ID, UtcDateTime
+from mmcoord.store.columns import id_column, when
 
 __all__ = ["RunAttemptRow"]
 
@@ -17,16 +17,14 @@ class RunAttemptRow(SQLModel, table=True):
 
     __tablename__ = "run_attempt"
 
-    id: int | None = Field(
-        default=None, sa_column=Column(BIG_ID, primary_key=True, autoincrement=True)
-    )
+    id: int | None = id_column()
     run_key: str = Field(index=True)
     owner: str
     """As ``run.lease_owner``."""
     cores: int = 1
     """That the owner says it has for the run; what it reports as used can be no more."""
-    taken_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
-    ended_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime))
+    taken_at: datetime = when()
+    ended_at: datetime | None = when(nullable=True)
     outcome: str = Field(default="", sa_column=Column(Text, nullable=False))
     """Empty while it lasts; ``done``, ``late`` (the result was there already), ``given back``,
     ``expired``, or the error."""
