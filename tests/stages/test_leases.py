@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import event, text
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from mmcoord import leases
@@ -203,31 +204,26 @@ def test_only_the_dead_of_this_machine_are_known_to_be_dead() -> None:
 
 def cut_at_commit(database: Database) -> list[int]:
     """The next commit fails for real: PostgreSQL's backend is killed, SQLite says locked."""
-    left = [1]
+    cut: list[int] = []
 
     @event.listens_for(database.engine, "commit")
-    def _cut(connection: object) -> None:
-        if not left.pop():
+    def _cut(connection: Connection) -> None:
+        if cut:
             return
-        left.append(0)
+        cut.append(1)
         if database.is_sqlite:
             raise OperationalError("COMMIT", {}, Exception("database is locked"))
-        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()  # type: ignore[attr-defined]
+        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
         other = Database(database.url.render_as_string(False))
         with other.read() as session:
-            session.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+            # Waits up to 5 s for its end.
+            killed = session.execute(
+                text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid}
+            ).scalar()
         other.close()
-        wait_for(lambda: not _is_there(database, pid))
+        assert killed
 
-    return left
-
-
-def _is_there(database: Database, pid: int) -> bool:
-    with Database(database.url.render_as_string(False)).read() as session:
-        found = session.execute(
-            text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid"), {"pid": pid}
-        )
-        return bool(found.scalar())
+    return cut
 
 
 @pytest.mark.parametrize("when", ["dispatch", "collect"])
@@ -239,10 +235,10 @@ def test_a_connection_that_dies_at_the_commit_costs_nothing_and_doubles_nothing(
     if when == "collect":
         execution.dispatch(ctx)
         held.finish()
-    left = cut_at_commit(ctx.database)
+    cut = cut_at_commit(ctx.database)
     with pytest.raises(DBAPIError):
         getattr(execution, when)(ctx)
-    assert left == [0]
+    assert cut
     execution.recover(ctx)
     execution.dispatch(ctx)
     held.finish()
