@@ -36,8 +36,10 @@ QUICK = Job(
     sampler=SamplerSettings(ess_target=200, max_calls=20_000),
 )
 """Half a second of a real inference."""
+MIDDLING = replace(QUICK, models=("villar17_1",), sampler=SamplerSettings(8000, 2_000_000))
+"""A few seconds: long enough to be killed in the middle, short enough to be done again."""
 LONG = replace(QUICK, models=("villar17_2",), sampler=SamplerSettings(200_000, 40_000_000))
-"""Many seconds of one: long enough to be killed in the middle."""
+"""Many seconds: nobody waits for its end."""
 
 
 def of_model(body: str, **changes: object) -> Job:

@@ -22,9 +22,7 @@ from mmcoord.store.database import Database
 from mmcoord.store.migrate import upgrade
 from mmcoord.worker import Worker, WorkerSettings, token_of
 from tests.api.conftest import make_token
-from tests.inferring import LONG, QUICK, ask, attempts_of, faults_of, of_model, run_of, wait_for
-
-SLOWER = replace(LONG, sampler=replace(LONG.sampler, ess_target=20_000))
+from tests.inferring import MIDDLING, QUICK, ask, attempts_of, faults_of, of_model, run_of, wait_for
 
 
 @dataclass
@@ -108,7 +106,7 @@ def is_done(site: Site, key: str) -> bool:
 def test_a_run_survives_the_worker_and_the_server(site: Site) -> None:
     """kill -9 of the worker in the middle of a run, then of the server, then SIGTERM."""
     server, worker = site.serve(), site.work()
-    key = ask(site.database, SLOWER, "us", "them")
+    key = ask(site.database, MIDDLING, "us", "them")
     wait_for(lambda: has_it(site, key))
     worker.kill()
     worker.wait()
@@ -123,7 +121,7 @@ def test_a_run_survives_the_worker_and_the_server(site: Site) -> None:
     assert " site-1 " in lost.owner
     assert lost.outcome.startswith("LeaseExpired: nothing was heard of worker ")
 
-    key = ask(site.database, replace(SLOWER, seed=2))
+    key = ask(site.database, replace(MIDDLING, seed=2))
     wait_for(lambda: has_it(site, key))
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(timeout=60) == 0

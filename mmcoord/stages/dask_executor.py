@@ -28,6 +28,8 @@ __all__ = ["DaskExecutor", "build_cluster", "reach"]
 _log = logging.getLogger(__name__)
 _AGAIN_S = 10.0
 """How long a scheduler that is away is left alone."""
+_NO_DASHBOARD = "127.0.0.1:0"
+"""Dask cannot do without its web server; nobody but this machine is to see it."""
 _TLS_OPTIONS = ("tls_ca_file", "tls_client_cert", "tls_client_key")
 
 
@@ -193,7 +195,7 @@ def _local(settings: DaskSettings) -> Any:
             "n_workers": settings.minimum,
             "threads_per_worker": 1,
             "host": "127.0.0.1",
-            "dashboard_address": None,
+            "dashboard_address": _NO_DASHBOARD,
             "security": True,
             "env": {"NUMBA_NUM_THREADS": str(settings.threads)},
             **settings.options,
@@ -212,7 +214,7 @@ def _job_queue(name: str) -> Callable[[DaskSettings], Any]:
             f"export NUMBA_NUM_THREADS={settings.threads}",
             *options.pop("job_script_prologue", []),
         ]
-        scheduler = {"dashboard_address": None, **options.pop("scheduler_options", {})}
+        scheduler = {"dashboard_address": _NO_DASHBOARD, **options.pop("scheduler_options", {})}
         return getattr(dask_jobqueue, name)(
             **{
                 "cores": settings.threads,

@@ -20,7 +20,7 @@ from mmcoord.stages.dask_executor import DaskExecutor, build_cluster, kubernetes
 from mmcoord.stages.execution import Execution
 from mmcoord.store.database import Database
 from mmcoord.store.migrate import upgrade
-from tests.inferring import LONG, QUICK, ask, attempts_of, faults_of, run_of, wait_for
+from tests.inferring import MIDDLING, QUICK, ask, attempts_of, faults_of, run_of, wait_for
 from tests.making import make_context
 
 pytestmark = pytest.mark.slow
@@ -86,9 +86,7 @@ def test_a_killed_worker_is_named_and_its_run_tried_again(
     database = Database(sqlite_url)
     upgrade(database)
     ctx = make_context(database, tmp_path, infer=InferSettings())
-    key = ask(
-        database, replace(LONG, sampler=replace(LONG.sampler, ess_target=20_000)), "us", "them"
-    )
+    key = ask(database, MIDDLING, "us", "them")
     execution = Execution(local)
     execution.dispatch(ctx)
     client = local._connected()
@@ -124,7 +122,7 @@ def test_a_scheduler_that_is_away_takes_nothing_and_says_so() -> None:
     executor.close()
 
 
-@pytest.mark.parametrize("cluster", ["local", "slurm", "htcondor"])
+@pytest.mark.parametrize("cluster", ["slurm", "htcondor"])
 def test_an_option_that_the_cluster_does_not_have_is_named(cluster: str) -> None:
     with pytest.raises(ConfigError, match="colour"):
         build_cluster(DaskSettings(cluster=cluster, options={"colour": "red"}))

@@ -24,6 +24,7 @@ from mmcoord.stages.context import Context
 from mmcoord.stages.execution import Execution
 from mmcoord.stages.executor import ExecutorAway
 from mmcoord.store.database import Database
+from mmcoord.store.migrate import upgrade
 from tests.inferring import QUICK, ask, attempts_of, faults_of, run_of, start_engine, wait_for
 from tests.making import make_context
 
@@ -265,13 +266,16 @@ def test_a_commit_that_arrived_though_its_answer_did_not_is_not_repeated(ctx: Co
 
 
 @pytest.mark.slow
+@pytest.mark.postgres
 def test_kill_9_of_an_engine_and_of_a_worker_leave_one_result_each(
-    database: Database, tmp_path: Path
+    postgres_url: str, tmp_path: Path
 ) -> None:
-    """Two engines on one store; one is killed, then the other's worker is."""
-    url = database.url.render_as_string(False)
-    keys = [ask(database, replace(QUICK, seed=seed), "us", "them") for seed in range(6)]
-    one, two = start_engine(url, tmp_path), start_engine(url, tmp_path)
+    """Two engines on one store; one is killed, then the other's worker is. Once: the same many
+    times, on SQLite too, is ``make infer-fault-test``."""
+    database = Database(postgres_url)
+    upgrade(database)
+    keys = [ask(database, replace(QUICK, seed=seed), "us", "them") for seed in range(4)]
+    one, two = start_engine(postgres_url, tmp_path), start_engine(postgres_url, tmp_path)
     try:
         wait_for(lambda: any(run_of(database, key).state == "running" for key in keys))
         one.kill()
@@ -282,3 +286,4 @@ def test_kill_9_of_an_engine_and_of_a_worker_leave_one_result_each(
         one.kill()
         two.kill()
     assert faults_of(database, keys) == []
+    database.close()

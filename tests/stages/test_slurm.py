@@ -21,12 +21,11 @@ from mmcoord.stages.execution import Execution
 from mmcoord.store.database import Database
 from mmcoord.store.migrate import upgrade
 from tests.fixtures_slurm import Slurm
-from tests.inferring import LONG, QUICK, ask, attempts_of, faults_of, run_of, wait_for
+from tests.inferring import MIDDLING, QUICK, ask, attempts_of, faults_of, run_of, wait_for
 from tests.making import make_context
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
-KILLED = replace(LONG, sampler=replace(LONG.sampler, ess_target=10_000))
 
 
 @pytest.fixture
@@ -97,7 +96,7 @@ def test_runs_go_through_the_batch_system_and_survive_their_workers(
 
     # scancel, then kill -9, each in the middle of a run: named, tried again, one result.
     for number, end in enumerate(("scancel", "kill -9")):
-        key = ask(ctx.database, replace(KILLED, seed=number), "us", "them")
+        key = ask(ctx.database, replace(MIDDLING, seed=number), "us", "them")
         execution.dispatch(ctx)
         client = executor._connected()
         wait_for(lambda: any(client.processing().values()))  # noqa: B023
@@ -113,7 +112,7 @@ def test_runs_go_through_the_batch_system_and_survive_their_workers(
         assert faults_of(ctx.database, [key]) == []
 
     # Two at once need two workers; with nothing to do they all go.
-    keys = [ask(ctx.database, replace(KILLED, seed=seed)) for seed in (7, 8)]
+    keys = [ask(ctx.database, replace(MIDDLING, seed=seed)) for seed in (7, 8)]
     execution.dispatch(ctx)
     wait_for(lambda: list(slurm.jobs().values()).count("RUNNING") == 2)
     work(execution, ctx, keys)
