@@ -131,6 +131,8 @@ class DaskSettings:
     """That a job uses."""
     start_s: float = 30.0
     """How long to wait for the scheduler."""
+    idle_s: float = 60.0
+    """A worker that has had nothing to do for so long is sent home."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Passed on to the cluster's class (``queue``, ``memory``, ``job_extra_directives`` ...);
     for ``address``: ``tls_ca_file``, ``tls_client_cert``, ``tls_client_key``."""

@@ -28,6 +28,10 @@ __all__ = ["DaskExecutor", "build_cluster", "reach"]
 _log = logging.getLogger(__name__)
 _AGAIN_S = 10.0
 """How long a scheduler that is away is left alone."""
+_PREFIX = "mmcoord"
+"""Of the keys; Dask learns how long a kind of task takes from what comes before the dash."""
+_EXPECTED = "30s"
+"""Until it has learnt: long enough for a worker of its own."""
 _NO_DASHBOARD = "127.0.0.1:0"
 """Dask cannot do without its web server; nobody but this machine is to see it."""
 _TLS_OPTIONS = ("tls_ca_file", "tls_client_cert", "tls_client_key")
@@ -45,12 +49,13 @@ class DaskExecutor:
     def __init__(self, settings: DaskSettings) -> None:
         _imported()
         self._settings = settings
-        self._cluster: Any = None
+        self._cluster = None if settings.cluster == "address" else build_cluster(settings)
         self._client: Any = None
-        self._not_before = 0.0
+        self._closed = False
         self._lock = threading.Lock()
-        if settings.cluster != "address":
-            self._cluster = build_cluster(settings)
+        self._connecting = threading.Thread(target=self._connect, daemon=True)
+        self._connecting.start()
+        self._connecting.join(settings.start_s)
 
     @property
     def capacity(self) -> int:
@@ -64,7 +69,12 @@ class DaskExecutor:
             raise ExecutorAway("Dask's scheduler is away")
         answer: Future[Result] = Future()
         task = client.submit(
-            run_job, job, self._settings.threads, key=run_key(job), priority=priority, retries=0
+            run_job,
+            job,
+            self._settings.threads,
+            key=f"{_PREFIX}-{run_key(job)}",
+            priority=priority,
+            retries=0,
         )
         task.add_done_callback(lambda done: _hand_over(done, answer))
         return answer
@@ -73,27 +83,41 @@ class DaskExecutor:
         with self._lock:
             client, cluster = self._client, self._cluster
             self._client = self._cluster = None
-            self._not_before = float("inf")
+            self._closed = True
         for part in (client, cluster):
             if part is not None:
                 with contextlib.suppress(Exception):  # whatever it is, we are going
                     part.close(timeout=10)
 
     def _connected(self) -> Any:
-        """The client, made again if the scheduler was away; None while it is."""
+        """The client; None while the scheduler is away. Never waits for it: the infer stage has
+        others to serve."""
         with self._lock:
             if self._client is not None and self._client.status == "running":
                 return self._client
-            if time.monotonic() < self._not_before:
-                return None
-            try:
-                if self._client is not None:
-                    self._client.close(timeout=1)
-                self._client = _client(self._settings, self._cluster)
-            except (OSError, TimeoutError) as error:
-                _log.warning("Dask's scheduler is away: %s", error)
-                self._client, self._not_before = None, time.monotonic() + _AGAIN_S
-            return self._client
+            if not self._closed and not self._connecting.is_alive():
+                self._connecting = threading.Thread(target=self._connect, daemon=True)
+                self._connecting.start()
+            return None
+
+    def _connect(self) -> None:
+        """Make the client anew; on failure the scheduler is left alone for a while."""
+        old, self._client = self._client, None
+        with contextlib.suppress(Exception):  # it is of no use any more, whatever it says
+            if old is not None:
+                old.close(timeout=1)
+        try:
+            client = _client(self._settings, self._cluster)
+        except Exception as error:
+            # A wrong certificate, an address that is none, nobody there: all may be mended.
+            _log.warning("Dask's scheduler is away: %s: %s", type(error).__name__, error)
+            time.sleep(_AGAIN_S)
+            return
+        with self._lock:
+            if not self._closed:
+                self._client = client
+                return
+        client.close(timeout=1)
 
 
 def build_cluster(settings: DaskSettings) -> Any:
@@ -106,14 +130,24 @@ def build_cluster(settings: DaskSettings) -> Any:
     """
     dask, _ = _imported()
     # Dask would run a job again by itself, three times, and tell nobody which worker died of it.
-    dask.config.set({"distributed.scheduler.allowed-failures": 0})
+    dask.config.set(
+        {
+            "distributed.scheduler.allowed-failures": 0,
+            f"distributed.scheduler.default-task-durations.{_PREFIX}": _EXPECTED,
+        }
+    )
     try:
         cluster = _BUILDERS[settings.cluster](settings)
     except ImportError as error:
         raise ConfigError(f"infer.dask: {error}; pip install 'mmcoord[hpc]'") from None
     except (TypeError, ValueError) as error:
         raise ConfigError(f"infer.dask.options: {error}") from None
-    cluster.adapt(minimum=settings.minimum, maximum=settings.maximum)
+    cluster.adapt(
+        minimum=settings.minimum,
+        maximum=settings.maximum,
+        interval="1s",
+        wait_count=max(1, round(settings.idle_s)),
+    )
     return cluster
 
 
@@ -210,6 +244,11 @@ def _job_queue(name: str) -> Callable[[DaskSettings], Any]:
         import dask_jobqueue
 
         options = dict(settings.options)
+        if not {"shared_temp_directory", "security"} & set(options):
+            raise ConfigError(
+                "infer.dask.options: shared_temp_directory: a folder of this user's that the "
+                "workers see too is needed for their certificates"
+            )
         prologue = [
             f"export NUMBA_NUM_THREADS={settings.threads}",
             *options.pop("job_script_prologue", []),
@@ -257,7 +296,11 @@ def kubernetes_spec(settings: DaskSettings) -> Mapping[str, Any]:
             **{
                 "name": "mmcoord",
                 "n_workers": settings.minimum,
-                "env": {"NUMBA_NUM_THREADS": str(settings.threads)},
+                "env": {
+                    "NUMBA_NUM_THREADS": str(settings.threads),
+                    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+                    **options.pop("env", {}),
+                },
                 "worker_command": ["dask", "worker", "--nthreads", "1"],
                 **options,
             }

@@ -43,7 +43,9 @@ def complete(
         return False
     if row.lease_owner not in (None, owner):
         leases.end_attempt(session, row.run_key, row.lease_owner, now, "late")
-    leases.end_attempt(session, row.run_key, owner, now, "done")
+    attempt = leases.attempt_of(session, row.run_key, owner)
+    if attempt is not None:  # ended, perhaps, when nothing was heard of it
+        attempt.ended_at, attempt.outcome = now, "done"
     row.state = "done"
     row.finished_at = now
     row.lease_owner = row.lease_until = None

@@ -123,9 +123,14 @@ def test_a_scheduler_that_is_away_takes_nothing_and_says_so() -> None:
 
 
 @pytest.mark.parametrize("cluster", ["slurm", "htcondor"])
-def test_an_option_that_the_cluster_does_not_have_is_named(cluster: str) -> None:
+def test_an_option_that_is_missing_or_that_the_cluster_does_not_have_is_named(
+    cluster: str, tmp_path: Path
+) -> None:
+    options = {"shared_temp_directory": str(tmp_path), "colour": "red"}
     with pytest.raises(ConfigError, match="colour"):
-        build_cluster(DaskSettings(cluster=cluster, options={"colour": "red"}))
+        build_cluster(DaskSettings(cluster=cluster, options=options))
+    with pytest.raises(ConfigError, match="shared_temp_directory"):
+        build_cluster(DaskSettings(cluster=cluster))
 
 
 def test_the_kubernetes_resource_has_the_image_and_one_job_a_worker() -> None:

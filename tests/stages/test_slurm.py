@@ -42,6 +42,7 @@ def executor(slurm: Slurm) -> Iterator[DaskExecutor]:
         cluster="slurm",
         minimum=0,
         maximum=2,
+        idle_s=3.0,
         options={
             "queue": "night",
             "memory": "1GB",
