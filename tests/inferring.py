@@ -74,7 +74,7 @@ def attempts_of(database: Database, key: str) -> list[RunAttemptRow]:
         return list(rows.scalars())
 
 
-def wait_for(what: Callable[[], bool], timeout_s: float = 120.0) -> None:
+def wait_for(what: Callable[[], bool], timeout_s: float = 240.0) -> None:
     """Until it is so."""
     end = time.monotonic() + timeout_s
     while not what():

@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from mmcoord.cli import app
-from mmcoord.config import DaskSettings, load_settings
+from mmcoord.config import load_settings
+from mmcoord.dask_settings import DaskSettings
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 SITES = ("slurm", "htcondor", "kubernetes-dask")

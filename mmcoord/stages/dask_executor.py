@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from mmcoord.config import DaskSettings
+from mmcoord.dask_settings import DaskSettings
 from mmcoord.errors import ConfigError
 from mmcoord.inference.job import Job, Result, run_key
 from mmcoord.stages.executor import ExecutorAway, WorkerLost, run_job

@@ -13,7 +13,8 @@ import pytest
 pytest.importorskip("distributed", reason="extra hpc is not installed")
 import distributed
 
-from mmcoord.config import DaskSettings, InferSettings
+from mmcoord.config import InferSettings
+from mmcoord.dask_settings import DaskSettings
 from mmcoord.errors import ConfigError
 from mmcoord.inference.engine import run
 from mmcoord.stages.dask_executor import DaskExecutor, build_cluster, kubernetes_spec, reach

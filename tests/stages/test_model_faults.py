@@ -12,7 +12,8 @@ import pytest
 
 pytest.importorskip("distributed", reason="extra hpc is not installed")
 
-from mmcoord.config import DaskSettings, InferSettings
+from mmcoord.config import InferSettings
+from mmcoord.dask_settings import DaskSettings
 from mmcoord.inference.engine import run
 from mmcoord.stages.dask_executor import DaskExecutor
 from mmcoord.stages.execution import Execution

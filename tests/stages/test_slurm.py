@@ -13,7 +13,8 @@ import pytest
 
 pytest.importorskip("dask_jobqueue", reason="extra hpc is not installed")
 
-from mmcoord.config import DaskSettings, InferSettings
+from mmcoord.config import InferSettings
+from mmcoord.dask_settings import DaskSettings
 from mmcoord.inference.engine import run
 from mmcoord.stages.context import Context
 from mmcoord.stages.dask_executor import DaskExecutor
