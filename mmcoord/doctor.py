@@ -59,7 +59,7 @@ def examine(config: Path | None, db: str | None) -> list[Finding]:
     findings = [Finding("configuration", True, str(config) if config else "built-in defaults")]
     findings += _disk(settings)
     findings.append(_sandbox())
-    findings.append(_place(settings))
+    findings.append(_inference(settings))
     findings += _parts(with_default_sink(settings, Path(settings.data_dir) / "outbox"))
     return findings
 
@@ -85,7 +85,7 @@ def _sandbox() -> Finding:
         return Finding("models from others", True, f"{error}; install bubblewrap and libseccomp2")
 
 
-def _place(settings: Settings) -> Finding:
+def _inference(settings: Settings) -> Finding:
     """Where inference runs, and whether it can be reached from here."""
     infer = settings.infer
     if infer.executor == "none":
