@@ -57,19 +57,20 @@ def test_a_killed_process_is_named_and_its_neighbour_goes_on(pool: PoolExecutor)
     time.sleep(1.0)
     os.kill(victim, signal.SIGKILL)
     with pytest.raises(WorkerLost, match=f"worker process {victim} was ended by SIGKILL"):
-        doomed.result(timeout=60)
+        doomed.result(timeout=120)
     here = run(QUICK)
-    assert neighbour.result(timeout=120).samples == here.samples
+    assert neighbour.result(timeout=240).samples == here.samples
     again = pool.submit(replace(QUICK, seed=5))  # the slot of the dead one has a new process
-    assert again.result(timeout=120).summary["seed"] == 5
+    assert again.result(timeout=240).summary["seed"] == 5
 
 
 def test_a_process_that_died_idle_is_replaced(pool: PoolExecutor) -> None:
-    pool.submit(QUICK).result(timeout=120)
-    for pid in children():
+    pool.submit(QUICK).result(timeout=240)
+    ours = {slot._process.pid for slot in pool._slots if slot._process and slot._process.pid}
+    for pid in ours:
         os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not children())
-    assert pool.submit(QUICK).result(timeout=120).run_key == run_key(QUICK)
+    wait_for(lambda: not ours & children())
+    assert pool.submit(QUICK).result(timeout=240).run_key == run_key(QUICK)
 
 
 @pytest.mark.usefixtures("sandbox_works")
@@ -77,7 +78,7 @@ def test_the_processor_time_of_a_sandbox_is_part_of_the_cost(pool: PoolExecutor)
     job = of_model(SPINS)
     (source,) = job.user_models
     source = replace(source, source=source.source.replace("KIND =", "SPUN = []\nKIND ="))
-    result = pool.submit(replace(job, user_models=(source,))).result(timeout=120)
+    result = pool.submit(replace(job, user_models=(source,))).result(timeout=240)
     assert SPIN_S <= result.summary["cpu_s"] < result.summary["wall_s"] * 2
 
 
@@ -87,7 +88,7 @@ def test_what_is_given_up_at_the_end_is_no_fault_of_the_job() -> None:
     executor.close()
     for future in futures:
         with pytest.raises((ExecutorAway, WorkerLost)):
-            future.result(timeout=60)
+            future.result(timeout=120)
 
 
 def test_no_executor_takes_nothing() -> None:

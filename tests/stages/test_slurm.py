@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -67,25 +66,6 @@ def work(execution: Execution, ctx: Context, keys: list[str]) -> None:
     wait_for(moved, 250.0)
 
 
-def worker_of(job: str) -> int:
-    """The Dask worker's process below the batch job's script."""
-    out = subprocess.run(["ps", "-eo", "pid,args"], check=True, capture_output=True, text=True)
-    found = [
-        int(line.split()[0])
-        for line in out.stdout.splitlines()
-        if "spawn_main" in line and _slurm_job(int(line.split()[0])) == job
-    ]
-    return found[0]
-
-
-def _slurm_job(pid: int) -> str:
-    try:
-        environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return ""
-    return next((e[13:].decode() for e in environ if e.startswith(b"SLURM_JOB_ID=")), "")
-
-
 @pytest.mark.timeout(600)
 def test_runs_go_through_the_batch_system_and_survive_their_workers(
     slurm: Slurm, executor: DaskExecutor, ctx: Context
@@ -106,7 +86,8 @@ def test_runs_go_through_the_batch_system_and_survive_their_workers(
         if end == "scancel":
             slurm.cancel(job)
         else:
-            os.kill(worker_of(job), signal.SIGKILL)
+            (pid,) = client.run(os.getpid).values()
+            os.kill(pid, signal.SIGKILL)
         work(execution, ctx, [key])
         lost, done = attempts_of(ctx.database, key)
         assert lost.outcome.startswith("WorkerLost: Dask worker SLURMCluster-"), end
