@@ -195,14 +195,13 @@ class Worker:
 
     def _kept(self, future: Future[Result], held: dict[str, str], lease_s: float) -> bool:
         """Wait for the run, renewing its lease; False when it was given back."""
-        waited_s = 0.0
+        beaten = time.monotonic()
         while not future.done():
             if self._stop.wait(_LOOK_S):
                 self._post("return", held)
                 return False
-            waited_s += _LOOK_S
-            if waited_s >= lease_s / _BEATS:
-                waited_s = 0.0
+            if time.monotonic() - beaten >= lease_s / _BEATS:
+                beaten = time.monotonic()
                 try:
                     if not self._post("renew", held).json().get("held"):
                         # The result may still be the first one there.

@@ -49,7 +49,11 @@ class DaskExecutor:
     def __init__(self, settings: DaskSettings) -> None:
         _imported()
         self._settings = settings
-        self._cluster = None if settings.cluster == "address" else build_cluster(settings)
+        self._cluster: Any = None
+        if settings.cluster == "address":
+            _security(settings)  # fail at start, not at the first run
+        else:
+            self._cluster = build_cluster(settings)
         self._client: Any = None
         self._closed = False
         self._lock = threading.Lock()
@@ -95,6 +99,8 @@ class DaskExecutor:
         with self._lock:
             if self._client is not None and self._client.status == "running":
                 return self._client
+            if self._client is not None and self._client.status == "connecting":
+                return None  # by itself; what runs there is not lost yet
             if not self._closed and not self._connecting.is_alive():
                 self._connecting = threading.Thread(target=self._connect, daemon=True)
                 self._connecting.start()

@@ -130,7 +130,8 @@ class _Slot:
             except BrokenProcessPool:  # it has died while it had nothing to do
                 self._pool = None
                 inner = self._submit(job)
-        inner.add_done_callback(lambda done: self._answer(done, answer))
+            pool, process = self._pool, self._process
+        inner.add_done_callback(lambda done: self._answer(done, answer, pool, process))
         return answer
 
     def close(self) -> None:
@@ -155,11 +156,17 @@ class _Slot:
         self._process = next(iter(set(multiprocessing.active_children()) - before), None)
         return future
 
-    def _answer(self, done: Future[Result], answer: Future[Result]) -> None:
+    def _answer(
+        self,
+        done: Future[Result],
+        answer: Future[Result],
+        pool: ProcessPoolExecutor | None,
+        process: BaseProcess | None,
+    ) -> None:
         with self._lock:
             self.waiting -= 1
-            process = self._process
-            if done.cancelled() or isinstance(done.exception(), BrokenProcessPool):
+            is_broken = done.cancelled() or isinstance(done.exception(), BrokenProcessPool)
+            if is_broken and self._pool is pool:  # there may be a new one already
                 self._pool = self._process = None
         if done.cancelled():
             answer.set_exception(ExecutorAway("given up: the executor was closed"))

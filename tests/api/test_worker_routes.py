@@ -321,7 +321,7 @@ def test_a_lie_is_an_attempt_that_failed_and_the_run_goes_on(
 ) -> None:
     key = ask(database, QUICK)
     found = lease(client, who)
-    body = {**result_to_json(answer), **held(found), "cpu_s": 1.0, "samples": "none"}
+    body = {**result_to_json(answer), **held(found), "cpu_s": 1.0, "samples": "%%%"}
     refused = post(client, who, "result", **body)
     assert (refused.status_code, refused.json()["detail"]) == (422, "samples: not base64")
     row = run_of(database, key)
