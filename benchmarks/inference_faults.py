@@ -38,7 +38,7 @@ from tests.inferring import QUICK, Engine, ask, attempts_of, faults_of, run_of, 
 
 _RUNS = 3
 _GROUPS = ("us", "them")
-_LONGEST_S = 120.0
+_LONGEST_S = 600.0
 _FAULTS = {"postgresql": ("engine", "worker", "connections"), "sqlite": ("engine", "worker")}
 
 
