@@ -73,7 +73,7 @@ class DaskExecutor:
             raise ExecutorAway("Dask's scheduler is away")
         answer: Future[Result] = Future()
         task = client.submit(
-            run_job,
+            _run,
             job,
             self._settings.threads,
             key=f"{_PREFIX}-{run_key(job)}",
@@ -182,12 +182,31 @@ def reach(settings: DaskSettings) -> str:
         return f"{settings.address} answers, {n} worker{'s' if n != 1 else ''}"
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Failed:
+    error: Exception
+
+
+def _run(job: Job, threads: int) -> Result | _Failed:
+    """On the worker. An exception that Dask sees goes into its log with the whole job, and that
+    may be private photometry."""
+    try:
+        return run_job(job, threads)
+    except Exception as error:
+        # Whatever it is, it is raised again where the answer is handed over.
+        return _Failed(error)
+
+
 def _hand_over(done: Any, answer: Future[Result]) -> None:
     """From Dask's future to ours, on Dask's own thread; forgets the task, so that it can be
     asked for again."""
     _, distributed = _imported()
     try:
-        answer.set_result(done.result())
+        outcome = done.result()
+        if isinstance(outcome, _Failed):
+            answer.set_exception(outcome.error)
+        else:
+            answer.set_result(outcome)
     except distributed.KilledWorker as error:
         answer.set_exception(
             WorkerLost(f"Dask worker {error.last_worker.name} at {error.last_worker.address} died")

@@ -15,13 +15,13 @@ import distributed
 
 from mmcoord.config import InferSettings
 from mmcoord.dask_settings import DaskSettings
-from mmcoord.errors import ConfigError
+from mmcoord.errors import BadModel, ConfigError
 from mmcoord.inference.engine import run
 from mmcoord.stages.dask_executor import DaskExecutor, build_cluster, kubernetes_spec, reach
 from mmcoord.stages.execution import Execution
 from mmcoord.store.database import Database
 from mmcoord.store.migrate import upgrade
-from tests.inferring import MIDDLING, QUICK, ask, attempts_of, faults_of, run_of, wait_for
+from tests.inferring import MIDDLING, QUICK, ask, attempts_of, faults_of, of_model, run_of, wait_for
 from tests.making import make_context
 
 pytestmark = pytest.mark.slow
@@ -102,6 +102,16 @@ def test_a_killed_worker_is_named_and_its_run_tried_again(
     assert (run_of(database, key).state, run_of(database, key).attempts) == ("done", 2)
     assert faults_of(database, [key]) == []
     database.close()
+
+
+@pytest.mark.usefixtures("sandbox_works")
+def test_the_data_of_a_run_that_failed_stand_in_no_log(local: DaskExecutor) -> None:
+    with pytest.raises(BadModel, match="ZeroDivisionError"):
+        local.submit(of_model("return 1 / 0")).result(timeout=200)
+    logs = str(local._connected().get_worker_logs()) + str(local._cluster.get_logs())
+    assert "worker" in logs
+    assert "Photometry" not in logs
+    assert "lsst:g" not in logs
 
 
 def test_nobody_without_the_certificates_is_let_in(local: DaskExecutor) -> None:

@@ -29,9 +29,9 @@ SECRET = "mmc_this-is-the-secret"
 FAULTS = {
     "nan": ("return np.nan * t_day", "absolute_magnitude is nan, not a magnitude"),
     "hang": ("import time\ntime.sleep(1e6)", "no answer within"),
-    "50 GB": ("np.ones(50 * 2**30 // 8)", "raised MemoryError: .* it may use 2048 MiB"),
-    "socket": ("import socket\nsocket.socket()", "PermissionError.* a model has no network"),
-    "token": ("return float(open(TOKEN).read())", "FileNotFoundError.* a model sees no files"),
+    "50 GB": ("np.ones(50 * 2**30 // 8)", "raised MemoryError: .*it may use 2048 MiB"),
+    "socket": ("import socket\nsocket.socket()", "PermissionError.*a model has no network"),
+    "token": ("return float(open(TOKEN).read())", "FileNotFoundError.*a model sees no files"),
 }
 Ended = dict[str, RunRow]
 
