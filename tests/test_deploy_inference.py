@@ -34,7 +34,7 @@ def script_of(site: str, folder: Path) -> str:
     pytest.importorskip("dask_jobqueue", reason="extra hpc is not installed")
     import dataclasses
 
-    from mmcoord.stages.dask_executor import build_cluster
+    from mmcoord.stages.dask_clusters import build_cluster
 
     settings = dask_of(site)
     here = {"shared_temp_directory": str(folder), "log_directory": str(folder), "interface": "lo"}
@@ -73,7 +73,7 @@ def worker_threads(script: str) -> str:
 
 def test_kubernetes_resource_is_of_the_example() -> None:
     pytest.importorskip("dask_kubernetes", reason="extra hpc is not installed")
-    from mmcoord.stages.dask_executor import kubernetes_spec
+    from mmcoord.stages.dask_clusters import kubernetes_spec
 
     spec = kubernetes_spec(dask_of("kubernetes-dask"))
     worker = spec["spec"]["worker"]

@@ -1,9 +1,7 @@
 """Inference on a Dask cluster: local, Slurm, HTCondor, Kubernetes, or one that is there already.
 
 A future's key is the run key, so that equal jobs of several engines on one scheduler are one
-computation. Dask's wire carries pickles: whoever reaches the scheduler can execute code. Every
-cluster that is started here therefore speaks TLS with certificates made for it alone; for a
-scheduler that is there already the settings name the certificates.
+computation. For a scheduler that is there already the settings name the certificates.
 """
 
 from __future__ import annotations
@@ -14,26 +12,20 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
 from mmcoord.dask_settings import DaskSettings
 from mmcoord.errors import ConfigError
 from mmcoord.inference.job import Job, Result, run_key
+from mmcoord.stages.dask_clusters import PREFIX, build_cluster, imported
 from mmcoord.stages.executor import ExecutorAway, WorkerLost, run_job
 
-__all__ = ["DaskExecutor", "build_cluster", "reach"]
+__all__ = ["DaskExecutor", "reach"]
 
 _log = logging.getLogger(__name__)
 _AGAIN_S = 10.0
 """How long a scheduler that is away is left alone."""
-_PREFIX = "mmcoord"
-"""Of the keys; Dask learns how long a kind of task takes from what comes before the dash."""
-_EXPECTED = "30s"
-"""Until it has learnt: long enough for a worker of its own."""
-_NO_DASHBOARD = "127.0.0.1:0"
-"""Dask cannot do without its web server; nobody but this machine is to see it."""
 _TLS_OPTIONS = ("tls_ca_file", "tls_client_cert", "tls_client_key")
 
 
@@ -47,7 +39,7 @@ class DaskExecutor:
     """
 
     def __init__(self, settings: DaskSettings) -> None:
-        _imported()
+        imported()
         self._settings = settings
         self._cluster: Any = None
         if settings.cluster == "address":
@@ -76,7 +68,7 @@ class DaskExecutor:
             _run,
             job,
             self._settings.threads,
-            key=f"{_PREFIX}-{run_key(job)}",
+            key=f"{PREFIX}-{run_key(job)}",
             priority=priority,
             retries=0,
         )
@@ -126,37 +118,6 @@ class DaskExecutor:
         client.close(timeout=1)
 
 
-def build_cluster(settings: DaskSettings) -> Any:
-    """Start the cluster's scheduler here and let the number of its workers follow the work.
-
-    Raises
-    ------
-    ConfigError
-        The extra ``hpc`` is not installed, or an option is none of the cluster's.
-    """
-    dask, _ = _imported()
-    # Dask would run a job again by itself, three times, and tell nobody which worker died of it.
-    dask.config.set(
-        {
-            "distributed.scheduler.allowed-failures": 0,
-            f"distributed.scheduler.default-task-durations.{_PREFIX}": _EXPECTED,
-        }
-    )
-    try:
-        cluster = _BUILDERS[settings.cluster](settings)
-    except ImportError as error:
-        raise ConfigError(f"infer.dask: {error}; pip install 'mmcoord[hpc]'") from None
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"infer.dask.options: {error}") from None
-    cluster.adapt(
-        minimum=settings.minimum,
-        maximum=settings.maximum,
-        interval="1s",
-        wait_count=max(1, round(settings.idle_s)),
-    )
-    return cluster
-
-
 def reach(settings: DaskSettings) -> str:
     """For the doctor: who answers, in words. No worker is started by it.
 
@@ -167,7 +128,7 @@ def reach(settings: DaskSettings) -> str:
     ConfigError
         As :func:`build_cluster`.
     """
-    _imported()
+    imported()
     if settings.cluster != "address":
         program = {"slurm": "sbatch", "htcondor": "condor_submit"}.get(settings.cluster)
         if program is not None and shutil.which(program) is None:
@@ -200,7 +161,7 @@ def _run(job: Job, threads: int) -> Result | _Failed:
 def _hand_over(done: Any, answer: Future[Result]) -> None:
     """From Dask's future to ours, on Dask's own thread; forgets the task, so that it can be
     asked for again."""
-    _, distributed = _imported()
+    _, distributed = imported()
     try:
         outcome = done.result()
         if isinstance(outcome, _Failed):
@@ -222,7 +183,7 @@ def _hand_over(done: Any, answer: Future[Result]) -> None:
 
 
 def _client(settings: DaskSettings, cluster: Any) -> Any:
-    _, distributed = _imported()
+    _, distributed = imported()
     security = _security(settings) if cluster is None else cluster.security
     return distributed.Client(
         settings.address if cluster is None else cluster,
@@ -234,7 +195,7 @@ def _client(settings: DaskSettings, cluster: Any) -> Any:
 
 def _security(settings: DaskSettings) -> Any:
     """Certificates for a scheduler that is there already."""
-    _, distributed = _imported()
+    _, distributed = imported()
     if unknown := sorted(set(settings.options) - set(_TLS_OPTIONS)):
         raise ConfigError(
             f"infer.dask.options: {unknown[0]!r} is none of {', '.join(_TLS_OPTIONS)}"
@@ -242,113 +203,3 @@ def _security(settings: DaskSettings) -> Any:
     if not settings.options:
         return None
     return distributed.Security(**settings.options, require_encryption=True)
-
-
-# -- clusters ------------------------------------------------------------------------------
-
-
-def _local(settings: DaskSettings) -> Any:
-    _, distributed = _imported()
-    return distributed.LocalCluster(
-        **{
-            "n_workers": settings.minimum,
-            "threads_per_worker": 1,
-            "host": "127.0.0.1",
-            "dashboard_address": _NO_DASHBOARD,
-            "security": True,
-            "env": {"NUMBA_NUM_THREADS": str(settings.threads)},
-            **settings.options,
-        }
-    )
-
-
-def _job_queue(name: str) -> Callable[[DaskSettings], Any]:
-    """A cluster of dask-jobqueue: each worker is a job of the batch system."""
-
-    def build(settings: DaskSettings) -> Any:
-        import dask_jobqueue
-
-        options = dict(settings.options)
-        if not {"shared_temp_directory", "security"} & set(options):
-            raise ConfigError(
-                "infer.dask.options: shared_temp_directory: a folder of this user's that the "
-                "workers see too is needed for their certificates"
-            )
-        prologue = [
-            f"export NUMBA_NUM_THREADS={settings.threads}",
-            *options.pop("job_script_prologue", []),
-        ]
-        scheduler = {"dashboard_address": _NO_DASHBOARD, **options.pop("scheduler_options", {})}
-        return getattr(dask_jobqueue, name)(
-            **{
-                "cores": settings.threads,
-                "processes": 1,
-                "memory": "4GB",
-                "protocol": "tls://",
-                "security": True,
-                "job_script_prologue": prologue,
-                "scheduler_options": scheduler,
-                # A worker holds one job at a time, whatever cores the batch system gives it.
-                "worker_extra_args": ["--nthreads", "1", *options.pop("worker_extra_args", [])],
-                **options,
-            }
-        )
-
-    return build
-
-
-def _kubernetes(settings: DaskSettings) -> Any:
-    from dask_kubernetes.operator import KubeCluster
-
-    return KubeCluster(custom_cluster_spec=kubernetes_spec(settings))
-
-
-def kubernetes_spec(settings: DaskSettings) -> Mapping[str, Any]:
-    """The ``DaskCluster`` resource that the Dask operator is given.
-
-    Raises
-    ------
-    ConfigError
-        No image, or an option that is not known.
-    """
-    from dask_kubernetes.operator import make_cluster_spec
-
-    options = dict(settings.options)
-    if "image" not in options:
-        raise ConfigError("infer.dask.options: image: the container that has mmcoord is needed")
-    try:
-        spec: dict[str, Any] = make_cluster_spec(
-            **{
-                "name": "mmcoord",
-                "n_workers": settings.minimum,
-                "env": {
-                    "NUMBA_NUM_THREADS": str(settings.threads),
-                    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
-                    **options.pop("env", {}),
-                },
-                "worker_command": ["dask", "worker", "--nthreads", "1"],
-                **options,
-            }
-        )
-    except TypeError as error:
-        raise ConfigError(f"infer.dask.options: {error}") from None
-    return spec
-
-
-_BUILDERS: dict[str, Callable[[DaskSettings], Any]] = {
-    "local": _local,
-    "slurm": _job_queue("SLURMCluster"),
-    "htcondor": _job_queue("HTCondorCluster"),
-    "kubernetes": _kubernetes,
-}
-
-
-def _imported() -> tuple[Any, Any]:
-    try:
-        import dask
-        import distributed
-    except ImportError:
-        raise ConfigError(
-            "infer.executor: Dask is not installed: pip install 'mmcoord[hpc]'"
-        ) from None
-    return dask, distributed

@@ -17,7 +17,8 @@ from mmcoord.config import InferSettings
 from mmcoord.dask_settings import DaskSettings
 from mmcoord.errors import BadModel, ConfigError
 from mmcoord.inference.engine import run
-from mmcoord.stages.dask_executor import DaskExecutor, build_cluster, kubernetes_spec, reach
+from mmcoord.stages.dask_clusters import build_cluster, kubernetes_spec
+from mmcoord.stages.dask_executor import DaskExecutor, reach
 from mmcoord.stages.execution import Execution
 from mmcoord.store.database import Database
 from mmcoord.store.migrate import upgrade
@@ -68,17 +69,20 @@ def test_equal_keys_of_two_engines_on_one_scheduler_are_one_computation(
         other.close()
 
 
+@pytest.mark.usefixtures("sandbox_works")
 def test_what_has_priority_goes_first(local: DaskExecutor) -> None:
+    blocker = local.submit(of_model("import time\ntime.sleep(15)\nreturn 1 / 0"), 9.0)
+    client = local._connected()
+    wait_for(lambda: any(client.processing().values()))
     order: list[str] = []
-    jobs = {name: replace(QUICK, seed=20 + k) for k, name in enumerate(("now", "low", "high"))}
-    futures = []
-    for (name, job), priority in zip(jobs.items(), (9.0, -900.5, -900.25), strict=True):
-        future = local.submit(job, priority)
-        future.add_done_callback(lambda _, name=name: order.append(name))  # type: ignore[misc]
-        futures.append(future)
-    for future in futures:
+    low, high = (local.submit(replace(QUICK, seed=20 + k), -900.5 + k) for k in range(2))
+    low.add_done_callback(lambda _: order.append("low"))
+    high.add_done_callback(lambda _: order.append("high"))
+    assert not blocker.done()
+    for future in (low, high):
         future.result(timeout=200)
-    assert order == ["now", "high", "low"]
+    assert order == ["high", "low"]
+    assert isinstance(blocker.exception(), BadModel)
 
 
 def test_a_killed_worker_is_named_and_its_run_tried_again(
