@@ -225,6 +225,8 @@ def run_job(job: Job, threads: int) -> Result:
 
 
 def _cpu_s() -> float:
-    """Processor time of this process and of its ended children: sandboxes are among them."""
+    """Processor time of this process, its ended children and the sandboxes that it ended."""
+    from mmcoord.inference.sandbox import spent_cpu_s
+
     t = os.times()
-    return t.user + t.system + t.children_user + t.children_system
+    return t.user + t.system + t.children_user + t.children_system + spent_cpu_s()
