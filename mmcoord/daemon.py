@@ -31,9 +31,11 @@ import httpx
 import uvicorn
 
 from listeners.settings import ListenerStatus
+from mmcoord.announcements import RunStatus
 from mmcoord.api.app import create_app
 from mmcoord.config import Settings
 from mmcoord.stages import deliver, fetch, intake, localize
+from mmcoord.stages.announce import announce
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import build_executor
 from mmcoord.stages.modelcheck import ModelChecks
@@ -130,6 +132,7 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
                 lambda: [status_json(s) for s in statuses.values()],
                 wake=wake,
                 watched_at=lambda: watchdog.checked_at,
+                tell=lambda session, row: announce(ctx, session, row, RunStatus.DONE),
             )
             _serve_page(app, settings, stop)
         finally:

@@ -149,7 +149,9 @@ def result(service: ServiceDep, who: Worker, brought: Brought) -> Accepted:
     with service.database.write() as session:
         found = leases.lock_run(session, brought.run_key)
         assert found is not None
-        first = outcome.complete(session, found, owner, answer, cpu_s, now, service.settings)
+        first = outcome.complete(
+            session, found, owner, answer, cpu_s, now, service.settings, service.tell
+        )
     service.wake()
     return Accepted(accepted=first)
 

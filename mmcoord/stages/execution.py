@@ -14,8 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from mmcoord import leases
+from mmcoord.announcements import RunStatus
 from mmcoord.inference.job import Result
 from mmcoord.stages import outcome
+from mmcoord.stages.announce import announce
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import Executor, ExecutorAway
 from mmcoord.stages.jobs import job_from_json
@@ -123,7 +125,16 @@ class Execution:
             outcome.fail(session, row, self._owner, told, now, ctx.settings)
         else:
             cpu_s = float(result.summary.get("cpu_s", result.summary.get("wall_s", 0.0)))
-            outcome.complete(session, row, self._owner, result, cpu_s, now, ctx.settings)
+            outcome.complete(
+                session,
+                row,
+                self._owner,
+                result,
+                cpu_s,
+                now,
+                ctx.settings,
+                lambda session, row: announce(ctx, session, row, RunStatus.DONE),
+            )
 
     def _beat(self, ctx: Context) -> None:
         """Keep the heartbeat going, apart: a step of the other stages can last long."""

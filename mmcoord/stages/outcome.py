@@ -6,6 +6,7 @@ Whoever ran it (an engine's executor, a worker over HTTPS) ends here.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -32,11 +33,13 @@ def complete(
     cpu_s: float,
     now: datetime,
     settings: Settings,
+    tell: Callable[[Session, RunRow], object] = lambda session, row: None,
 ) -> bool:
     """Write a result down and charge for it, if it is the first; returns whether it was.
 
     ``row`` is locked (:func:`mmcoord.leases.lock_run`). The owner may have lost its lease in
-    the meantime: the result is the same whoever brings it.
+    the meantime: the result is the same whoever brings it. ``tell`` writes, in the same
+    transaction, what others are to be told of a run that is about something public.
     """
     if row.state not in ("queued", "running"):
         leases.end_attempt(session, row.run_key, owner, now, "late")
@@ -56,6 +59,7 @@ def complete(
     runs.settle(session, row, cpu_s)
     if not row.event_id:  # asked for over the API, and linked to nothing that is public
         return True
+    tell(session, row)
     queue.enqueue(
         session,
         [Wish("plan", row.event_id, row.cause_id, delay_s=settings.plan.debounce_s)],
