@@ -41,6 +41,8 @@ class Scope(StrEnum):
     """Ask for inferences on the group's quota."""
     MODELS = "models"
     """Upload light-curve models, and retire one's own."""
+    WORKER = "worker"
+    """Take runs, the public ones and its group's own, and bring their results."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from mmcoord.cli_common import print_json as _print_json
 from mmcoord.cli_common import settings_of as _settings
 from mmcoord.cli_model import model_app
 from mmcoord.cli_rerun import rerun
+from mmcoord.cli_worker import worker
 from mmcoord.config import Settings, load_settings
 from mmcoord.errors import BadModel, ConfigError, MmcoordError
 from mmcoord.inference.source import UserSource
@@ -47,6 +48,7 @@ app.add_typer(group_app, name="group")
 app.add_typer(token_app, name="token")
 app.add_typer(bank_app, name="bank")
 app.command()(rerun)
+app.command("worker")(worker)
 app.add_typer(model_app, name="model")
 
 HostDust = Literal["own", "av", "av_rv"]
@@ -584,7 +586,7 @@ def _pipeline(config: Path | None, db: str | None, *, send_real: bool = False) -
     """A context and pipeline for a replay: data clock, no debounce, own store by default."""
     from mmcoord.practice import practice_settings
     from mmcoord.stages import deliver
-    from mmcoord.stages.executor import PoolExecutor
+    from mmcoord.stages.executor import build_executor
     from mmcoord.stages.pipeline import Pipeline
     from mmcoord.wiring import with_default_sink
 
@@ -599,7 +601,7 @@ def _pipeline(config: Path | None, db: str | None, *, send_real: bool = False) -
     try:
         with _context(with_default_sink(settings, outbox)) as ctx:
             with ctx.database.pipeline_lock():
-                pipeline = Pipeline(ctx, PoolExecutor(settings.infer.workers))
+                pipeline = Pipeline(ctx, build_executor(settings.infer))
                 pipeline.recover()
                 deliver.recover(ctx)
                 try:
