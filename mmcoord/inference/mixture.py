@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MAX_X", "Mixture", "fit", "log_prior", "logsumexp"]
+__all__ = ["MAX_X", "Mixture", "fit", "log_prior", "logsumexp", "shapes_of"]
 
 Array = npt.NDArray[np.float64]
 
@@ -51,6 +51,10 @@ class Mixture:
         x = self.mean[which] + radius[:, None] * np.einsum("nij,nj->ni", self.cholesky[which], z)
         from_prior = kind > 1.0 - _PRIOR_SHARE
         return np.where(from_prior[:, None], prior, np.clip(x, -MAX_X, MAX_X))
+
+    def nearest(self, x: Array) -> npt.NDArray[np.int64]:
+        """(n,): the component that each of (n, d) points most likely belongs to."""
+        return np.argmax(_log_t(x, self.mean, self.cholesky) + self.log_weight, axis=1)
 
     def log_density(self, x: Array) -> Array:
         """(n, d) -> (n,)."""
@@ -96,6 +100,20 @@ def fit(x: Array, n_components: int, rng: np.random.Generator, n_rounds: int = 2
         responsibility = np.exp(log_density - total)
         scale = (_DOF + d) / (_DOF + distance2)
     return Mixture(log_weight, mean, cholesky)
+
+
+def shapes_of(x: Array, which: npt.NDArray[np.int64], before: Array) -> Array:
+    """(k, d, d) Cholesky factors of each component's members; ``before`` where they are few."""
+    d = x.shape[1]
+    cholesky = before.copy()
+    for j in range(len(before)):
+        members = x[which == j]
+        if len(members) > 2 * d:
+            shrink = d / (d + len(members))
+            covariance = (1.0 - shrink) * np.cov(members, rowvar=False).reshape(d, d)
+            covariance += shrink * before[j] @ before[j].T
+            cholesky[j] = np.linalg.cholesky(covariance + 1e-9 * np.eye(d))
+    return cholesky
 
 
 def _moments(x: Array, ru: Array, weight: Array, pooled: Array) -> tuple[Array, Array]:
