@@ -17,6 +17,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
+from mmcoord import lineage
 from mmcoord.errors import OverQuota
 from mmcoord.inference.job import Job, run_key
 from mmcoord.stages.jobs import job_to_json
@@ -105,7 +106,7 @@ def submit(
     object_id: str = "",
     cause_id: str = "",
 ) -> Submitted:
-    """Ask for a run in the caller's transaction.
+    """Ask for a run in the caller's transaction; it begins with an earlier one if it can.
 
     ``event_id`` and ``object_id`` belong to public runs alone: what is derived from private
     data is linked to nothing public.
@@ -117,7 +118,10 @@ def submit(
     OverQuota
         The answer is not there yet and the group has nothing left to pay for it.
     """
-    key = run_key(job)
+    key = lineage.asked_before(session, job)
+    if key is None:
+        job = lineage.with_start(session, job, event_id, object_id)
+        key = run_key(job)
     # Not the row: its draws are a hundred times larger than what is asked here.
     known = session.execute(
         select(col(RunRow.state)).where(col(RunRow.run_key) == key)
@@ -139,6 +143,7 @@ def submit(
         cause_id=cause_id,
     )
     if known is None and _inserted(session, row):
+        lineage.enter(session, key, job)
         how = "executed"
     else:
         how = _joined(session.get_one(RunRow, key), requester, priority)

@@ -30,6 +30,8 @@ _MAX_DRAWS = 4000
 _OUTLIER = float(np.log(30.0))
 """ln weight over its mean from which a point counts as not covered by the mixtures."""
 _UNCOVERED = 0.02
+_HISTORY = 4
+"""Generations whose draws mixtures are fitted to."""
 
 
 @dataclass(frozen=True)
@@ -115,15 +117,14 @@ def importance(
         How often mixtures are refitted.
     """
     n_dim = searches[0].x.shape[1]
-    k = 4 if n_dim <= 4 else 8
+    k = 4 if n_dim <= 4 else 10
     batch = 500 + 150 * n_dim
     mixtures = [
         fit(np.concatenate([some(s.x, 500 + 150 * n_dim, rng), s.wide]), k + 4, rng)
         for s in searches
     ]
     draws: _Draws | None = None
-    history: list[tuple[Array, Array]] = []
-    tried: list[tuple[float, list[Mixture]]] = []
+    history: list[tuple[_Draws, list[Mixture]]] = []
     generation = 0
     while True:
         new = _draw(log_likelihood, mixtures, batch, rng)
@@ -136,13 +137,11 @@ def importance(
             return _posterior(draws, rng, calls, problem)
         if generation == 0 or (_needs_refit(draws, missed) and generation < max_generations):
             generation += 1
-            log_w = draws.log_weights()
-            history.append((draws.x, log_w))
-            tried.append((effective_size(log_w) / len(log_w), mixtures))
-            mixtures = _refit(history, searches, missed, k, n_dim, rng)
+            history = [*history[1 - _HISTORY :], (draws, mixtures)]
+            mixtures = _refit(history, searches, missed, k, rng)
             if generation == max_generations:
                 # Fresh draws follow, so choosing by what was seen does not bias them.
-                mixtures = max(tried[-3:], key=lambda pair: pair[0])[1]
+                mixtures = max(history, key=lambda past: _efficiency(past[0]))[1]
             draws = None
             batch = min(int(1.3 * batch), 4 * (500 + 150 * n_dim))
 
@@ -202,22 +201,33 @@ def _needs_refit(draws: _Draws, missed: list[npt.NDArray[np.bool_]]) -> bool:
     )
 
 
+def _efficiency(draws: _Draws) -> float:
+    return effective_size(draws.log_weights()) / len(draws.x)
+
+
 def _refit(
-    history: list[tuple[Array, Array]],
+    history: list[tuple[_Draws, list[Mixture]]],
     searches: list[Search],
     missed: list[npt.NDArray[np.bool_]],
     k: int,
-    n_dim: int,
     rng: np.random.Generator,
 ) -> list[Mixture]:
-    """New mixtures from all weighted draws so far, with some of each search kept and all that it
-    met and the mixtures do not cover.
+    """New mixtures from the weighted draws of the last generations, with some of each search kept
+    and all that it met and the mixtures do not cover.
 
-    Weights are tempered until they rest on enough points to fit; what either half found is
-    now known to both.
+    A draw is weighed against all generations together (Cornuet et al. 2012): one that its own
+    could hardly make does not outweigh the rest. Weights are tempered until they rest on enough
+    points to fit; what either half found is now known to both.
     """
-    x = np.concatenate([points for points, _ in history])
-    log_w = np.concatenate([weights - np.log(len(weights)) for _, weights in history])
+    x = np.concatenate([draws.x for draws, _ in history])
+    n_dim = x.shape[1]
+    log_target = np.concatenate([draws.log_target for draws, _ in history])
+    log_q = [
+        mixture.log_density(x) + np.log(len(draws.x))
+        for draws, mixtures in history
+        for mixture in mixtures
+    ]
+    log_w = log_target - logsumexp(np.stack(log_q), axis=0)
     power = 1.0
     while effective_size(power * log_w) < 80 * n_dim and power > 0.02:
         power *= 0.85

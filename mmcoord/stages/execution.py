@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from mmcoord import runs
+from mmcoord import lineage, runs
 from mmcoord.announcements import RunStatus
 from mmcoord.errors import BadInput, ConfigError
 from mmcoord.inference.job import Result
@@ -167,6 +167,7 @@ def _complete(session: Session, row: RunRow, result: Result, ctx: Context) -> No
     row.summary = result.summary
     row.light_curve = dict(result.light_curve)
     row.samples = result.samples
+    lineage.keep(session, row.run_key, result.proposals)
     runs.settle(session, row, result.summary.get("cpu_s", result.summary.get("wall_s")))
     if not row.event_id:  # asked for over the API, and linked to nothing that is public
         return
