@@ -27,9 +27,8 @@ _KHAT_MAX = 0.7
 _KHAT_MAX_HALF = 0.85
 """The halves only check each other; what is reported rests on the joint weights."""
 _MAX_DRAWS = 4000
-_OUTLIER = float(np.log(30.0))
-"""ln weight over its mean from which a point counts as not covered by the mixtures."""
-_UNCOVERED = 0.02
+_MODES = 0.12
+"""Share of the draws for the modes that the searches met, whatever their mass."""
 _HISTORY = 4
 """Generations whose draws mixtures are fitted to."""
 
@@ -63,12 +62,10 @@ class Search:
 
     x: Array
     """Its idea of the posterior."""
-    wide: Array
-    """Points of a higher temperature, and of every mode seen on the way."""
-    modes: Array
-    """Points of every mode, and ..."""
-    log_target: Array
-    """... ln of the posterior density there, not normalised."""
+    hot: Array
+    """Points of a higher temperature."""
+    modes: Mixture
+    """A component for every mode it met; may be empty."""
 
 
 @dataclass
@@ -120,7 +117,9 @@ def importance(
     k = 4 if n_dim <= 4 else 10
     batch = 500 + 150 * n_dim
     mixtures = [
-        fit(np.concatenate([some(s.x, 500 + 150 * n_dim, rng), s.wide]), k + 4, rng)
+        fit(np.concatenate([some(s.x, 500 + 150 * n_dim, rng), s.hot]), k + 4, rng).beside(
+            s.modes, _MODES
+        )
         for s in searches
     ]
     draws: _Draws | None = None
@@ -130,32 +129,19 @@ def importance(
         new = _draw(log_likelihood, mixtures, batch, rng)
         calls += 2 * batch
         draws = new if draws is None else draws.joined(new)
-        missed = _missed(searches, mixtures, draws)
-        problem = _problem(draws, settings, missed)
+        problem = _problem(draws, settings)
         out_of_calls = calls >= settings.max_calls
         if generation > 0 and (not problem or out_of_calls):
             return _posterior(draws, rng, calls, problem)
-        if generation == 0 or (_needs_refit(draws, missed) and generation < max_generations):
+        if generation == 0 or (_needs_refit(draws) and generation < max_generations):
             generation += 1
             history = [*history[1 - _HISTORY :], (draws, mixtures)]
-            mixtures = _refit(history, searches, missed, k, rng)
+            mixtures = _refit(history, searches, k, rng)
             if generation == max_generations:
                 # Fresh draws follow, so choosing by what was seen does not bias them.
                 mixtures = max(history, key=lambda past: _efficiency(past[0]))[1]
             draws = None
             batch = min(int(1.3 * batch), 4 * (500 + 150 * n_dim))
-
-
-def _missed(
-    searches: list[Search], mixtures: list[Mixture], draws: _Draws
-) -> list[npt.NDArray[np.bool_]]:
-    """Of each search, which of its points the mixtures do not cover."""
-    log_z, _ = log_mean(draws.log_weights())
-    missed = []
-    for search in searches:
-        log_q = logsumexp(np.stack([m.log_density(search.modes) for m in mixtures]), axis=0)
-        missed.append(search.log_target - (log_q - np.log(2.0)) > log_z + _OUTLIER)
-    return missed
 
 
 def _draw(
@@ -167,7 +153,7 @@ def _draw(
     return _Draws(x, log_target, log_q, np.repeat([0, 1], n))
 
 
-def _problem(draws: _Draws, settings: SamplerSettings, missed: list[npt.NDArray[np.bool_]]) -> str:
+def _problem(draws: _Draws, settings: SamplerSettings) -> str:
     log_w = draws.log_weights()
     ess = effective_size(log_w)
     if ess < settings.ess_target:
@@ -182,19 +168,15 @@ def _problem(draws: _Draws, settings: SamplerSettings, missed: list[npt.NDArray[
     (z0, e0), (z1, e1) = (log_mean(w) for w in halves)
     if abs(z0 - z1) > max(3.0 * float(np.hypot(e0, e1)), 0.02) or abs(z0 - z1) > _HALVES_DLOGZ:
         return f"independent halves differ by {abs(z0 - z1):.2f} in ln Z: a mode may be missing"
-    share = max(float(m.mean()) for m in missed)
-    if share > _UNCOVERED:
-        return f"{share:.1%} of the points that a search met are not covered: a mode may be missing"
     return ""
 
 
-def _needs_refit(draws: _Draws, missed: list[npt.NDArray[np.bool_]]) -> bool:
+def _needs_refit(draws: _Draws) -> bool:
     log_w = draws.log_weights()
     halves = [draws.of_half(h) for h in (0, 1)]
     (z0, e0), (z1, e1) = (log_mean(w) for w in halves)
     return (
         effective_size(log_w) < 0.08 * len(log_w)
-        or max(float(m.mean()) for m in missed) > _UNCOVERED
         or pareto_k(log_w) > _KHAT_MAX
         or max(pareto_k(w) for w in halves) > _KHAT_MAX_HALF
         or abs(z0 - z1) > max(3.0 * float(np.hypot(e0, e1)), 0.05)
@@ -208,12 +190,11 @@ def _efficiency(draws: _Draws) -> float:
 def _refit(
     history: list[tuple[_Draws, list[Mixture]]],
     searches: list[Search],
-    missed: list[npt.NDArray[np.bool_]],
     k: int,
     rng: np.random.Generator,
 ) -> list[Mixture]:
-    """New mixtures from the weighted draws of the last generations, with some of each search kept
-    and all that it met and the mixtures do not cover.
+    """New mixtures from the weighted draws of the last generations, with some of each search's
+    points and all modes that either met.
 
     A draw is weighed against all generations together (Cornuet et al. 2012): one that its own
     could hardly make does not outweigh the rest. Weights are tempered until they rest on enough
@@ -233,10 +214,11 @@ def _refit(
         power *= 0.85
     weights = np.exp(power * log_w - logsumexp(power * log_w))
     mixtures = []
-    for search, uncovered in zip(searches, missed, strict=True):
+    modes = searches[0].modes.beside(searches[1].modes, 0.5)
+    for search in searches:
         chosen = x[systematic(weights, 750 + 150 * n_dim, rng)]
         kept = search.x[rng.integers(len(search.x), size=200)]
-        mixtures.append(fit(np.concatenate([chosen, kept, search.modes[uncovered]]), k, rng))
+        mixtures.append(fit(np.concatenate([chosen, kept]), k, rng).beside(modes, _MODES))
     return mixtures
 
 

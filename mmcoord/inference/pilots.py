@@ -39,8 +39,10 @@ _KEEP = 0.5
 """Fraction of effective samples that sets the next temperature."""
 _BRIDGE_STAGES = 6
 """A longer bridge means that old and new posterior have little in common."""
-_CENSUS = ((0.5, 15), (1.0, 15), (1.0, 15))
+_CENSUS = ((0.5, 15), (1.0, 15), (1.0, 25))
 """Exponent of the likelihood and steps of each round of walks."""
+_CENSUS_PARTS, _CENSUS_WALKS = 12, 30
+"""Parts of the hot population, and walks from each."""
 _CENSUS_DEPTH = 15.0
 """In ln posterior density below the pilots' median: what lies deeper holds no mass."""
 
@@ -145,40 +147,44 @@ def _temper(
 
 
 def census(
-    log_likelihood: LogLikelihood, pilot: Pilot, rng: np.random.Generator, *, n_chains: int
-) -> tuple[Array, Array, int]:
-    """Points (n, d) of every mode that the pilot's broad population knew, ln of the posterior
-    density (n,), not normalised, at each, and the number of calls.
+    log_likelihood: LogLikelihood, pilot: Pilot, rng: np.random.Generator
+) -> tuple[Mixture, int]:
+    """One component for each part of the hot population, where it leads to; and the calls.
 
     Random walks down to the posterior's own temperature, without resampling and with steps of each
-    mode's own shape: a walk ends in the mode that it began in, so that the share of points says
-    nothing of the mode's mass. Points that hold no mass are left out.
+    part's own shape: a walk ends in the mode that it began in. Weights are equal: how many walks
+    lead to a mode says nothing of its mass. A part from which no walk comes within reach of the
+    posterior is left out; there may be none left.
     """
     d = pilot.x.shape[1]
-    shapes = fit(some(pilot.broad, 600 + 120 * d, rng), 8, rng, n_rounds=8)
-    x = some(pilot.broad, n_chains, rng)
-    which = shapes.nearest(x)
-    cholesky, k = shapes.cholesky, len(shapes.mean)
+    parts = fit(some(pilot.broad, 600 + 120 * d, rng), _CENSUS_PARTS, rng, n_rounds=8)
+    label = parts.nearest(pilot.broad)
+    members = [np.flatnonzero(label == j) for j in range(len(parts.mean))]
+    members = [m for m in members if len(m) > 0]
+    begin = np.concatenate([rng.choice(m, size=_CENSUS_WALKS) for m in members])
+    x, label = pilot.broad[begin], label[begin]
+    cholesky, k = parts.cholesky, len(parts.mean)
     scale = np.full(k, 1.7 / np.sqrt(d))
-    members = np.maximum(np.bincount(which, minlength=k), 1)
     prior, ll = log_prior(x), evaluate(log_likelihood, x)
     for beta, n_steps in _CENSUS:
         for step in range(n_steps):
             z = rng.standard_normal(x.shape)
-            proposal = x + scale[which, None] * np.einsum("nij,nj->ni", cholesky[which], z)
+            proposal = x + scale[label, None] * np.einsum("nij,nj->ni", cholesky[label], z)
             proposal = proposal.clip(-MAX_X, MAX_X)
             new_prior, new_ll = log_prior(proposal), evaluate(log_likelihood, proposal)
             accept = np.log(rng.random(len(x))) < beta * (new_ll - ll) + new_prior - prior
             x = np.where(accept[:, None], proposal, x)
             prior, ll = np.where(accept, new_prior, prior), np.where(accept, new_ll, ll)
-            rate = np.bincount(which, accept, k) / members
+            rate = np.bincount(label, accept, k) / _CENSUS_WALKS
             scale *= np.exp((rate - 0.25) / np.sqrt(step + 1.0))
-        cholesky = shapes_of(x, which, cholesky)
-    target = ll + prior
+        _, cholesky = shapes_of(x, label, parts.mean, cholesky)
     typical = float(np.median(pilot.log_likelihood + log_prior(pilot.x)))
-    good = target > typical - _CENSUS_DEPTH
+    good = ll + prior > typical - _CENSUS_DEPTH
+    mean, cholesky = shapes_of(x[good], label[good], parts.mean, cholesky)
+    reached = np.unique(label[good])
+    log_weight = np.full(len(reached), -np.log(max(len(reached), 1)))
     calls = (1 + sum(n for _, n in _CENSUS)) * len(x)
-    return x[good], target[good], calls
+    return Mixture(log_weight, mean[reached], cholesky[reached]), calls
 
 
 def some(x: Array, n: int, rng: np.random.Generator) -> Array:

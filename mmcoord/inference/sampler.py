@@ -9,8 +9,9 @@ written only when
 * the Pareto shape of the weights is below 0.7 (Vehtari et al. 2024), and of each half's below
   0.85,
 * the two halves' ln Z agree within three of their errors and within 0.15,
-* the mixtures cover what the searches met: hardly a point of the pilots or of the census of
-  modes has a density that would make its weight an outlier.
+
+and every mode that a census of either pilot's hot population leads to has had its share of
+the draws.
 
 Until then importance sampling (:mod:`~mmcoord.inference.importance`) goes on.
 
@@ -73,9 +74,10 @@ def sample(
     """
     settings = settings or SamplerSettings()
     if settings.backend != "smc-is":
-        from mmcoord.inference.nested import sample_nested
+        from mmcoord.inference import nested
 
-        return sample_nested(log_likelihood, n_dim, seed, settings)
+        others = {"dynesty": nested.sample_dynesty, "nautilus": nested.sample_nautilus}
+        return others[settings.backend](log_likelihood, n_dim, seed, settings)
     # One thread for linear algebra: matrices are small, and sums must not depend on how many
     # threads there are. The likelihood's own threads are Numba's and do not sum.
     with threadpool_limits(limits=1, user_api="blas"):
@@ -113,7 +115,7 @@ def _from_prior(
         return _ruled_out(pilots, rng, calls)
     searches = []
     for pilot in pilots:
-        search, census_calls = _search(log_likelihood, pilot, rng, n_chains)
+        search, census_calls = _search(log_likelihood, pilot, rng)
         searches.append(search)
         calls += census_calls
     return importance(log_likelihood, searches, rng, settings, calls, _MAX_GENERATIONS)
@@ -141,7 +143,7 @@ def _from_earlier(
         return _given_up(scouts, rng, calls, "a pilot found better than the earlier posterior")
     searches = []
     for pilot in (bridge, *scouts):
-        search, census_calls = _search(log_likelihood, pilot, rng, 30 + 10 * n_dim)
+        search, census_calls = _search(log_likelihood, pilot, rng)
         searches.append(search)
         calls += census_calls
     limit = min(settings.max_calls, calls + _UPDATE_BATCHES * (500 + 150 * n_dim))
@@ -162,14 +164,11 @@ def _highest(pilots: list[Pilot]) -> float:
 
 
 def _search(
-    log_likelihood: LogLikelihood, pilot: Pilot, rng: np.random.Generator, n_chains: int
+    log_likelihood: LogLikelihood, pilot: Pilot, rng: np.random.Generator
 ) -> tuple[Search, int]:
-    n_dim = pilot.x.shape[1]
-    modes, log_target, calls = census(log_likelihood, pilot, rng, n_chains=n_chains)
-    hot = some(pilot.broad, 200 + 50 * n_dim, rng)
-    return Search(
-        pilot.x, np.concatenate([hot, np.repeat(modes, 3, axis=0)]), modes, log_target
-    ), calls
+    modes, calls = census(log_likelihood, pilot, rng)
+    n_hot = 500 + 150 * pilot.x.shape[1]
+    return Search(pilot.x, some(pilot.broad, n_hot, rng), modes), calls
 
 
 def _given_up(pilots: list[Pilot], rng: np.random.Generator, calls: int, reason: str) -> Posterior:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmcoord.inference.mixture import Mixture
+from mmcoord.inference.mixture import Mixture, logsumexp
 
 __all__ = ["Proposal", "Start", "packed"]
 
@@ -35,6 +35,7 @@ class Proposal:
         log_weight, mean, lower = np.split(values, [k, k + k * d])
         cholesky = np.zeros((k, d, d))
         cholesky[:, *np.tril_indices(d)] = lower.reshape(k, -1)
+        log_weight = log_weight - logsumexp(log_weight)  # rounding has left them off by 1e-7
         return Mixture(log_weight, mean.reshape(k, d), cholesky)
 
 
