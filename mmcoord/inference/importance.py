@@ -29,6 +29,8 @@ _KHAT_MAX_HALF = 0.85
 _MAX_DRAWS = 4000
 _MODES = 0.12
 """Share of the draws for the modes that the searches met, whatever their mass."""
+_MIN_GENERATIONS = 2
+"""Refits before draws count: a minor mode is met in the first round and filled in the second."""
 _HISTORY = 4
 """Generations whose draws mixtures are fitted to."""
 
@@ -131,9 +133,9 @@ def importance(
         draws = new if draws is None else draws.joined(new)
         problem = _problem(draws, settings)
         out_of_calls = calls >= settings.max_calls
-        if generation > 0 and (not problem or out_of_calls):
+        if generation >= _MIN_GENERATIONS and (not problem or out_of_calls):
             return _posterior(draws, rng, calls, problem)
-        if generation == 0 or (_needs_refit(draws) and generation < max_generations):
+        if generation < _MIN_GENERATIONS or (_needs_refit(draws) and generation < max_generations):
             generation += 1
             history = [*history[1 - _HISTORY :], (draws, mixtures)]
             mixtures = _refit(history, searches, k, rng)

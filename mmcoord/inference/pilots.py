@@ -42,7 +42,9 @@ _BRIDGE_STAGES = 6
 _CENSUS = ((0.5, 15), (1.0, 15), (1.0, 25))
 """Exponent of the likelihood and steps of each round of walks."""
 _CENSUS_PARTS, _CENSUS_WALKS = 12, 30
-"""Parts of the hot population, and walks from each."""
+"""Parts of the hot population (at most one more than dimensions), and walks from each."""
+_CENSUS_WIDER = 1.3
+"""A few walks that have just arrived do not yet fill a mode."""
 _CENSUS_DEPTH = 15.0
 """In ln posterior density below the pilots' median: what lies deeper holds no mass."""
 
@@ -157,7 +159,7 @@ def census(
     posterior is left out; there may be none left.
     """
     d = pilot.x.shape[1]
-    parts = fit(some(pilot.broad, 600 + 120 * d, rng), _CENSUS_PARTS, rng, n_rounds=8)
+    parts = fit(some(pilot.broad, 600 + 120 * d, rng), min(_CENSUS_PARTS, d + 1), rng, n_rounds=8)
     label = parts.nearest(pilot.broad)
     members = [np.flatnonzero(label == j) for j in range(len(parts.mean))]
     members = [m for m in members if len(m) > 0]
@@ -184,7 +186,7 @@ def census(
     reached = np.unique(label[good])
     log_weight = np.full(len(reached), -np.log(max(len(reached), 1)))
     calls = (1 + sum(n for _, n in _CENSUS)) * len(x)
-    return Mixture(log_weight, mean[reached], cholesky[reached]), calls
+    return Mixture(log_weight, mean[reached], _CENSUS_WIDER * cholesky[reached]), calls
 
 
 def some(x: Array, n: int, rng: np.random.Generator) -> Array:
