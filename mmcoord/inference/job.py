@@ -6,6 +6,7 @@ This module is light (no Numba): the coordinator computes keys with it.
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import math
 from collections.abc import Sequence
@@ -300,7 +301,19 @@ def _family(job: Job) -> dict[str, Any]:
         "priors": sorted(json.dumps(asdict(p), sort_keys=True) for p in job.priors),
         "host_dust": job.host_dust,
         "systematics": job.systematics,
+        **_backend_version(job),
     }
+
+
+def _backend_version(job: Job) -> dict[str, str]:
+    """Of a sampler that others maintain: its version can change the answer."""
+    package = {"dynesty": "dynesty", "nautilus": "nautilus-sampler"}.get(job.sampler.backend)
+    if package is None:
+        return {}
+    try:
+        return {"backend_version": importlib.metadata.version(package)}
+    except importlib.metadata.PackageNotFoundError:
+        return {}
 
 
 def _hash(content: dict[str, Any]) -> str:
