@@ -71,7 +71,7 @@ def with_start(session: Session, job: Job, event_id: str, object_id: str) -> Job
 
 def enter(session: Session, run_key: str, job: Job) -> None:
     """Write down a run's descent, with the run itself."""
-    values = {
+    values: dict[str, Any] = {
         "run_key": run_key,
         "question_key": question_key(job),
         "family_key": family_key(job),

@@ -174,7 +174,7 @@ def _fit_all(job: Job, data: Data, models: list[Model], failed: dict[str, str]) 
             )
         seed = zlib.crc32(model.name.encode()) + (job.seed << 32)
         try:
-            start = job.start and job.start.of(model.name, likelihood.axes())
+            start = None if job.start is None else job.start.of(model.name, likelihood.axes())
             posterior = sample(
                 likelihood, likelihood.n_dim, seed, settings, must_reach=floor, start=start
             )

@@ -41,8 +41,8 @@ _BRIDGE_STAGES = 6
 """A longer bridge means that old and new posterior have little in common."""
 _CENSUS = ((0.5, 15), (1.0, 15), (1.0, 25))
 """Exponent of the likelihood and steps of each round of walks."""
-_CENSUS_PARTS, _CENSUS_WALKS = 12, 30
-"""Parts of the hot population (at most one more than dimensions), and walks from each."""
+_CENSUS_PARTS = 12
+"""Parts of the hot population, at most one more than dimensions."""
 _CENSUS_WIDER = 1.3
 """A few walks that have just arrived do not yet fill a mode."""
 _CENSUS_DEPTH = 15.0
@@ -149,21 +149,21 @@ def _temper(
 
 
 def census(
-    log_likelihood: LogLikelihood, pilot: Pilot, rng: np.random.Generator
+    log_likelihood: LogLikelihood, pilot: Pilot, rng: np.random.Generator, *, n_walks: int
 ) -> tuple[Mixture, int]:
     """One component for each part of the hot population, where it leads to; and the calls.
 
-    Random walks down to the posterior's own temperature, without resampling and with steps of each
-    part's own shape: a walk ends in the mode that it began in. Weights are equal: how many walks
-    lead to a mode says nothing of its mass. A part from which no walk comes within reach of the
-    posterior is left out; there may be none left.
+    ``n_walks`` begin in each part: random walks down to the posterior's own temperature, without
+    resampling and with steps of each part's own shape, so that a walk ends in the mode that it
+    began in. Weights are equal: how many walks lead to a mode says nothing of its mass. A part
+    from which no walk comes within reach of the posterior is left out; there may be none left.
     """
     d = pilot.x.shape[1]
     parts = fit(some(pilot.broad, 600 + 120 * d, rng), min(_CENSUS_PARTS, d + 1), rng, n_rounds=8)
     label = parts.nearest(pilot.broad)
     members = [np.flatnonzero(label == j) for j in range(len(parts.mean))]
     members = [m for m in members if len(m) > 0]
-    begin = np.concatenate([rng.choice(m, size=_CENSUS_WALKS) for m in members])
+    begin = np.concatenate([rng.choice(m, size=n_walks) for m in members])
     x, label = pilot.broad[begin], label[begin]
     cholesky, k = parts.cholesky, len(parts.mean)
     scale = np.full(k, 1.7 / np.sqrt(d))
@@ -177,7 +177,7 @@ def census(
             accept = np.log(rng.random(len(x))) < beta * (new_ll - ll) + new_prior - prior
             x = np.where(accept[:, None], proposal, x)
             prior, ll = np.where(accept, new_prior, prior), np.where(accept, new_ll, ll)
-            rate = np.bincount(label, accept, k) / _CENSUS_WALKS
+            rate = np.bincount(label, accept, k) / n_walks
             scale *= np.exp((rate - 0.25) / np.sqrt(step + 1.0))
         _, cholesky = shapes_of(x, label, parts.mean, cholesky)
     typical = float(np.median(pilot.log_likelihood + log_prior(pilot.x)))

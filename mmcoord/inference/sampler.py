@@ -104,9 +104,9 @@ def _from_prior(
         scouts, calls = _scouts(log_likelihood, n_dim, rng, _N_PILOTS)
         if _highest(scouts) < must_reach - _SCOUT_MARGIN:
             return _ruled_out(scouts, rng, calls)
-    n_chains, n_steps = 60 + 20 * n_dim, 30
+    n_chains, n_steps, n_walks = 60 + 20 * n_dim, 30, 30
     if settings.ess_target < 1000:
-        n_chains //= 2
+        n_chains, n_walks = n_chains // 2, n_walks // 2
     pilots, pilot_calls = run_pilots(
         log_likelihood, n_dim, rng, n_pilots=_N_PILOTS, n_chains=n_chains, n_steps=n_steps
     )
@@ -115,7 +115,7 @@ def _from_prior(
         return _ruled_out(pilots, rng, calls)
     searches = []
     for pilot in pilots:
-        search, census_calls = _search(log_likelihood, pilot, rng)
+        search, census_calls = _search(log_likelihood, pilot, rng, n_walks)
         searches.append(search)
         calls += census_calls
     return importance(log_likelihood, searches, rng, settings, calls, _MAX_GENERATIONS)
@@ -143,7 +143,7 @@ def _from_earlier(
         return _given_up(scouts, rng, calls, "a pilot found better than the earlier posterior")
     searches = []
     for pilot in (bridge, *scouts):
-        search, census_calls = _search(log_likelihood, pilot, rng)
+        search, census_calls = _search(log_likelihood, pilot, rng, 15)
         searches.append(search)
         calls += census_calls
     limit = min(settings.max_calls, calls + _UPDATE_BATCHES * (500 + 150 * n_dim))
@@ -164,9 +164,9 @@ def _highest(pilots: list[Pilot]) -> float:
 
 
 def _search(
-    log_likelihood: LogLikelihood, pilot: Pilot, rng: np.random.Generator
+    log_likelihood: LogLikelihood, pilot: Pilot, rng: np.random.Generator, n_walks: int
 ) -> tuple[Search, int]:
-    modes, calls = census(log_likelihood, pilot, rng)
+    modes, calls = census(log_likelihood, pilot, rng, n_walks=n_walks)
     n_hot = 500 + 150 * pilot.x.shape[1]
     return Search(pilot.x, some(pilot.broad, n_hot, rng), modes), calls
 
