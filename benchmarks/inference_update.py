@@ -1,7 +1,8 @@
 """AT2017gfo night by night: each run begins with the one before, and again from the prior.
 
 The two answers are compared in the same run: ln Z within 4 of its errors (and 0.15, what two
-cold starts may differ by), quantiles within a share of the 90 % interval.
+cold starts may differ by), quantiles within a share of the 90 % interval. The first night compiles
+and is not reported.
 
 Usage: python -m benchmarks.inference_update AT2017gfo_corrected.dat [--model M] [--nights N]
 """
@@ -16,7 +17,7 @@ from typing import Any
 
 from benchmarks.inference_at2017gfo import TRIGGER_MJD_UTC
 from benchmarks.skymaps_common import machine, report
-from mmcoord.inference.engine import run, warm_up
+from mmcoord.inference.engine import run
 from mmcoord.inference.files import read_photometry
 from mmcoord.inference.job import DistancePrior, Job
 from mmcoord.inference.start import Start
@@ -43,7 +44,6 @@ def main() -> None:
     light = read_photometry(arguments.photometry).photometry
     t0 = utc_mjd_to_tai(TRIGGER_MJD_UTC)
     whole = Job(light, t0, DistancePrior("gaussian", 40.0, 1.0), models=(arguments.model,))
-    warm_up()
     before = None
     nights = []
     for day in range(1, arguments.nights + 1):

@@ -56,6 +56,8 @@ def test_two_modes_have_their_shares(backend: Backend) -> None:
     assert float((post.u[:, 0] > 0.5).mean()) == pytest.approx(0.3, abs=0.12)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_nautilus_agrees_on_a_kilonova() -> None:
     one = registry.load("villar17_1")
     light = simulate(one, [0.03, 0.2, 2500.0, 1.5], [0.6, 2.6], ["lsst:g", "lsst:z"], err=0.3)

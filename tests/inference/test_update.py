@@ -163,6 +163,7 @@ print(hashlib.sha256(parent.samples + child.samples + repr(summary).encode()).he
 """
 
 
+@pytest.mark.timeout(900)
 def test_other_processes_and_numbers_of_threads_give_the_same_bytes() -> None:
     texts = [
         subprocess.run(
