@@ -53,6 +53,7 @@ app.add_typer(model_app, name="model")
 
 HostDust = Literal["own", "av", "av_rv"]
 Systematics = Literal["common", "per_band"]
+SamplerName = Literal["smc-is", "dynesty", "nautilus"]
 
 
 def main() -> NoReturn:
@@ -227,6 +228,10 @@ def fit(
     chirp_mass_err: Annotated[float, typer.Option(help="Its error, Msun.")] = 0.01,
     host_dust: Annotated[HostDust, typer.Option(help="Dust in the host.")] = "own",
     systematics: Annotated[Systematics, typer.Option(help="Free errors.")] = "common",
+    sampler: Annotated[
+        SamplerName, typer.Option(help="Ours, or one to check it or for slow models.")
+    ] = "smc-is",
+    ess: Annotated[int, typer.Option(help="Effective samples to reach.", min=10)] = 2000,
     out: Annotated[Path | None, typer.Option(help="Posterior samples (.npz).")] = None,
     config: ConfigOption = None,
     db: DbOption = None,
@@ -235,7 +240,7 @@ def fit(
     """Infer the parameters of one light curve."""
     from mmcoord.inference.engine import run
     from mmcoord.inference.files import read_photometry
-    from mmcoord.inference.job import DistancePrior, Job
+    from mmcoord.inference.job import DistancePrior, Job, SamplerSettings
     from mmcoord.timescales import utc_mjd_to_tai
 
     data = read_photometry(photometry)
@@ -261,6 +266,7 @@ def fit(
             priors=_chirp_mass_prior(chirp_mass, chirp_mass_err),
             host_dust=host_dust,
             systematics=systematics,
+            sampler=SamplerSettings(ess_target=ess, backend=sampler),
             user_models=user_models,
         )
     )

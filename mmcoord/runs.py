@@ -17,6 +17,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
+from mmcoord import lineage
 from mmcoord.errors import OverQuota
 from mmcoord.inference.job import Job, run_key
 from mmcoord.stages.jobs import job_to_json
@@ -105,11 +106,9 @@ def submit(
     event_id: str = "",
     object_id: str = "",
     cause_id: str = "",
-    parent_key: str | None = None,
 ) -> Submitted:
-    """Ask for a run in the caller's transaction.
+    """Ask for a run in the caller's transaction; it begins with an earlier one if it can.
 
-    ``parent_key`` names the run from whose posterior the job starts.
     ``event_id`` and ``object_id`` belong to public runs alone: what is derived from private
     data is linked to nothing public.
 
@@ -120,7 +119,10 @@ def submit(
     OverQuota
         The answer is not there yet and the group has nothing left to pay for it.
     """
-    key = run_key(job)
+    key = lineage.asked_before(session, job)
+    if key is None:
+        job = lineage.with_start(session, job, event_id, object_id)
+        key = run_key(job)
     # Not the row: its draws are a hundred times larger than what is asked here.
     known = session.execute(
         select(col(RunRow.state)).where(col(RunRow.run_key) == key)
@@ -140,9 +142,10 @@ def submit(
         partition=job.partition,
         created_at=now,
         cause_id=cause_id,
-        parent_key=parent_key,
+        parent_key=job.start.parent_key if job.start else None,
     )
     if known is None and _inserted(session, row):
+        lineage.enter(session, key, job)
         how = "executed"
     else:
         how = _joined(session.get_one(RunRow, key), requester, priority)

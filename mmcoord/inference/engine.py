@@ -35,6 +35,7 @@ from mmcoord.inference.models.base import FAINTEST_MAG, Array, Model
 from mmcoord.inference.passbands import passbands
 from mmcoord.inference.sampler import Posterior, sample
 from mmcoord.inference.source import Speed
+from mmcoord.inference.start import packed
 
 __all__ = ["light_curve", "run", "warm_up"]
 
@@ -109,10 +110,16 @@ def _answer(job: Job, key: str, models: list[Model], failed: dict[str, str]) -> 
         "n_detections": int((data.err > 0).sum()),
         "seed": job.seed,
         "run_key": key,
+        "parent_run_key": None if job.start is None else job.start.parent_key,
         "wall_s": 0.0,
     }
     curve = best.curve or light_curve(best.likelihood, best.posterior.u, job)
-    return Result(key, summary, _npz(best), curve)
+    proposals = tuple(
+        packed(f.model.name, f.likelihood.axes(), f.posterior.proposal)
+        for f in fits
+        if f.posterior.proposal is not None
+    )
+    return Result(key, summary, _npz(best), curve, proposals)
 
 
 def warm_up() -> float:
@@ -169,7 +176,10 @@ def _fit_all(job: Job, data: Data, models: list[Model], failed: dict[str, str]) 
             )
         seed = zlib.crc32(model.name.encode()) + (job.seed << 32)
         try:
-            posterior = sample(likelihood, likelihood.n_dim, seed, settings, must_reach=floor)
+            start = None if job.start is None else job.start.of(model.name, likelihood.axes())
+            posterior = sample(
+                likelihood, likelihood.n_dim, seed, settings, must_reach=floor, start=start
+            )
             curve = None
             if model.name in speeds:
                 curve = light_curve(likelihood, _few(posterior.u, speeds[model.name]), job)
@@ -260,6 +270,7 @@ def _comparison(fits: list[_Fit], probability: Array) -> list[dict[str, Any]]:
                 "khat": round(post.khat, 3) if math.isfinite(post.khat) else None,
                 "ruled_out": post.ruled_out,
                 "n_calls": post.n_calls,
+                "begun": post.begun,
                 "reason": post.reason,
             }
         )

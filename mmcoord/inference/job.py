@@ -6,6 +6,7 @@ This module is light (no Numba): the coordinator computes keys with it.
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import math
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from mmcoord.errors import BadCandidate, BadPhotometry, ConfigError
 from mmcoord.inference.models import registry
 from mmcoord.inference.models.base import Parameter
 from mmcoord.inference.source import UserSource
+from mmcoord.inference.start import Proposal, Start
 from mmcoord.records import Photometry
 
 __all__ = [
@@ -28,6 +30,8 @@ __all__ = [
     "Row",
     "SamplerSettings",
     "detected_before",
+    "family_key",
+    "question_key",
     "rows",
     "run_key",
     "select",
@@ -118,7 +122,7 @@ class SamplerSettings:
     """Effective samples at which importance sampling stops."""
     max_calls: int = 800_000
     """Likelihood evaluations per model after which it stops unconverged."""
-    backend: Literal["smc-is", "dynesty"] = "smc-is"
+    backend: Literal["smc-is", "dynesty", "nautilus"] = "smc-is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +153,8 @@ class Job:
     user_models: tuple[UserSource, ...] = ()
     """Models from others that ``models`` may name beside those installed; ``all`` means none
     of them. The source travels with the job, so that a run can be repeated exactly."""
+    start: Start | None = None
+    """An earlier run to begin with; filled in where runs are kept."""
 
     def model_names(self) -> tuple[str, ...]:
         """The models asked for, sorted, with ``all`` written out."""
@@ -173,6 +179,8 @@ class Result:
     samples: bytes
     """``npz`` (no pickle): equal-weight posterior draws, one array per parameter."""
     light_curve: dict[str, dict[str, list[float | None]]]
+    proposals: tuple[Proposal, ...] = ()
+    """Of each converged model: what a run with more data begins with."""
     """Per band: ``mjd_tai``, ``q05``, ``q50``, ``q95`` of the predicted AB magnitude."""
 
 
@@ -227,7 +235,8 @@ def run_key(job: Job) -> str:
 
     In it: the selected points (order, spelling of bands and object names do not matter), event
     time, distance, redshift, extinction, models with their source hash, class priors, sampler
-    settings, seed, partition, priors, dust, systematics. Not in it: who asks.
+    settings, seed, partition, priors, dust, systematics, and the run that it begins with. Not in
+    it: who asks.
 
     Raises
     ------
@@ -236,14 +245,30 @@ def run_key(job: Job) -> str:
     ConfigError
         Unknown model.
     """
+    content = {**_family(job), **_data(job)}
+    if job.start is not None:
+        content["start"] = asdict(job.start)
+    return _hash(content)
+
+
+def question_key(job: Job) -> str:
+    """The run key without the start: the same for jobs whose answers agree but for sampling."""
+    return _hash({**_family(job), **_data(job)})
+
+
+def family_key(job: Job) -> str:
+    """What jobs have in common that differ in photometry and seed alone."""
+    return _hash(_family(job))
+
+
+def _data(job: Job) -> dict[str, Any]:
     data = rows(job)
     if not data:
         raise BadPhotometry(
             f"no point in a known band within {WINDOW_DAY[0]:g} to {WINDOW_DAY[1]:g} d of the event"
         )
     early = detected_before(job.photometry, job.t0_mjd_tai)
-    content = {
-        "format": _KEY_FORMAT,
+    return {
         "photometry": [
             [
                 round(r.mjd_tai / _MJD_QUANTUM),
@@ -254,6 +279,13 @@ def run_key(job: Job) -> str:
             for r in data
         ],
         "detected_before": None if early is None else round(early.obs_mjd_tai / _MJD_QUANTUM),
+        "seed": job.seed,
+    }
+
+
+def _family(job: Job) -> dict[str, Any]:
+    return {
+        "format": _KEY_FORMAT,
         "t0": round(job.t0_mjd_tai / _MJD_QUANTUM),
         "distance": [
             job.distance.kind,
@@ -265,12 +297,26 @@ def run_key(job: Job) -> str:
         "models": [_identity(job, name) for name in job.model_names()],
         "class_priors": sorted([name, round(p, 9)] for name, p in job.class_priors),
         "sampler": asdict(job.sampler),
-        "seed": job.seed,
         "partition": job.partition,
         "priors": sorted(json.dumps(asdict(p), sort_keys=True) for p in job.priors),
         "host_dust": job.host_dust,
         "systematics": job.systematics,
+        **_backend_version(job),
     }
+
+
+def _backend_version(job: Job) -> dict[str, str]:
+    """Of a sampler that others maintain: its version can change the answer."""
+    package = {"dynesty": "dynesty", "nautilus": "nautilus-sampler"}.get(job.sampler.backend)
+    if package is None:
+        return {}
+    try:
+        return {"backend_version": importlib.metadata.version(package)}
+    except importlib.metadata.PackageNotFoundError:
+        return {}
+
+
+def _hash(content: dict[str, Any]) -> str:
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -156,6 +156,10 @@ class Likelihood:
             named.append(replace(_OWN_DISTANCE, low=float(r[0]), high=float(r[-1])))
         return (*named, *self.sigma_parameters)
 
+    def axes(self) -> tuple[str, ...]:
+        """Names of the cube's axes."""
+        return tuple(p.name for p in self.parameters())
+
 
 def _host_parameters(model: Model, job: Job) -> tuple[Parameter, ...]:
     has_its_own = any(p.name == HOST_AV.name for p in model.parameters)

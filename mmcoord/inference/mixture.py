@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MAX_X", "Mixture", "fit", "log_prior", "logsumexp"]
+__all__ = ["MAX_X", "Mixture", "fit", "log_prior", "logsumexp", "shapes_of"]
 
 Array = npt.NDArray[np.float64]
 
@@ -51,6 +51,24 @@ class Mixture:
         x = self.mean[which] + radius[:, None] * np.einsum("nij,nj->ni", self.cholesky[which], z)
         from_prior = kind > 1.0 - _PRIOR_SHARE
         return np.where(from_prior[:, None], prior, np.clip(x, -MAX_X, MAX_X))
+
+    def nearest(self, x: Array) -> npt.NDArray[np.int64]:
+        """(n,): the component that each of (n, d) points most likely belongs to."""
+        return np.argmax(_log_t(x, self.mean, self.cholesky) + self.log_weight, axis=1)
+
+    def beside(self, other: Mixture, share: float) -> Mixture:
+        """Both, ``share`` being the weight of the other."""
+        if len(other.mean) == 0:
+            return self
+        if len(self.mean) == 0:
+            return other
+        return Mixture(
+            np.concatenate(
+                [self.log_weight + math.log1p(-share), other.log_weight + math.log(share)]
+            ),
+            np.concatenate([self.mean, other.mean]),
+            np.concatenate([self.cholesky, other.cholesky]),
+        )
 
     def log_density(self, x: Array) -> Array:
         """(n, d) -> (n,)."""
@@ -96,6 +114,26 @@ def fit(x: Array, n_components: int, rng: np.random.Generator, n_rounds: int = 2
         responsibility = np.exp(log_density - total)
         scale = (_DOF + d) / (_DOF + distance2)
     return Mixture(log_weight, mean, cholesky)
+
+
+def shapes_of(
+    x: Array, label: npt.NDArray[np.int64], mean: Array, cholesky: Array
+) -> tuple[Array, Array]:
+    """Means and Cholesky factors of the points with each label; the fewer they are, the more of
+    the factors given remains."""
+    d = x.shape[1]
+    mean, cholesky = mean.copy(), cholesky.copy()
+    for j in range(len(mean)):
+        members = x[label == j]
+        if len(members) < 2:
+            mean[j] = members[0] if len(members) else mean[j]
+            continue
+        mean[j] = members.mean(axis=0)
+        shrink = d / (d + len(members))
+        covariance = (1.0 - shrink) * np.cov(members, rowvar=False).reshape(d, d)
+        covariance += shrink * cholesky[j] @ cholesky[j].T
+        cholesky[j] = np.linalg.cholesky(covariance + 1e-9 * np.eye(d))
+    return mean, cholesky
 
 
 def _moments(x: Array, ru: Array, weight: Array, pooled: Array) -> tuple[Array, Array]:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from mmcoord import runs
-from mmcoord.inference.job import Job, detected_before, run_key
+from mmcoord.inference.job import Job, detected_before
 from mmcoord.inference.job import select as select_points
 from mmcoord.inference.screening import ScreenResult, screen_many
 from mmcoord.stages.context import Context
@@ -58,7 +58,6 @@ class Verdict:
     p_kilonova: float
     detected_before_event: bool | None
     job: Job | None
-    key: str | None
 
 
 def decide(pair: Pair, screened: ScreenResult, *, threshold: float, question: Question) -> Verdict:
@@ -67,9 +66,8 @@ def decide(pair: Pair, screened: ScreenResult, *, threshold: float, question: Qu
     early = detected_before(pair.photometry, pair.t0_mjd_tai) if pair.photometry else None
     seen_before = None if not pair.photometry else early is not None
     if screened.p_kilonova < threshold or not any(not p.is_limit for p in points):
-        return Verdict(screened.reason, screened.p_kilonova, seen_before, None, None)
-    job = job_of(pair, question)
-    return Verdict(screened.reason, screened.p_kilonova, seen_before, job, run_key(job))
+        return Verdict(screened.reason, screened.p_kilonova, seen_before, None)
+    return Verdict(screened.reason, screened.p_kilonova, seen_before, job_of(pair, question))
 
 
 class InferStage:
@@ -135,12 +133,15 @@ def _serve_some(ctx: Context, works: Sequence[Work]) -> None:
     }
     with ctx.database.write() as session:
         causes = {work.key: work.cause_id for work in works}
+        run_keys = {
+            key: _request_run(session, pairs[key], verdict, causes[key], now)
+            for key, verdict in verdicts.items()
+            if verdict.job is not None
+        }
         for key, verdict in verdicts.items():
-            if verdict.job is not None:
-                _request_run(session, pairs[key], verdict, causes[key], now)
             if verdict.detected_before_event:
                 _taint_unaware(session, pairs[key], causes[key], now)
-        _store_screenings(session, pairs, verdicts, causes, now)
+        _store_screenings(session, pairs, verdicts, run_keys, causes, now)
         events = {pair.event.event_id: causes[key] for key, pair in pairs.items()}
         queue.enqueue(
             session,
@@ -170,7 +171,8 @@ def _passed_before(session: Session, pairs: Mapping[str, Pair]) -> set[str]:
 
 def _request_run(
     session: Session, pair: Pair, verdict: Verdict, cause_id: str, now: datetime
-) -> None:
+) -> str:
+    """The key of the run that answers, or will answer."""
     assert verdict.job is not None
     event_id, object_id = pair.event.event_id, pair.candidate.object_id
     worth = verdict.p_kilonova * (1.0 - pair.match.credible_level_2d)
@@ -185,6 +187,7 @@ def _request_run(
     )
     if asked.how == "executed":
         runs.supersede(session, event_id, object_id, asked.run_key, now)
+    return asked.run_key
 
 
 def _taint_unaware(session: Session, pair: Pair, cause_id: str, now: datetime) -> None:
@@ -207,6 +210,7 @@ def _store_screenings(
     session: Session,
     pairs: Mapping[str, Pair],
     verdicts: Mapping[str, Verdict],
+    run_keys: Mapping[str, str],
     causes: Mapping[str, str],
     now: datetime,
 ) -> None:
@@ -218,7 +222,7 @@ def _store_screenings(
             "reason": verdicts[key].reason,
             "detected_before_event": verdicts[key].detected_before_event,
             "n_points": len(pair.photometry),
-            "run_key": verdicts[key].key,
+            "run_key": run_keys.get(key),
             "screened_at": now,
             "cause_id": causes[key],
         }

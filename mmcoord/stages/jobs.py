@@ -9,9 +9,10 @@ from typing import Any
 from mmcoord.inference.job import DistancePrior, Job, SamplerSettings
 from mmcoord.inference.models.base import Parameter
 from mmcoord.inference.source import UserSource
+from mmcoord.inference.start import Proposal, Start
 from mmcoord.records import Photometry
 
-__all__ = ["job_from_json", "job_to_json"]
+__all__ = ["job_from_json", "job_to_json", "proposal_from_json"]
 
 
 def job_to_json(job: Job) -> dict[str, Any]:
@@ -33,8 +34,21 @@ def job_from_json(document: Mapping[str, Any]) -> Job:
             "user_models": tuple(
                 UserSource(**source) for source in document.get("user_models", ())
             ),
+            "start": _start(document.get("start")),
         }
     )
+
+
+def proposal_from_json(document: Mapping[str, Any]) -> Proposal:
+    """Of ``dataclasses.asdict`` of a proposal."""
+    return Proposal(**{**document, "axes": tuple(document["axes"])})
+
+
+def _start(document: Mapping[str, Any] | None) -> Start | None:
+    if document is None:
+        return None
+    proposals = tuple(proposal_from_json(p) for p in document["proposals"])
+    return Start(document["parent_key"], proposals)
 
 
 def _parameter(document: Mapping[str, Any]) -> Parameter:

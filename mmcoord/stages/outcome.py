@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from mmcoord import leases, runs
+from mmcoord import leases, lineage, runs
 from mmcoord.config import Settings
 from mmcoord.errors import BadInput, ConfigError
 from mmcoord.inference.job import Result
@@ -56,6 +56,7 @@ def complete(
     row.summary = {**result.summary, "cpu_s": round(cpu_s, 3)}
     row.light_curve = dict(result.light_curve)
     row.samples = result.samples
+    lineage.keep(session, row.run_key, result.proposals)
     runs.settle(session, row, cpu_s)
     if not row.event_id:  # asked for over the API, and linked to nothing that is public
         return True

@@ -38,6 +38,7 @@ from mmcoord.store.tables_intake import (
     ListenerRow,
     NoticeRow,
 )
+from mmcoord.store.tables_lineage import LineageRow
 from mmcoord.store.tables_plans import DeliveryRow, PlanRevisionRow, RequestRow
 from mmcoord.store.tables_runs import AccessGroupRow, RunRequestRow, RunRow, TokenRow, UserModelRow
 from mmcoord.store.tables_taint import PointChangeRow
@@ -63,6 +64,7 @@ __all__ = [
     "KnownTransientRow",
     "LateMapRow",
     "LedgerRow",
+    "LineageRow",
     "ListenerRow",
     "LocalizationRow",
     "MatchRow",

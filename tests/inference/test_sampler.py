@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import genpareto
 
 from mmcoord.inference.job import SamplerSettings
-from mmcoord.inference.sampler import pareto_k, sample
+from mmcoord.inference.sampler import sample
+from mmcoord.inference.weights import pareto_k
 
 Array = npt.NDArray[np.float64]
 

@@ -87,10 +87,10 @@ def test_descendants_plans_and_requests_are_tainted_too(ctx: Context) -> None:
             job = Job(points, 61100.0, DistancePrior.unknown(), seed=len(key))
             asked = runs.submit(
                 session, job, runs.Requester(runs.HOUSE), ctx.now(),
-                event_id=EVENT, object_id="fader", parent_key=parent,
+                event_id=EVENT, object_id="fader",
             )  # fmt: skip
             run = session.get_one(RunRow, asked.run_key)
-            run.state, run.run_key = "done", key
+            run.state, run.run_key, run.parent_key = "done", key, parent
     say(ctx, "v2", photometry_row("fader", *RIGHT), hours=2)
     intake.run(ctx)
     with ctx.database.read() as session:

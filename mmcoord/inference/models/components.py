@@ -38,8 +38,10 @@ __all__ = [
     "KAPPA_GAMMA_TRAPPED",
     "NOTHING_MORE",
     "SPHERICAL",
+    "add_sphere",
     "bolometric_luminosity",
     "component_magnitudes",
+    "dimmed_mags",
     "heat_moment",
     "heating_rate",
     "thermalization_coefficients",
@@ -192,6 +194,38 @@ def _look(light: np.ndarray, ln_t_day: np.ndarray, td_day: float, aspect: float)
         light[j] *= max(1.0 + 1.4 * (2.0 + u) / (1.0 + fast_exp(u)) * (aspect - 1.0), 0.0)
 
 
+@numba.njit(cache=True, error_model="numpy")
+def add_sphere(
+    ln_temperature: np.ndarray,
+    radius2: np.ndarray,
+    distance_mpc: float,
+    redshift: float,
+    moment: np.ndarray,
+    band: np.ndarray,
+    table: np.ndarray,
+    flux: np.ndarray,
+) -> None:
+    """Add to ``flux`` (m,; 3631 Jy) what is seen of a blackbody sphere.
+
+    F_nu = (1+z)^4 pi B_nu(T/(1+z)) R^2/D_L^2 makes one table per band serve every redshift.
+    ``ln_temperature`` (in the rest frame) is overwritten.
+    """
+    stretch = 1.0 + redshift
+    ln_temperature -= math.log(stretch)
+    scale = math.pi * stretch**4 / (distance_mpc * MPC_CM) ** 2
+    add_blackbody(ln_temperature, radius2, scale, moment, band, table, flux)
+
+
+@numba.njit(cache=True)
+def dimmed_mags(
+    flux: np.ndarray, av: float, host: np.ndarray, band: np.ndarray, out: np.ndarray
+) -> None:
+    """Fill AB magnitudes behind the host's dust, A_V and magnitudes per A_V of each band."""
+    to_mags(flux, out)
+    for j in range(len(out)):
+        out[j] = min(out[j] + av * host[band[j]], 60.0)
+
+
 @numba.njit(cache=True, parallel=True, error_model="numpy")
 def component_magnitudes(
     mass_msun: np.ndarray,
@@ -208,8 +242,6 @@ def component_magnitudes(
     more_flux: np.ndarray,
 ) -> np.ndarray:
     """AB magnitudes (n, m) of the summed components.
-
-    F_nu = (1+z)^4 pi B_nu(T/(1+z)) R^2/D_L^2 makes one table per band serve every redshift.
 
     Parameters
     ----------
@@ -233,15 +265,13 @@ def component_magnitudes(
     times, moment = distinct(np.maximum(t_day, 1e-30))
     ln_times = np.log(times)
     for i in numba.prange(n):
-        ln_stretch = math.log(1.0 + redshift[i])
-        ln_t = ln_times - ln_stretch
+        ln_t = ln_times - math.log(1.0 + redshift[i])
         light = np.empty(len(ln_t))
         ln_temperature = np.empty(len(ln_t))
         radius2 = np.empty(len(ln_t))
         flux = np.zeros(m)
         if more_flux.shape[0] > 0:
             flux[:] = more_flux[i]
-        scale = math.pi * (1.0 + redshift[i]) ** 4 / (distance_mpc[i] * MPC_CM) ** 2
         for c in range(mass_msun.shape[1]):
             if mass_msun[i, c] <= 0.0:
                 continue
@@ -251,7 +281,8 @@ def component_magnitudes(
                 td2 = 2.0 * kappa[i, c] * mass_msun[i, c] * MSUN_G / (13.7 * v * C_CM_S)
                 _look(light, ln_t, math.sqrt(td2) / DAY_S, aspect[i, c])
             photospheres(light, ln_t, v, floor_k[i, c], ln_temperature, radius2)
-            ln_temperature -= ln_stretch
-            add_blackbody(ln_temperature, radius2, scale, moment, band, table, flux)
+            add_sphere(
+                ln_temperature, radius2, distance_mpc[i], redshift[i], moment, band, table, flux
+            )
         to_mags(flux, out[i])
     return out

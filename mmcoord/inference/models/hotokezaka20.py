@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mmcoord.inference.fastmath import fast_exp
-from mmcoord.inference.kernels import C_CM_S, MPC_CM, MSUN_G, add_blackbody, distinct, to_mags
+from mmcoord.inference.kernels import C_CM_S, MSUN_G, distinct, to_mags
 from mmcoord.inference.models.base import Array, Model, Parameter
-from mmcoord.inference.models.components import heat_moment, heating_rate
+from mmcoord.inference.models.components import add_sphere, heat_moment, heating_rate
 from mmcoord.inference.models.shells import (
     LN_TIMES_DAY,
     T_FIRST_S,
@@ -152,7 +152,7 @@ def _shell_magnitudes(
     times, moment = distinct(np.maximum(t_day, 1e-30))
     ln_times = np.log(times)
     for i in numba.prange(n):
-        ln_stretch = math.log(1.0 + redshift[i])
+        ln_t = ln_times - math.log(1.0 + redshift[i])
         light = np.empty(len(TIMES_S))
         ln_speed = np.empty(len(TIMES_S))
         ln_temperature = np.empty(len(times))
@@ -163,10 +163,8 @@ def _shell_magnitudes(
             mass, v_min, v_min + part * (v_max - v_min), v_max, theta[i, 4], theta[i, 5],
             theta[i, 6], light, ln_speed,
         )  # fmt: skip
-        at_times(light, ln_speed, ln_times - ln_stretch, ln_temperature, radius2)
-        ln_temperature -= ln_stretch
-        scale = math.pi * (1.0 + redshift[i]) ** 4 / (distance_mpc[i] * MPC_CM) ** 2
-        add_blackbody(ln_temperature, radius2, scale, moment, band, table, flux)
+        at_times(light, ln_speed, ln_t, ln_temperature, radius2)
+        add_sphere(ln_temperature, radius2, distance_mpc[i], redshift[i], moment, band, table, flux)
         to_mags(flux, out[i])
     return out
 

@@ -20,17 +20,15 @@ from mmcoord.inference.kernels import (
     DAY_S,
     GRID_DAY,
     GRID_S,
-    MPC_CM,
     MSUN_G,
-    add_blackbody,
     diffuse,
     distinct,
     interpolate,
     nodes_until,
     photospheres,
-    to_mags,
 )
 from mmcoord.inference.models.base import Array, Model, Parameter
+from mmcoord.inference.models.components import add_sphere, dimmed_mags
 from mmcoord.inference.models.shock_cooling import ENVELOPE, cooling_spheres
 from mmcoord.inference.passbands import Passbands
 
@@ -90,26 +88,22 @@ def supernova_magnitudes(
         return out
     times, moment = distinct(t_day)
     for i in numba.prange(n):
-        stretch = 1.0 + redshift[i]
-        t_rest = (times - theta[i, 0]) / stretch
+        t_rest = (times - theta[i, 0]) / (1.0 + redshift[i])
         light = np.empty(len(times))
         ln_temperature = np.empty(len(times))
         radius2 = np.empty(len(times))
         flux = np.zeros(m)
-        scale = math.pi * stretch**4 / (distance_mpc[i] * MPC_CM) ** 2
         v = theta[i, 3] * C_CM_S
         nickel_luminosity(theta[i, 1], theta[i, 1] * theta[i, 2], theta[i, 3], t_rest, light)
         ln_t = np.log(np.maximum(t_rest, 1e-30))
         photospheres(light, ln_t, v, theta[i, 4], ln_temperature, radius2)
-        ln_temperature -= math.log(stretch)
-        add_blackbody(ln_temperature, radius2, scale, moment, band, table, flux)
+        add_sphere(ln_temperature, radius2, distance_mpc[i], redshift[i], moment, band, table, flux)
         if theta.shape[1] == 9:
             cooling_spheres(theta[i, 6], theta[i, 7], theta[i, 8], t_rest, ln_temperature, radius2)
-            ln_temperature -= math.log(stretch)
-            add_blackbody(ln_temperature, radius2, scale, moment, band, table, flux)
-        to_mags(flux, out[i])
-        for j in range(m):
-            out[i, j] = min(out[i, j] + theta[i, 5] * host[band[j]], 60.0)
+            add_sphere(
+                ln_temperature, radius2, distance_mpc[i], redshift[i], moment, band, table, flux
+            )
+        dimmed_mags(flux, theta[i, 5], host, band, out[i])
     return out
 
 

@@ -17,14 +17,12 @@ import numpy.typing as npt
 from mmcoord.inference.kernels import (
     C_CM_S,
     DAY_S,
-    MPC_CM,
     MSUN_G,
     SIGMA_CGS,
-    add_blackbody,
     distinct,
-    to_mags,
 )
 from mmcoord.inference.models.base import Array, Model, Parameter
+from mmcoord.inference.models.components import add_sphere, dimmed_mags
 from mmcoord.inference.passbands import Passbands
 
 __all__ = ["ENVELOPE", "SHOCK_COOLING", "cooling_spheres", "shock_cooling"]
@@ -99,18 +97,13 @@ def _cooling_magnitudes(
     out = np.empty((n, m))
     times, moment = distinct(t_day)
     for i in numba.prange(n):
-        stretch = 1.0 + redshift[i]
-        t_rest = (times - theta[i, 0]) / stretch
+        t_rest = (times - theta[i, 0]) / (1.0 + redshift[i])
         ln_temperature = np.empty(len(times))
         radius2 = np.empty(len(times))
         flux = np.zeros(m)
         cooling_spheres(theta[i, 2], theta[i, 3], theta[i, 4], t_rest, ln_temperature, radius2)
-        ln_temperature -= math.log(stretch)
-        scale = math.pi * stretch**4 / (distance_mpc[i] * MPC_CM) ** 2
-        add_blackbody(ln_temperature, radius2, scale, moment, band, table, flux)
-        to_mags(flux, out[i])
-        for j in range(m):
-            out[i, j] = min(out[i, j] + theta[i, 1] * host[band[j]], 60.0)
+        add_sphere(ln_temperature, radius2, distance_mpc[i], redshift[i], moment, band, table, flux)
+        dimmed_mags(flux, theta[i, 1], host, band, out[i])
     return out
 
 
