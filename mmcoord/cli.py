@@ -23,6 +23,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from mmcoord.cli_access import group_app, token_app
+from mmcoord.cli_burst import withdraw
 from mmcoord.cli_common import ConfigOption, DbOption, JsonOption
 from mmcoord.cli_common import print_json as _print_json
 from mmcoord.cli_common import settings_of as _settings
@@ -43,6 +44,7 @@ event_app = typer.Typer(help="What is known about events.", no_args_is_help=True
 app.add_typer(event_app, name="event")
 app.add_typer(group_app, name="group")
 app.add_typer(token_app, name="token")
+app.command()(withdraw)
 model_app = typer.Typer(help="Light-curve models that groups add.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
 

@@ -21,16 +21,11 @@ as d^2 where the burst is an excess over background.
 from __future__ import annotations
 
 import math
-import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal
-
-from skymaps.skymap import SkyMapError
+from typing import Literal
 
 __all__ = [
     "REFERENCE_DISTANCE_KPC",

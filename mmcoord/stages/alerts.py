@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from mmcoord.records import (
+    BURST_GROUPS,
     Alert,
     AlertType,
     EventState,
@@ -38,7 +39,6 @@ from mmcoord.store.tables import (
     LocalizationRow,
 )
 from mmcoord.store.types import table
-from mmcoord.supernova.burst import GROUPS
 
 __all__ = [
     "Folded",
@@ -142,7 +142,7 @@ def write_alert(
         Wish("match", event_key(alert.event_id), readout.cause_id, priority=0),
         Wish("plan", alert.event_id, readout.cause_id, priority=0),
     ]
-    if alert.group in GROUPS:
+    if alert.group in BURST_GROUPS:
         wishes.append(Wish(BURST, alert.event_id, readout.cause_id, priority=0))
     entries.append(
         journal.Entry(
@@ -180,7 +180,8 @@ def _better_localized(session: Session, known: AlertRow, other: AlertRow) -> Ale
     """Which of two rows of one alert has the localization that stands.
 
     A triangulation, which has everything in it, goes before a map of the notice, that before
-    one from its link, and that before a circle; of two of a kind the richer one stands. A row older than the column ``localized_by`` has a map.
+    one from its link, and that before a circle; of two of a kind the richer one stands. A row
+    older than the column ``localized_by`` has a map.
     """
     rows = {
         row.id: row

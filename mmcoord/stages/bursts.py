@@ -14,13 +14,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from skymaps.detectors import builtin_detectors
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
 import skymaps
-from mmcoord.records import AlertType, EventState
+from mmcoord.records import BURST_GROUPS, BURST_WINDOW, AlertType, EventState
 from mmcoord.stages import localize
 from mmcoord.stages.alerts import adopt_map, store_localization
 from mmcoord.stages.context import Context
@@ -31,8 +30,9 @@ from mmcoord.store.queue import BURST, Wish, Work
 from mmcoord.store.tables import AlertRow, EventRow
 from mmcoord.store.tables_burst import BurstRow
 from mmcoord.supernova.assess import Assessment, assess
-from mmcoord.supernova.burst import GROUPS, WINDOW, Sighting, Statement, SuperK, clusters, join
+from mmcoord.supernova.burst import Sighting, Statement, SuperK, clusters, join
 from mmcoord.supernova.distance import distance_kpc_of
+from skymaps.detectors import builtin_detectors
 
 __all__ = ["run", "statement_of"]
 
@@ -179,10 +179,10 @@ def _cluster(session: Session, event_id: str) -> list[Statement]:
         select(AlertRow)
         .join(EventRow, col(EventRow.event_id) == col(AlertRow.event_id))
         .where(
-            col(AlertRow.group).in_(GROUPS),
+            col(AlertRow.group).in_(BURST_GROUPS),
             col(EventRow.is_practice) == event.is_practice,
             col(EventRow.event_time).between(
-                event.event_time - 2 * WINDOW, event.event_time + 2 * WINDOW
+                event.event_time - 2 * BURST_WINDOW, event.event_time + 2 * BURST_WINDOW
             ),
         )
     ).scalars()

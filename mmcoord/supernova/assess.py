@@ -10,9 +10,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from skymaps.detectors import REFERENCE_DISTANCE_KPC, DetectorTable
-from skymaps.triangulation import Arrival, Pointing, Triangulation, triangulate
-
 import skymaps
 from mmcoord.supernova.burst import Burst
 from mmcoord.supernova.classify import FAILED_FRACTION, Classification, classify
@@ -21,7 +18,9 @@ from mmcoord.supernova.falsealarm import Reality, Rules
 from mmcoord.supernova.waiting import CADENCE, WaitingTime
 from mmcoord.timescales import mjd_utc
 from skymaps import SkyMap
+from skymaps.detectors import REFERENCE_DISTANCE_KPC, DetectorTable
 from skymaps.skymap import SkyMapError
+from skymaps.triangulation import Arrival, Pointing, Triangulation, triangulate
 
 __all__ = ["Assessment", "Beliefs", "assess"]
 

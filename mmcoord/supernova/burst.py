@@ -11,11 +11,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
+
+from mmcoord.records import BURST_WINDOW
 
 __all__ = [
-    "GROUPS",
-    "WINDOW",
     "Burst",
     "Sighting",
     "Statement",
@@ -23,11 +23,6 @@ __all__ = [
     "clusters",
     "join",
 ]
-
-GROUPS = ("SNEWS2", "SNEWS", "Super-K")
-"""``Alert.group`` of the streams that announce bursts."""
-WINDOW = timedelta(seconds=10)
-"""Coincidence window of SNEWS, from the earliest neutrino."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +106,7 @@ class Burst:
 
 
 def clusters(statements: Iterable[Statement]) -> list[list[Statement]]:
-    """Statements that are about one burst: first neutrinos within :data:`WINDOW` of the
+    """Statements that are about one burst: first neutrinos within :data:`BURST_WINDOW` of the
     earliest, practice apart from real. The order of the input does not matter."""
     found: list[list[Statement]] = []
     ordered = sorted(statements, key=lambda s: (s.is_practice, s.first_time, s.event_id, s.said_at))
@@ -120,7 +115,7 @@ def clusters(statements: Iterable[Statement]) -> list[list[Statement]]:
         if (
             last is not None
             and last[0].is_practice == statement.is_practice
-            and statement.first_time - last[0].first_time <= WINDOW
+            and statement.first_time - last[0].first_time <= BURST_WINDOW
         ):
             last.append(statement)
         else:

@@ -19,7 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from mmcoord.supernova.burst import WINDOW, Burst
+from mmcoord.records import BURST_WINDOW
+from mmcoord.supernova.burst import Burst
 
 __all__ = ["Reality", "Rules", "coincidence_rate_hz", "probability_real"]
 
@@ -36,7 +37,7 @@ class Rules:
     false_alarm_hz: float = 1.0 / _WEEK_S
     """Of one detector: the most that SNEWS allows."""
     n_detectors: int = 10
-    window_s: float = WINDOW.total_seconds()
+    window_s: float = BURST_WINDOW.total_seconds()
     superk_false_alarm_hz: float = 1e-3 / _YEAR_S
     """Of Super-K's own alert, more than 60 neutrinos in 20 s. Super-K calls it extremely
     small; this is a cautious stand-in."""

@@ -41,7 +41,7 @@ class Progenitor:
     @property
     def sigma(self) -> float:
         """Standard deviation of ln(delay / h)."""
-        return (math.log(self.high_h) - math.log(self.low_h)) / (2.0 * norm.ppf(0.95))
+        return (math.log(self.high_h) - math.log(self.low_h)) / (2.0 * float(norm.ppf(0.95)))
 
 
 CLASSES = (
