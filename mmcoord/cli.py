@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import getpass
 import json
 import logging
 import shutil
@@ -27,6 +26,7 @@ from mmcoord.cli_burst import withdraw
 from mmcoord.cli_common import ConfigOption, DbOption, JsonOption
 from mmcoord.cli_common import print_json as _print_json
 from mmcoord.cli_common import settings_of as _settings
+from mmcoord.cli_model import model_app
 from mmcoord.config import Settings, load_settings
 from mmcoord.errors import BadModel, ConfigError, MmcoordError
 from mmcoord.inference.source import UserSource
@@ -45,7 +45,6 @@ app.add_typer(event_app, name="event")
 app.add_typer(group_app, name="group")
 app.add_typer(token_app, name="token")
 app.command()(withdraw)
-model_app = typer.Typer(help="Light-curve models that groups add.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
 
 HostDust = Literal["own", "av", "av_rv"]
@@ -369,123 +368,6 @@ def _print_event(document: dict[str, Any]) -> None:
     for entry in document["story"]:
         latency = f" ({entry['latency_s']:.2f} s)" if entry["latency_s"] is not None else ""
         print(f"{entry['at']}  {entry['what']:<12} {entry['text']}{latency}")
-
-
-RecoveryOption = Annotated[
-    float,
-    typer.Option(
-        "--recovery-s", help="About how long fits to simulated light may take.", metavar="S"
-    ),
-]
-
-
-@model_app.command("check")
-def model_check(
-    file: Annotated[Path, typer.Argument(help="A model's Python file.", dir_okay=False)],
-    name: Annotated[str | None, typer.Option(help="Instead of the file's own name.")] = None,
-    recovery_s: RecoveryOption = 120.0,
-    as_json: JsonOption = False,
-) -> None:
-    """Try a model in the sandbox and say whether it would be accepted; nothing is stored."""
-    from mmcoord.inference.conformance import examine
-    from mmcoord.inference.usermodel import read_file
-
-    report = examine(read_file(file, name=name), budget_s=recovery_s)
-    if as_json:
-        _print_json(report.to_json())
-    else:
-        print(report.text())
-    if not report.accepted:
-        raise typer.Exit(1)
-
-
-@model_app.command("add")
-def model_add(
-    file: Annotated[Path, typer.Argument(help="A model's Python file.", dir_okay=False)],
-    name: Annotated[str | None, typer.Option(help="Instead of the file's own name.")] = None,
-    by: Annotated[str | None, typer.Option(help="Who adds it; default: this user.")] = None,
-    recovery_s: RecoveryOption = 120.0,
-    config: ConfigOption = None,
-    db: DbOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Check a model and keep it as a new version of its name."""
-    from mmcoord import usermodels
-    from mmcoord.inference.conformance import examine
-    from mmcoord.inference.usermodel import read_file
-
-    model = read_file(file, name=name)
-    usermodels.check_name(model)
-    with _context(_settings(config, db)) as ctx:
-        report = examine(model, budget_s=recovery_s)
-        with ctx.database.write() as session:
-            row = usermodels.add(session, model, report, by or getpass.getuser(), ctx.now())
-            document = usermodels.document(session, f"{row.name}@{row.version}")
-    if as_json:
-        _print_json(document)
-    else:
-        print(report.text())
-        print(f"{document['name']}@{document['version']}: {document['state']}")
-    if not report.accepted:
-        raise typer.Exit(1)
-
-
-@model_app.command("list")
-def model_list(
-    config: ConfigOption = None, db: DbOption = None, as_json: JsonOption = False
-) -> None:
-    """Installed models and every version of those that were added."""
-    from mmcoord import usermodels
-    from mmcoord.inference.models import registry
-
-    with _context(_settings(config, db)) as ctx, ctx.database.read() as session:
-        added = usermodels.listing(session)
-    if as_json:
-        _print_json({"installed": list(registry.names()), "added": added})
-        return
-    for name in registry.names():
-        print(f"{name:<28} installed")
-    for row in added:
-        label = f"{row['name']}@{row['version']}"
-        print(f"{label:<28} {row['state']:<9} {row['uploaded_by']:<16} {row['added_at']}")
-
-
-@model_app.command("show")
-def model_show(
-    name: Annotated[str, typer.Argument(help="Name, or name@version.")],
-    config: ConfigOption = None,
-    db: DbOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """One added model: its checks and its text."""
-    from mmcoord import usermodels
-
-    with _context(_settings(config, db)) as ctx, ctx.database.read() as session:
-        document = usermodels.document(session, name)
-    if as_json:
-        _print_json(document)
-        return
-    source = document.pop("source")
-    for check in document.pop("report")["checks"]:
-        document[f"check {check['name']}"] = check["text"]
-    for key, value in document.items():
-        print(f"{key:>20}: {value}")
-    # Shown, not obeyed: the text may hold anything.
-    print("\n" + "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in source))
-
-
-@model_app.command("retire")
-def model_retire(
-    name: Annotated[str, typer.Argument(help="Name (all its versions), or name@version.")],
-    config: ConfigOption = None,
-    db: DbOption = None,
-) -> None:
-    """Keep an added model from new runs; its versions and old runs stay."""
-    from mmcoord import usermodels
-
-    with _context(_settings(config, db)) as ctx, ctx.database.write() as session:
-        versions = usermodels.retire(session, *usermodels.version_of(name))
-    print(f"retired: {', '.join(f'version {v}' for v in versions) or 'nothing, it was not in use'}")
 
 
 @app.command("dead-letters")

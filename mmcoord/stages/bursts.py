@@ -27,8 +27,7 @@ from mmcoord.stages.isolate import bury_work, isolating
 from mmcoord.stages.keys import event_key
 from mmcoord.store import bursts, journal, queue
 from mmcoord.store.queue import BURST, Wish, Work
-from mmcoord.store.tables import AlertRow, EventRow
-from mmcoord.store.tables_burst import BurstRow
+from mmcoord.store.tables import AlertRow, BurstRow, EventRow
 from mmcoord.supernova.assess import Assessment, assess
 from mmcoord.supernova.burst import Sighting, Statement, SuperK, clusters, join
 from mmcoord.supernova.distance import distance_kpc_of

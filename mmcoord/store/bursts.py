@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from mmcoord.store.queue import insert_for
-from mmcoord.store.tables_burst import BurstMemberRow, BurstRow
+from mmcoord.store.tables import BurstMemberRow, BurstRow
 from mmcoord.store.types import table
 
 __all__ = ["follow", "followed_as", "newest"]

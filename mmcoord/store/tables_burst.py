@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, UniqueConstraint
+from sqlalchemy import UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from mmcoord.store.types import BIG_ID, JSON_DOC, UtcDateTime
+from mmcoord.store.columns import id_column, json_doc, when
 
 __all__ = ["BurstMemberRow", "BurstRow"]
 
@@ -19,20 +19,16 @@ class BurstRow(SQLModel, table=True):
     __tablename__ = "burst"
     __table_args__ = (UniqueConstraint("event_id", "revision", name="uq_burst_revision"),)
 
-    id: int | None = Field(
-        default=None, sa_column=Column(BIG_ID, primary_key=True, autoincrement=True)
-    )
+    id: int | None = id_column()
     event_id: str = Field(index=True)
     """The event under which the burst is followed: of those that announce it the one that was
     received first and is not retracted."""
     revision: int
     content_sha256: str
-    assessment: dict[str, Any] = Field(
-        default_factory=dict, sa_column=Column(JSON_DOC, nullable=False)
-    )
+    assessment: dict[str, Any] = json_doc(dict)
     """See :meth:`mmcoord.supernova.assess.Assessment.to_json`."""
     localization_id: str | None = None
-    created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+    created_at: datetime = when()
     cause_id: str = ""
 
 
