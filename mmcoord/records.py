@@ -446,6 +446,8 @@ class Outgoing:
     far_hz: float | None = None
     classification: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
     photometry: tuple[Photometry, ...] = ()
+    headlines: tuple[str, ...] = ()
+    """What must be said before the plan, in sentences: what a neutrino burst is and how sure."""
     page_url: str | None = None
     key: str = ""
     """Idempotency key: the same key is the same message."""
