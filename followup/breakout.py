@@ -1,8 +1,9 @@
 """Watching for the first light of a Galactic supernova: which stars, where from, how often.
 
-The stars of the catalogue inside the region are rows of a plan like any other, so that they
-go to every sink. They are ranked by what the map and their kind say, never left out for being
-faint or unlikely: the catalogue of progenitors is far from complete. Light may come within a
+The stars of the catalogue are rows of a plan like any other, so that they go to every sink.
+They are ranked by what the map, their distance and their kind say
+(:mod:`skymaps.progenitors`), and no direction is left out for having none: the catalogue is far
+from complete. Light may come within a
 minute (Wolf-Rayet stars) or two days (red supergiants): the first image is due at once, and
 is the reference from before the breakout too.
 """
@@ -10,48 +11,32 @@ is the reference from before the breakout too.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import erfa
 import numpy as np
 
 from followup.observability import Observability, observability
 from followup.sites import Instrument
 from mmcoord.records import PlanRow
 from mmcoord.timescales import mjd_utc
+from skymaps.progenitors import Progenitor, RankedProgenitor
 
-__all__ = ["Watch", "WatchStar", "watch_plan"]
+__all__ = ["Watch", "watch_plan"]
 
 
 _STEP = timedelta(minutes=10)
-_LEAST_WEIGHT = 1e-3
 _NOT_UP = 0.02
 """Counted for a star that nobody can observe in the time that is left: as in other plans, it
 keeps its row."""
 _IN_THE_PLANE_DEG = 5.0
 _NEAR_INFRARED = ("j", "h", "k", "ks", "y", "z")
+_KINDS = {"rsg": "red supergiant", "bsg": "blue or yellow supergiant", "wr": "Wolf-Rayet star"}
 _SATURATION_S = 1.0
 """A star that is to explode is bright: the shortest exposure that the instrument allows."""
-
-
-@dataclass(frozen=True, slots=True)
-class WatchStar:
-    """A star that may be the progenitor."""
-
-    name: str
-    ra_deg: float
-    dec_deg: float
-    kind: str
-    """``red supergiant``, ``Wolf-Rayet`` ..."""
-    weight: float
-    """Relative prior of its kind; ranks, and gates nothing."""
-    credible_level: float
-    """Of the map, 2D: 0 at its peak, 1 at the far edge."""
-    galactic_latitude_deg: float
-    distance_kpc: float | None = None
-    magnitude: float | None = None
-    """Apparent magnitude before the explosion, where known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +50,7 @@ class Watch:
 
 
 def watch_plan(
-    stars: Sequence[WatchStar],
+    stars: Sequence[RankedProgenitor],
     watch: Watch,
     now: datetime,
     instruments: Sequence[Instrument],
@@ -84,15 +69,15 @@ def watch_plan(
     """
     if now.tzinfo is None or watch.until.tzinfo is None:
         raise ValueError("a time without a zone")
-    ordered = sorted(stars, key=lambda star: (-_prior(star), star.name))[: 3 * max_rows]
+    ordered = sorted(stars, key=lambda one: (-one.weight, one.star.name))[: 3 * max_rows]
     begin = now.astimezone(UTC).replace(second=0, microsecond=0)
     count = max(1, int((watch.until - begin) / _STEP) + 1)
     utc = mjd_utc(begin) + np.arange(count) * (_STEP / timedelta(days=1))
     if not ordered:
         return ()
     seen = observability(
-        [star.ra_deg for star in ordered],
-        [star.dec_deg for star in ordered],
+        [one.star.ra_deg for one in ordered],
+        [one.star.dec_deg for one in ordered],
         instruments,
         utc,
     )
@@ -105,25 +90,22 @@ def watch_plan(
     )
 
 
-def _prior(star: WatchStar) -> float:
-    return (1.0 - star.credible_level) * max(star.weight, _LEAST_WEIGHT)
-
-
 def _row(
     number: int,
-    star: WatchStar,
+    ranked: RankedProgenitor,
     seen: Observability,
     begin: datetime,
     watch: Watch,
     instruments: Sequence[Instrument],
 ) -> PlanRow:
-    factors: dict[str, float | None] = {
-        "membership": 1.0 - star.credible_level,
-        "kind": max(star.weight, _LEAST_WEIGHT),
-    }
+    star = ranked.star
+    factors: dict[str, float | None] = {"odds": ranked.weight}
     reasons = {
-        "membership": f"at credible level {star.credible_level:.2f} of the map",
-        "kind": f"{star.kind}: ranks it, leaves nothing out",
+        "odds": (
+            f"{_KINDS[star.kind]} at credible level {ranked.credible_level:.2f} of the map"
+            + (f", {star.distance_kpc:.2g} kpc away" if star.distance_kpc else "")
+            + "; its share among the stars listed, not the probability that it is this one"
+        )
     }
     choice = _soonest(number, star, seen, instruments)
     instrument: Instrument | None = None
@@ -156,7 +138,7 @@ def _row(
         score=float(f"{score:.12g}"),
         factors=factors,
         reasons=reasons,
-        credible_level_2d=star.credible_level,
+        credible_level_2d=ranked.credible_level,
         credible_level_3d=None,
         p_kilonova=None,
         run_key=None,
@@ -171,7 +153,7 @@ def _row(
 
 
 def _soonest(
-    number: int, star: WatchStar, seen: Observability, instruments: Sequence[Instrument]
+    number: int, star: Progenitor, seen: Observability, instruments: Sequence[Instrument]
 ) -> tuple[int, int] | None:
     """(instrument, time): earliest, then near-infrared in the plane, then least airmass."""
     options = []
@@ -188,16 +170,16 @@ def _soonest(
     return best[4], best[0]
 
 
-def _suits(instrument: Instrument, star: WatchStar) -> bool:
+def _suits(instrument: Instrument, star: Progenitor) -> bool:
     """Whether it sees through the dust of the plane; anything suits elsewhere."""
-    if abs(star.galactic_latitude_deg) > _IN_THE_PLANE_DEG:
+    if not _in_the_plane(star):
         return True
     return any(_is_near_infrared(band.canonical) for band in instrument.bands)
 
 
-def _band(instrument: Instrument, star: WatchStar) -> str:
+def _band(instrument: Instrument, star: Progenitor) -> str:
     """In the plane the reddest band, else the instrument's preferred one."""
-    if abs(star.galactic_latitude_deg) <= _IN_THE_PLANE_DEG:
+    if _in_the_plane(star):
         for wanted in ("ks", "k", "h", "j", "y", "z", "i"):
             for band in instrument.bands:
                 if band.canonical.rpartition(":")[2] == wanted:
@@ -207,3 +189,8 @@ def _band(instrument: Instrument, star: WatchStar) -> str:
 
 def _is_near_infrared(canonical: str) -> bool:
     return canonical.rpartition(":")[2] in _NEAR_INFRARED
+
+
+def _in_the_plane(star: Progenitor) -> bool:
+    latitude = erfa.icrs2g(math.radians(star.ra_deg), math.radians(star.dec_deg))[1]
+    return abs(math.degrees(float(latitude))) <= _IN_THE_PLANE_DEG

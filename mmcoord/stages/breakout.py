@@ -5,22 +5,19 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-import numpy as np
-from skymaps.progenitors import builtin_progenitors
 from sqlalchemy.orm import Session
 
-from followup.breakout import Watch, WatchStar, watch_plan
+import skymaps
+from followup.breakout import Watch, watch_plan
 from mmcoord.records import EventState, PlanRow
-from mmcoord.stages import localize
 from mmcoord.stages.context import Context
 from mmcoord.store import bursts
 from mmcoord.store.tables import EventRow, LocalizationRow
 from mmcoord.supernova.waiting import CADENCE
+from skymaps.progenitors import builtin_progenitors, rank_progenitors
 
-__all__ = ["cadence_words", "draft", "stars_in"]
+__all__ = ["cadence_words", "draft"]
 
-_LEVEL = 0.99
-"""Stars outside this region of the map are not watched."""
 _AGE_OUT = timedelta(hours=24)
 """A burst that is more likely an accident and of which nothing more was said is left then: the
 network may never say that it takes it back."""
@@ -45,14 +42,18 @@ def draft(
     if row.localization_id is None:
         return (), f"{words} No map: nothing can be pointed at."
     place = session.get_one(LocalizationRow, row.localization_id)
-    ready = localize.prepared(place.id, lambda: place.fits)
     watch = Watch(
         first_neutrino=event.event_time,
         until=event.event_time + timedelta(hours=CADENCE[-1].until_h),
         cadence=cadence_words(),
     )
     rows = watch_plan(
-        stars_in(ready),
+        rank_progenitors(
+            skymaps.load(place.fits),
+            builtin_progenitors(),
+            found["distance_kpc"],
+            found["distance_err_kpc"],
+        ),
         watch,
         now,
         ctx.catalogue.select(ctx.settings.plan.instruments)
@@ -83,31 +84,3 @@ def _ended(found: dict[str, Any], first: datetime, now: datetime) -> str | None:
             f"{found['probability_real']:.2g}."
         )
     return None
-
-
-def stars_in(ready: localize.PreparedMap) -> list[WatchStar]:
-    """The known possible progenitors inside the region."""
-    stars = builtin_progenitors()
-    unknown = np.full(len(stars), np.nan)
-    result = localize.cross_match(
-        ready,
-        np.array([star.ra_deg for star in stars]),
-        np.array([star.dec_deg for star in stars]),
-        unknown,
-        np.stack([unknown, unknown]),
-    )
-    return [
-        WatchStar(
-            name=star.name,
-            ra_deg=star.ra_deg,
-            dec_deg=star.dec_deg,
-            kind=star.kind,
-            weight=star.weight,
-            credible_level=float(level),
-            galactic_latitude_deg=star.galactic_latitude_deg,
-            distance_kpc=star.distance_kpc,
-            magnitude=star.magnitude,
-        )
-        for star, level in zip(stars, result.credible_level_2d, strict=True)
-        if level <= _LEVEL
-    ]

@@ -17,7 +17,7 @@ from mmcoord.web.projection import Array, open_path
 
 __all__ = ["FACTORS", "BurstPanel", "panel", "star_dots"]
 
-FACTORS = ("membership", "kind", "observability")
+FACTORS = ("odds", "observability")
 _WIDTH, _HEIGHT = 640.0, 220.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 628.0, 12.0, 186.0
 _FROM_H, _TO_H = 1.0 / 60.0, 72.0
