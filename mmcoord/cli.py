@@ -26,8 +26,10 @@ from mmcoord.cli_common import note as _note
 from mmcoord.cli_common import pipeline as _pipeline
 from mmcoord.cli_common import print_json as _print_json
 from mmcoord.cli_common import settings_of as _settings
+from mmcoord.cli_data import data_app
 from mmcoord.cli_model import model_app
 from mmcoord.cli_practice import practice
+from mmcoord.cli_triangulate import triangulate
 from mmcoord.config import Settings, load_settings
 from mmcoord.errors import BadModel, ConfigError, MmcoordError
 from mmcoord.inference.source import UserSource
@@ -47,6 +49,8 @@ app.add_typer(group_app, name="group")
 app.add_typer(token_app, name="token")
 app.command()(withdraw)
 app.command()(practice)
+app.add_typer(data_app, name="data")
+app.command()(triangulate)
 app.add_typer(model_app, name="model")
 
 HostDust = Literal["own", "av", "av_rv"]
