@@ -70,8 +70,7 @@ def make_burst(
     distance_kpc
         Instead of the star's own.
     at
-        Arrival at the geocentre; by default an instant of 2031 that the seed decides, so that
-        practice cannot be near anything real.
+        Arrival at the geocentre; by default an instant of 2026 that the seed decides.
 
     Raises
     ------
@@ -89,7 +88,7 @@ def make_burst(
     stars = builtin_progenitors()
     star = stars[int(rng.integers(len(stars)))]
     kpc = distance_kpc or star.distance_kpc or REFERENCE_DISTANCE_KPC
-    begin = at or datetime(2031, 1, 1, tzinfo=UTC) + timedelta(
+    begin = at or datetime(2026, 1, 1, tzinfo=UTC) + timedelta(
         seconds=round(float(rng.uniform(0, 300 * 86400)), 6)
     )
     counts: dict[str, int] = {}
