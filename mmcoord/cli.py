@@ -25,7 +25,9 @@ from mmcoord.cli_access import group_app, token_app
 from mmcoord.cli_common import ConfigOption, DbOption, JsonOption
 from mmcoord.cli_common import print_json as _print_json
 from mmcoord.cli_common import settings_of as _settings
+from mmcoord.cli_data import data_app
 from mmcoord.cli_model import model_app
+from mmcoord.cli_triangulate import triangulate
 from mmcoord.config import Settings, load_settings
 from mmcoord.errors import BadModel, ConfigError, MmcoordError
 from mmcoord.inference.source import UserSource
@@ -43,6 +45,8 @@ event_app = typer.Typer(help="What is known about events.", no_args_is_help=True
 app.add_typer(event_app, name="event")
 app.add_typer(group_app, name="group")
 app.add_typer(token_app, name="token")
+app.add_typer(data_app, name="data")
+app.command()(triangulate)
 app.add_typer(model_app, name="model")
 
 HostDust = Literal["own", "av", "av_rv"]

@@ -171,7 +171,7 @@ def least_chi2(constant: FloatArray, linear: FloatArray, quadratic: FloatArray) 
     values, vectors = np.linalg.eigh(quadratic)
     g = np.einsum("hij,hi->hj", vectors, linear)
     scale = np.maximum(values[:, -1], np.abs(g).max(axis=1))
-    scale = np.maximum(scale, 1e-300)
+    scale = np.maximum(scale, 1e-30)
     floor = 1e-13 * scale - values[:, 0]
 
     def solution(shift: FloatArray) -> FloatArray:

@@ -28,7 +28,7 @@ _SMOOTH = 0.7
 _FAINT = 0.25
 """... and one that is fainter while it varies by this share of the difference more."""
 _HIDDEN = 3.0
-"""A tile is divided while the bound of ln density exceeds all samples by more than this."""
+"""A tile is divided while the bound of ln density exceeds it at the centre by more than this."""
 _WHOLE = 0.05
 """A tile whose quarters differ by less than this share stays one tile."""
 _EMPTY = 10.0
@@ -61,11 +61,13 @@ def tile_sphere(
     pixels = np.arange(12 * 4**_FIRST_ORDER, dtype=np.int64)
     for level in range(_FIRST_ORDER, _LAST_ORDER + 1):
         centre = _centres(level, pixels)
-        middle = _log_prior(centre, galactic_prior)
+        middle = np.zeros(len(pixels))
         top = np.empty(len(pixels))
         radius = _RADIUS / 2**level
         _evaluate_bound(centre, terms.level, terms.slope, terms.bend, radius, middle, top)
+        is_steep = top - middle > _HIDDEN
         top += log_sky_density_top() if galactic_prior else _UNIFORM
+        middle += _log_prior(centre, galactic_prior)
         quarters = _centres(level + 1, (pixels[:, None] * 4 + np.arange(4)).ravel())
         value = _log_prior(quarters, galactic_prior)
         _evaluate(quarters, terms.level, terms.slope, terms.bend, value)
@@ -73,7 +75,6 @@ def tile_sphere(
         highest = np.maximum(value.max(axis=1), middle)
         lowest = np.minimum(value.min(axis=1), middle)
         peak = max(peak, float(highest.max()))
-        is_steep = top - highest > _HIDDEN
         split = (is_steep & (top > peak - _EMPTY)) | (
             (highest - lowest > _SMOOTH + _FAINT * (peak - highest)) & (highest > peak - _EMPTY)
         )

@@ -78,7 +78,7 @@ class Arrival:
 
     @classmethod
     def of(cls, detector: Detector, time_s: float, timing: Timing | None = None) -> Arrival:
-        """At a detector of the table; ``timing`` where it is not that of a first event at 10 kpc."""
+        """At a detector of the table; without ``timing``, of a first event at 10 kpc."""
         timing = detector.timing() if timing is None else timing
         return cls(
             detector=detector.name,
