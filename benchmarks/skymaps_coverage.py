@@ -18,6 +18,8 @@ source:
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,10 @@ import numpy as np
 
 from benchmarks.skymaps_common import report
 from skymaps.credible import credible_area_deg2
-from skymaps.crossmatch import match
 from skymaps.detectors import Timing, builtin_detectors
 from skymaps.earth import LIGHT_M_S, gcrs_position_m
 from skymaps.galaxy import ISOTROPIC_SHARE, draw_disc
-from skymaps.healpix import to_xyz
+from skymaps.healpix import order29_index, to_xyz
 from skymaps.skymap import SkyMap
 from skymaps.triangulation import Arrival, BadClocks, triangulate
 
@@ -43,14 +44,21 @@ SETS: dict[str, tuple[str, ...]] = {
     "SK+JUNO": ("SK", "JUNO"),
     "SK+JUNO+LVD+SNO+": ("SK", "JUNO", "LVD", "SNO+"),
 }
-SNEWPDAG_MS = {"IC": 1.643, "JUNO": 2.142, "SK": 2.510, "ARCA": 3.0, "NOvA": 3.0, "LVD": 3.0}
-SNEWPDAG_MS |= {"SNO+": 3.0, "DUNE": 3.0}
-"""Errors of snewpdag: those of its pairs (2.7, 3.0, 3.3 ms), 3 ms for what is not in them."""
+SEED = {name: seed for seed, name in enumerate(SETS)}
 DRILL_MS = {"IC": 3.0, "SK": 3.0, "JUNO": 3.0, "ARCA": 10.0, "NOvA": 8.0, "LVD": 10.0}
 DRILL_MS |= {"SNO+": 10.0, "DUNE": 3.0}
 """Errors of the fire drill of August 2025."""
+SNEWPDAG_MS = DRILL_MS | {"IC": 1.643, "JUNO": 2.142, "SK": 2.510}
+"""Errors of snewpdag's pairs (2.7, 3.0, 3.3 ms); the drill's for who is in none."""
+ERRORS: dict[str, dict[str, float]] = {
+    "coleiro": {},
+    "snewpdag": SNEWPDAG_MS,
+    "drill": DRILL_MS,
+}
 GALACTIC_CENTRE = (266.405, -28.936)
 _MJD = 61_000.0
+KINDS = ("right", "believed", "wrong_50ms", "galactic", "first_event")
+CURVE = np.arange(0.05, 1.0, 0.05)
 _CLOCKS = BadClocks()
 
 
@@ -97,7 +105,8 @@ class Sky:
 
 def level_of(skymap: SkyMap, ra: float, dec: float, rng: np.random.Generator) -> float:
     """Credible level of a position; within its own tile at random."""
-    density = float(match(skymap, ra, dec).prob_density_sr[0])
+    tile = int(np.searchsorted(skymap.start, order29_index(ra, dec)[0], side="right")) - 1
+    density = float(skymap.density_sr[tile])
     denser = float(skymap.probability[skymap.density_sr > density].sum())
     equal = float(skymap.probability[skymap.density_sr == density].sum())
     return denser + rng.uniform() * equal
@@ -135,8 +144,8 @@ def _on_plane(lon_deg: float) -> tuple[float, float]:
     return float(np.degrees(ra)), float(np.degrees(dec))
 
 
-def coverage(sky: Sky, n: int, kind: str) -> tuple[dict[str, Any], np.ndarray]:
-    """How often regions hold the source, and the levels themselves."""
+def coverage(sky: Sky, n: int, kind: str) -> dict[str, Any]:
+    """How often regions hold the source, at 68 and 90 % and along the whole curve."""
     levels, named, told = [], 0, 0
     for _ in range(n):
         ra, dec = sky.anywhere()
@@ -179,65 +188,64 @@ def coverage(sky: Sky, n: int, kind: str) -> tuple[dict[str, Any], np.ndarray]:
         "coverage_68": round(float(np.mean(at <= 0.68)), 3),
         "coverage_90": round(float(np.mean(at <= 0.9)), 3),
         "draws": n,
+        "curve": [round(float(np.mean(at <= level)), 3) for level in CURVE],
         "said_inconsistent": round(told / n, 3),
     }
     if kind == "wrong_50ms":
         result["culprit_named"] = round(named / n, 3)
-    return result, at
+    return result
 
 
-KINDS = ("right", "believed", "wrong_50ms", "galactic", "first_event")
+def draw(result: dict[str, Any], path: Path) -> None:
+    """Share of sources within the region of each level, with the 2-sigma band of chance."""
+    from matplotlib.figure import Figure
 
-
-def draw(levels: dict[str, dict[str, np.ndarray]], path: Path) -> None:
-    """Share of sources within the region of each level."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, len(KINDS), figsize=(16, 3.8), sharey=True)
-    p = np.linspace(0.0, 1.0, 101)
-    for ax, kind in zip(axes, KINDS, strict=True):
+    figure = Figure(figsize=(15.0, 3.6), layout="constrained")
+    for ax, kind in zip(figure.subplots(1, len(KINDS), sharey=True), KINDS, strict=True):
+        rows = {name: row[kind] for name, row in result.items() if kind in row}
+        if rows:
+            n = next(iter(rows.values()))["draws"]
+            spread = 2.0 * np.sqrt(CURVE * (1.0 - CURVE) / n)
+            ax.fill_between(CURVE, CURVE - spread, CURVE + spread, color="0.88")
         ax.plot([0, 1], [0, 1], "k:", lw=1)
-        n = len(next(iter(levels.values()))[kind])
-        ax.fill_between(
-            p, p - 2 * np.sqrt(p * (1 - p) / n), p + 2 * np.sqrt(p * (1 - p) / n), color="0.9"
-        )
-        for name in SETS:
-            ax.plot(p, [np.mean(levels[name][kind] <= x) for x in p], lw=1, label=name)
-        ax.set_title(kind)
-        ax.set_xlabel("credible level")
-    axes[0].set_ylabel("sources within")
-    axes[-1].legend(fontsize=6, loc="lower right")
-    figure.tight_layout()
+        for name, row in rows.items():
+            ax.plot(CURVE, row["curve"], lw=1, label=name)
+        ax.set(title=kind, xlabel="credible level", xlim=(0, 1), ylim=(0, 1))
+        if kind == KINDS[0]:
+            ax.set_ylabel("share of sources within")
+            ax.legend(fontsize=6, loc="upper left")
     figure.savefig(path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=500)
-    parser.add_argument("--area-draws", type=int, default=120)
-    parser.add_argument("--only", choices=KINDS, action="append")
-    parser.add_argument("--figure", type=Path)
+    parser.add_argument("--area-draws", type=int, default=80, help="0: no areas")
+    parser.add_argument("--only", choices=KINDS, action="append", help="may be repeated")
+    parser.add_argument("--set", choices=SETS, action="append", help="may be repeated")
+    parser.add_argument("--figure", type=Path, help="coverage against level, as SVG or PNG")
     options = parser.parse_args()
-    result: dict[str, Any] = {}
-    levels: dict[str, dict[str, np.ndarray]] = {}
-    for seed, (name, detectors) in enumerate(SETS.items()):
-        row: dict[str, Any] = {}
-        for errors, sigma_ms in (("coleiro", {}), ("snewpdag", SNEWPDAG_MS), ("drill", DRILL_MS)):
-            if errors != "coleiro" and "HK" in detectors:
-                continue
-            sky = Sky(detectors, sigma_ms, seed)
-            row[f"galactic_centre_{errors}"] = areas(sky, options.area_draws, on_plane=False)
-            row[f"plane_{errors}"] = areas(sky, options.area_draws, on_plane=True)
-        levels[name] = {}
-        for kind in options.only or KINDS:
-            sky = Sky(detectors, {}, 1000 + seed)
-            row[kind], levels[name][kind] = coverage(sky, options.draws, kind)
-        result[name] = row
+    chosen = {name: SETS[name] for name in options.set or SETS}
+    result: dict[str, Any] = {name: {} for name in chosen}
+
+    def keep(name: str, what: str, found: dict[str, Any]) -> None:
+        result[name][what] = found
+        print(json.dumps({"set": name, what: found}), file=sys.stderr, flush=True)
+
+    if options.area_draws:
+        for name, detectors in chosen.items():
+            for errors, sigma_ms in ERRORS.items():
+                if errors == "coleiro" or "HK" not in detectors:
+                    sky = Sky(detectors, sigma_ms, SEED[name])
+                    n = options.area_draws
+                    keep(name, f"galactic_centre_{errors}", areas(sky, n, on_plane=False))
+                    if errors == "coleiro":
+                        keep(name, "plane_coleiro", areas(sky, n, on_plane=True))
+    for kind in options.only or KINDS:
+        for name, detectors in chosen.items():
+            keep(name, kind, coverage(Sky(detectors, {}, 1000 + SEED[name]), options.draws, kind))
     if options.figure is not None:
-        draw(levels, options.figure)
+        draw(result, options.figure)
     report(result)
 
 

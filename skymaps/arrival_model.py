@@ -165,23 +165,24 @@ def _hypotheses(
 def least_chi2(constant: FloatArray, linear: FloatArray, quadratic: FloatArray) -> FloatArray:
     """Least values of c + 2 g.n + n.M.n over unit vectors n, for h polynomials at once.
 
-    The minimum has (M + lambda) n = -g with lambda above minus the least eigenvalue, which is
-    found by bisection of |n| = 1 (More & Sorensen 1983, SIAM J. Sci. Stat. Comput. 4, 553).
+    M is positive semidefinite. The minimum has (M + lambda) n = -g with lambda above minus the
+    least eigenvalue, found by bisection of |n| = 1 (More & Sorensen 1983, SIAM J. Sci. Stat.
+    Comput. 4, 553).
     """
     values, vectors = np.linalg.eigh(quadratic)
+    values = np.maximum(values, 0.0)
     g = np.einsum("hij,hi->hj", vectors, linear)
-    scale = np.maximum(values[:, -1], np.abs(g).max(axis=1))
-    scale = np.maximum(scale, 1e-30)
-    floor = 1e-13 * scale - values[:, 0]
+    scale = np.maximum(np.maximum(values[:, -1], np.abs(g).max(axis=1)), 1e-30)
+    floor = 1e-13 * scale
 
     def solution(shift: FloatArray) -> FloatArray:
         return np.asarray(-g / (values + shift[:, None]))
 
     low = floor.copy()
     high = floor + 2.0 * np.linalg.norm(g, axis=1) + 1e-12 * scale
-    for _ in range(80):
+    for _ in range(60):
         middle = 0.5 * (low + high)
-        inside = np.linalg.norm(solution(middle), axis=1) <= 1.0
+        inside = np.sum(solution(middle) ** 2, axis=1) <= 1.0
         high = np.where(inside, middle, high)
         low = np.where(inside, low, middle)
     n = solution(high)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numba import njit
 
 from skymaps.galaxy import log_sky_density, log_sky_density_top
-from skymaps.healpix import pixel_center, to_xyz
+from skymaps.healpix import point_on_tile
 from skymaps.skymap import FloatArray, IntArray
 
 __all__ = ["Terms", "tile_sphere"]
@@ -33,6 +34,9 @@ _WHOLE = 0.05
 """A tile whose quarters differ by less than this share stays one tile."""
 _EMPTY = 10.0
 """A tile whose density is this far in ln below the peak everywhere is left whole."""
+_MOST = 20_000
+"""Most tiles divided at once, those with the highest bound: what narrower errors would need
+beyond these is not resolved."""
 _RADIUS = 1.05
 """Largest distance from a tile's centre to its corner, times nside (rad)."""
 
@@ -60,16 +64,15 @@ def tile_sphere(
     peak = -np.inf
     pixels = np.arange(12 * 4**_FIRST_ORDER, dtype=np.int64)
     for level in range(_FIRST_ORDER, _LAST_ORDER + 1):
-        centre = _centres(level, pixels)
+        centre, quarters, centre_prior, quarter_prior = _grid(level, pixels, galactic_prior)
         middle = np.zeros(len(pixels))
         top = np.empty(len(pixels))
         radius = _RADIUS / 2**level
         _evaluate_bound(centre, terms.level, terms.slope, terms.bend, radius, middle, top)
         is_steep = top - middle > _HIDDEN
         top += log_sky_density_top() if galactic_prior else _UNIFORM
-        middle += _log_prior(centre, galactic_prior)
-        quarters = _centres(level + 1, (pixels[:, None] * 4 + np.arange(4)).ravel())
-        value = _log_prior(quarters, galactic_prior)
+        middle += centre_prior
+        value = quarter_prior.copy()
         _evaluate(quarters, terms.level, terms.slope, terms.bend, value)
         value = value.reshape(-1, 4)
         highest = np.maximum(value.max(axis=1), middle)
@@ -80,6 +83,8 @@ def tile_sphere(
         )
         if level == _LAST_ORDER:
             split[:] = False
+        if np.count_nonzero(split) > _MOST:
+            split &= top >= np.partition(top[split], -_MOST)[-_MOST]
         keep = ~split
         done.append((np.full(int(keep.sum()), level, np.int64), pixels[keep], value[keep]))
         if not split.any():
@@ -109,7 +114,51 @@ def _as_sampled(
 
 
 def _centres(order: int | IntArray, ipix: IntArray) -> FloatArray:
-    return to_xyz(*pixel_center(np.broadcast_to(np.asarray(order), ipix.shape), ipix))
+    """Unit vectors of tiles' centres."""
+    out = np.empty((len(ipix), 3))
+    _fill_centres(np.broadcast_to(np.asarray(order, np.int64), ipix.shape), ipix, out)
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fill_centres(order: IntArray, ipix: IntArray, out: FloatArray) -> None:
+    for k in range(len(ipix)):
+        ra, dec = point_on_tile(order[k], ipix[k], 0.5, 0.5)
+        ra *= math.pi / 180.0
+        dec *= math.pi / 180.0
+        out[k, 0] = math.cos(dec) * math.cos(ra)
+        out[k, 1] = math.cos(dec) * math.sin(ra)
+        out[k, 2] = math.sin(dec)
+
+
+@lru_cache(maxsize=2)
+def _first_grid(galactic_prior: bool) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Centres of the coarsest tiles and of their quarters, and ln of the prior at each."""
+    pixels = np.arange(12 * 4**_FIRST_ORDER, dtype=np.int64)
+    centre = _centres(_FIRST_ORDER, pixels)
+    quarters = _centres(_FIRST_ORDER + 1, np.arange(4 * len(pixels), dtype=np.int64))
+    return (
+        centre,
+        quarters,
+        _log_prior(centre, galactic_prior),
+        _log_prior(quarters, galactic_prior),
+    )
+
+
+def _grid(
+    level: int, pixels: IntArray, galactic_prior: bool
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """The same for any tiles."""
+    if level == _FIRST_ORDER:
+        return _first_grid(galactic_prior)
+    centre = _centres(level, pixels)
+    quarters = _centres(level + 1, (pixels[:, None] * 4 + np.arange(4)).ravel())
+    return (
+        centre,
+        quarters,
+        _log_prior(centre, galactic_prior),
+        _log_prior(quarters, galactic_prior),
+    )
 
 
 def _log_prior(xyz: FloatArray, galactic_prior: bool) -> FloatArray:

@@ -51,6 +51,8 @@ __all__ = [
 
 INCONSISTENT_P = 1e-3
 """Times that fit worse than this are said to contradict each other."""
+CULPRIT_P = 0.51
+"""A clock is named when it is more likely wrong than right; of two alike, neither is."""
 _DISAGREE = 13.8
 """Chi-square that two degrees of freedom exceed once in a thousand."""
 _PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
@@ -178,7 +180,7 @@ def triangulate(
     names = tuple(arrival.detector for arrival in times)
     chance = p_value(found, len(names))
     wrong = dict(zip(names, map(float, shares @ found.wrong), strict=True))
-    likely = [name for name, probability in wrong.items() if probability > 0.5]
+    likely = [name for name, probability in wrong.items() if probability > CULPRIT_P]
     best = _centre_of_densest(order, ipix, density)
     header = {
         "CREATOR": "skymaps",
