@@ -174,9 +174,11 @@ def least_chi2(constant: FloatArray, linear: FloatArray, quadratic: FloatArray) 
     g = np.einsum("hij,hi->hj", vectors, linear)
     scale = np.maximum(np.maximum(values[:, -1], np.abs(g).max(axis=1)), 1e-30)
     floor = 1e-13 * scale
+    gap = values - values[:, :1]
 
-    def solution(shift: FloatArray) -> FloatArray:
-        return np.asarray(-g / (values + shift[:, None]))
+    def solution(above: FloatArray) -> FloatArray:
+        """n for lambda so much above its limit."""
+        return np.asarray(-g / (gap + above[:, None]))
 
     low = floor.copy()
     high = floor + 2.0 * np.linalg.norm(g, axis=1) + 1e-12 * scale

@@ -98,10 +98,11 @@ class Arrival:
 class BadClocks:
     """What is believed about wrong clocks before the burst."""
 
-    probability: float = 0.02
+    probability: float = 0.05
     """That the time of any one detector is wrong."""
-    density_hz: float = 1.0
-    """Density of a wrong time per second: 1 / (range over which it may be off)."""
+    density_hz: float = 10.0
+    """Density of a wrong time per second, without end: times further off than light takes
+    through the Earth (43 ms) betray themselves whatever it is, so it is that of the others."""
     at_most: int = 2
     """How many may be wrong at once; 0: all clocks are trusted."""
 
