@@ -119,7 +119,8 @@ def _pointing(given: str) -> Pointing:
             raise ValueError
     except ValueError:
         raise ConfigError(f"--pointing: {given!r} is not RA,DEC,RADIUS[,CONTAINMENT]") from None
-    return Pointing(*numbers)
+    ra_deg, dec_deg, radius_deg, *containment = numbers
+    return Pointing(ra_deg, dec_deg, radius_deg, *containment[:1] or (0.68,))
 
 
 def _document(found: Triangulation, *, is_test: bool, unknown: list[str]) -> dict[str, Any]:

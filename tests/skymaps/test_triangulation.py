@@ -527,4 +527,5 @@ def test_it_overlaps_with_a_gravitational_wave_of_the_same_place() -> None:
     answer = flat(burst(seed=2))
     here, there = from_circle(RA, DEC, 10.0), from_circle(RA + 180.0, -DEC, 10.0)
     assert overlap_integral(answer.skymap, here) > 20.0
-    assert overlap_integral(answer.skymap, there) < 1e-3
+    # Not zero: a clock may be wrong.
+    assert overlap_integral(answer.skymap, there) < 0.2
