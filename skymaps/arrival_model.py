@@ -17,7 +17,7 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2 as chi2_distribution
+from scipy.special import chdtrc
 
 from skymaps.skymap import FloatArray
 
@@ -212,4 +212,4 @@ def p_value(all_good: Hypotheses, n_detectors: int) -> float:
     rank = int(np.count_nonzero(values > 1e-9 * max(float(values[-1]), 1e-300)))
     free = max(n_detectors - 1 - min(rank, 2), 1)
     least = float(all_good.least_chi2()[0])
-    return float(chi2_distribution.sf(max(least, 0.0), free))
+    return float(chdtrc(free, max(least, 0.0)))

@@ -160,7 +160,7 @@ def triangulate(
     mjd_utc
         Time of the burst: how the Earth stands.
     galactic_prior
-        Weigh directions as :func:`skymaps.galaxy.sky_density`; else uniformly.
+        Weigh directions as :func:`skymaps.galaxy.log_sky_density`; else uniformly.
     ln_distance_sigma
         Uncertainty of the distance for which the biases were computed.
 
@@ -325,7 +325,7 @@ def relative_seconds(
         raise SkyMapError(f"times: unknown unit {unit!r}")
     values = np.asarray(times)
     scale = _PER_SECOND[unit]
-    if values.dtype.kind == "M":
+    if values.dtype.kind == "M" and not np.isnat(values).any():
         values, scale = values.astype("datetime64[ns]").astype(np.int64), _PER_SECOND["ns"]
     if values.ndim != 1 or not len(values) or values.dtype.kind not in "iuf":
         raise SkyMapError(f"times: {values.dtype} of shape {values.shape}")
