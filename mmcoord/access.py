@@ -39,6 +39,8 @@ class Scope(StrEnum):
     """See what is its group's own."""
     RUN = "run"
     """Ask for inferences on the group's quota."""
+    MODELS = "models"
+    """Upload light-curve models, and retire one's own."""
 
 
 @dataclass(frozen=True, slots=True)

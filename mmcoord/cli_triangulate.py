@@ -119,7 +119,8 @@ def _pointing(given: str) -> Pointing:
             raise ValueError
     except ValueError:
         raise ConfigError(f"--pointing: {given!r} is not RA,DEC,RADIUS[,CONTAINMENT]") from None
-    return Pointing(*numbers)
+    containment = numbers[3] if len(numbers) == 4 else 0.68
+    return Pointing(numbers[0], numbers[1], numbers[2], containment)
 
 
 def _document(found: Triangulation, *, is_test: bool, unknown: list[str]) -> dict[str, Any]:

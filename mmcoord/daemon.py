@@ -7,6 +7,7 @@ Threads, each restarted with growing delay if it ever ends by an exception:
 * ``stages``: intake of candidates, match, infer, plan, batch by batch;
 * ``deliver``: the outbox, apart, because services outside may be slow;
 * ``fetch``: maps behind links, apart for the same reason;
+* ``models``: checks of uploaded models, which run for minutes in a process apart;
 * one per listener;
 * ``watchdog``, and one per sink of the operators, which tells them of alarms.
 
@@ -36,6 +37,7 @@ from mmcoord.config import Settings
 from mmcoord.stages import bursts, deliver, fetch, intake, localize
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import PoolExecutor
+from mmcoord.stages.modelcheck import ModelChecks
 from mmcoord.stages.pipeline import Pipeline
 from mmcoord.watchdog.runner import Watchdog
 from mmcoord.watchdog.telling import Teller, operators
@@ -96,6 +98,9 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
             "stages": _Stage(pipeline.recover, pipeline.step, gather_s=_GATHER_S),
             "deliver": _Stage(lambda: deliver.recover(ctx), lambda: deliver.run(ctx)),
         }
+        checks = ModelChecks()
+        stack.callback(checks.close)
+        stages["models"] = _Stage(lambda: None, lambda: checks.run(ctx))
         if settings.fetches:
             stages["fetch"] = _Stage(lambda: None, lambda: fetch.run(ctx, stopped=stop.is_set))
         loops: dict[str, Callable[[threading.Event], None]] = {

@@ -9,9 +9,12 @@
     │   ├── BadCandidate     a candidate with impossible values
     │   ├── BadPhotometry    a photometric point with impossible values
     │   └── BadModel         a model from others that is wrong or misbehaves
+    ├── MissingPart          an optional library is not installed here
     ├── Retryable            the world is at fault for now; try again later
+    │   ├── Busy             too much of it is asked for at a time
     │   └── NotThereYet      what was asked for is not there, and may appear
     ├── Refused              a rule of ours forbids it (a practice event to a production sink)
+    │   ├── NameTaken        the name belongs to somebody else
     │   ├── OverQuota        the group has used up its processor time
     │   └── NoSandbox        code from others cannot be confined here, so it is not run
     └── UnknownRecord        asked for something that is not in the store
@@ -28,8 +31,11 @@ __all__ = [
     "BadModel",
     "BadNotice",
     "BadPhotometry",
+    "Busy",
     "ConfigError",
+    "MissingPart",
     "MmcoordError",
+    "NameTaken",
     "NoSandbox",
     "NotThereYet",
     "OverQuota",
@@ -75,8 +81,16 @@ class BadModel(BadInput):
     """A model from others that cannot be used: its file is wrong, or it misbehaved when run."""
 
 
+class MissingPart(MmcoordError):
+    """What was asked for needs a library that is not installed; the message names its extra."""
+
+
 class Retryable(MmcoordError):
     """A passing fault outside (network, database lock); the same action may work later."""
+
+
+class Busy(Retryable):
+    """More is asked for than can be made just now, or it took too long."""
 
 
 class NotThereYet(Retryable):
@@ -85,6 +99,10 @@ class NotThereYet(Retryable):
 
 class Refused(MmcoordError):
     """A safety rule forbids the action; it is recorded and never retried."""
+
+
+class NameTaken(Refused):
+    """The name belongs to somebody else."""
 
 
 class OverQuota(Refused):

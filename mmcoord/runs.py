@@ -31,6 +31,9 @@ __all__ = [
     "Submitted",
     "Usage",
     "aged_priority",
+    "check_quota",
+    "is_charged",
+    "note_cached",
     "settle",
     "submit",
     "supersede",
@@ -115,12 +118,14 @@ def submit(
         The answer is not there yet and the group has nothing left to pay for it.
     """
     key = run_key(job)
-    known = session.get(RunRow, key)
-    if known is not None and known.state == "done":
-        known.cached += 1
-        _note(session, key, requester, "cached", now)
+    # Not the row: its draws are a hundred times larger than what is asked here.
+    known = session.execute(
+        select(col(RunRow.state)).where(col(RunRow.run_key) == key)
+    ).scalar_one_or_none()
+    if known == "done":
+        note_cached(session, key, requester, now)
         return Submitted(key, "done", "cached")
-    _check_quota(session, requester.group, now)
+    check_quota(session, requester.group, now)
     priority = aged_priority(requester.priority, now)
     row = RunRow(
         run_key=key,
@@ -139,6 +144,13 @@ def submit(
         how = _joined(session.get_one(RunRow, key), requester, priority)
     _note(session, key, requester, how, now)
     return Submitted(key, session.get_one(RunRow, key).state, how)
+
+
+def note_cached(session: Session, key: str, requester: Requester, now: datetime) -> None:
+    """Count that an answer was there; it costs nothing, so that nothing is lost if this is."""
+    if requester.group == HOUSE:
+        session.execute(update(_run).where(_run.c.run_key == key).values(cached=_run.c.cached + 1))
+    _note(session, key, requester, "cached", now)
 
 
 def supersede(session: Session, event_id: str, object_id: str, key: str, now: datetime) -> None:
@@ -256,7 +268,20 @@ def _typical_cpu_s(session: Session) -> float:
     return _TYPICAL_CPU_S if mean is None else float(mean)
 
 
-def _check_quota(session: Session, name: str, now: datetime) -> None:
+def is_charged(session: Session, key: str) -> bool:
+    """Whether somebody pays, or will pay, for what stands under that key."""
+    found = select(col(RunRequestRow.id)).where(col(RunRequestRow.run_key) == key).limit(1)
+    return session.execute(found).first() is not None
+
+
+def check_quota(session: Session, name: str, now: datetime) -> None:
+    """Whether a group has something left to pay with; the house always has.
+
+    Raises
+    ------
+    OverQuota
+        It has not.
+    """
     group = session.get(AccessGroupRow, name)
     if group is None:  # the house
         return

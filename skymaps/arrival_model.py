@@ -17,7 +17,7 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2 as chi2_distribution
+from scipy.special import chdtrc
 
 from skymaps.skymap import FloatArray
 
@@ -174,9 +174,11 @@ def least_chi2(constant: FloatArray, linear: FloatArray, quadratic: FloatArray) 
     g = np.einsum("hij,hi->hj", vectors, linear)
     scale = np.maximum(np.maximum(values[:, -1], np.abs(g).max(axis=1)), 1e-30)
     floor = 1e-13 * scale
+    gap = values - values[:, :1]
 
-    def solution(shift: FloatArray) -> FloatArray:
-        return np.asarray(-g / (values + shift[:, None]))
+    def solution(above: FloatArray) -> FloatArray:
+        """n for lambda so much above its limit."""
+        return np.asarray(-g / (gap + above[:, None]))
 
     low = floor.copy()
     high = floor + 2.0 * np.linalg.norm(g, axis=1) + 1e-12 * scale
@@ -210,4 +212,4 @@ def p_value(all_good: Hypotheses, n_detectors: int) -> float:
     rank = int(np.count_nonzero(values > 1e-9 * max(float(values[-1]), 1e-300)))
     free = max(n_detectors - 1 - min(rank, 2), 1)
     least = float(all_good.least_chi2()[0])
-    return float(chi2_distribution.sf(max(least, 0.0), free))
+    return float(chdtrc(free, max(least, 0.0)))

@@ -26,7 +26,7 @@ _LAST_ORDER = 13
 _UNIFORM = -math.log(4.0 * math.pi)
 _SMOOTH = 0.7
 """A tile at the peak is divided while ln density varies by more within it ..."""
-_FAINT = 0.25
+_FAINT = 0.1
 """... and one that is fainter while it varies by this share of the difference more."""
 _HIDDEN = 3.0
 """A tile is divided while the bound of ln density exceeds it at the centre by more than this."""

@@ -262,15 +262,19 @@ def _is_number(value: Any) -> bool:
 
 
 _NEEDED = ("name", "lon_deg", "lat_deg", "height_m", "status", "position_source")
-_TEXTS = ("name", "status", "medium", "position_source", "events_source")
-_TEXTS += ("background_source", "timing_source")
+_TEXTS = (
+    *("name", "status", "medium", "position_source"),
+    *("events_source", "background_source", "timing_source"),
+)
 _KINDS: Mapping[str, str] = MappingProxyType(
     {field.name: "number" for field in fields(Detector)}
     | dict.fromkeys(_TEXTS, "text")
     | {"aliases": "texts", "events_range": "range", "is_directional": "truth"}
 )
-_POSITIVE = ("mass_kt", "events_10kpc", "light_curve_sigma_ms", "first_event_sigma_ms")
-_POSITIVE += ("clock_ms", "rise_s")
+_POSITIVE = (
+    *("mass_kt", "events_10kpc", "light_curve_sigma_ms", "first_event_sigma_ms"),
+    *("clock_ms", "rise_s"),
+)
 _LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
         "lon_deg": (-180.0, 360.0),

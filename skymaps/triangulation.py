@@ -98,10 +98,11 @@ class Arrival:
 class BadClocks:
     """What is believed about wrong clocks before the burst."""
 
-    probability: float = 0.02
+    probability: float = 0.05
     """That the time of any one detector is wrong."""
-    density_hz: float = 1.0
-    """Density of a wrong time per second: 1 / (range over which it may be off)."""
+    density_hz: float = 10.0
+    """Density of a wrong time per second, without end: times further off than light takes
+    through the Earth (43 ms) betray themselves whatever it is, so it is that of the others."""
     at_most: int = 2
     """How many may be wrong at once; 0: all clocks are trusted."""
 
@@ -159,7 +160,7 @@ def triangulate(
     mjd_utc
         Time of the burst: how the Earth stands.
     galactic_prior
-        Weigh directions as :func:`skymaps.galaxy.sky_density`; else uniformly.
+        Weigh directions as :func:`skymaps.galaxy.log_sky_density`; else uniformly.
     ln_distance_sigma
         Uncertainty of the distance for which the biases were computed.
 
@@ -324,7 +325,7 @@ def relative_seconds(
         raise SkyMapError(f"times: unknown unit {unit!r}")
     values = np.asarray(times)
     scale = _PER_SECOND[unit]
-    if values.dtype.kind == "M":
+    if values.dtype.kind == "M" and not np.isnat(values).any():
         values, scale = values.astype("datetime64[ns]").astype(np.int64), _PER_SECOND["ns"]
     if values.ndim != 1 or not len(values) or values.dtype.kind not in "iuf":
         raise SkyMapError(f"times: {values.dtype} of shape {values.shape}")

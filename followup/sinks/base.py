@@ -15,9 +15,20 @@ from typing import Any, Protocol, runtime_checkable
 
 import httpx
 
+from mmcoord.announcements import Announcement
 from mmcoord.records import Outgoing
 
-__all__ = ["Answer", "Build", "Checks", "Granularity", "Outcome", "Payload", "Sink", "Tells"]
+__all__ = [
+    "Announces",
+    "Answer",
+    "Build",
+    "Checks",
+    "Granularity",
+    "Outcome",
+    "Payload",
+    "Sink",
+    "Tells",
+]
 
 Payload = dict[str, Any]
 """JSON-serialisable; stored in the outbox before anything is sent."""
@@ -107,6 +118,18 @@ class Tells(Protocol):
 
         Called again with the same ``key`` after RETRY, an unclear answer, or a crash.
         """
+        ...
+
+
+@runtime_checkable
+class Announces(Protocol):
+    """A sink that also tells of public inferences, by the same outbox as plans."""
+
+    announces: bool
+    """Whether this one is to; the kind of sink could."""
+
+    def announcement(self, said: Announcement) -> Payload:
+        """What would be sent; pure. It goes out by ``send``, keyed like everything else."""
         ...
 
 

@@ -14,20 +14,22 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from mmcoord.api import health, inference, routes, stream
+from mmcoord.api import health, inference, posteriors, routes, stream, uploads
 from mmcoord.api.bodylimit import BodyLimit
+from mmcoord.api.compressed import Compressed
 from mmcoord.api.headers import SecurityHeaders
-from mmcoord.api.models import Health
+from mmcoord.api.heads import Heads
+from mmcoord.api.models import Error, Health
 from mmcoord.api.service import Service
 from mmcoord.api.tail import JournalTail
 from mmcoord.config import Settings
 from mmcoord.errors import AmbiguousName, UnknownRecord
+from mmcoord.posteriors.workshop import Workshop
 from mmcoord.stages.context import load_sources
 from mmcoord.store import views_log
 from mmcoord.store.database import Database
@@ -50,6 +52,7 @@ def create_app(
     max_viewers: int = 200,
     wake: Callable[[], None] = lambda: None,
     watched_at: Callable[[], datetime | None] | None = None,
+    workshop: Workshop | None = None,
 ) -> FastAPI:
     """The application on an open store.
 
@@ -65,6 +68,8 @@ def create_app(
         Called when a caller has asked for work.
     watched_at : callable
         When the watchdog last looked; none where no watchdog runs.
+    workshop : Workshop
+        Where pictures and predictions are made; by default a process of its own.
     """
     app = FastAPI(
         title="mmcoord",
@@ -72,6 +77,7 @@ def create_app(
         docs_url=None,  # the interactive pages load their script from elsewhere
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
+        responses={422: {"model": Error}},  # not FastAPI's own shape: see _invalid
     )
     app.state.service = Service(
         database,
@@ -82,16 +88,20 @@ def create_app(
         load_sources(),
         watched_at,
         wake,
+        workshop or Workshop(),
     )
-    app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)
+    app.add_middleware(Compressed, minimum_size=2000, compresslevel=5)
+    app.add_middleware(Heads)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(BodyLimit, max_bytes=_MAX_BODY_BYTES)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     for router in (
         health.router,
         inference.router,
+        posteriors.router,
         routes.router,
         stream.router,
+        uploads.router,
         pages_notices.router,
         pages.router,
     ):

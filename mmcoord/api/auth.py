@@ -7,7 +7,7 @@ belongs to another group is answered as what does not exist.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -59,10 +59,10 @@ def _note_use(service: Service, token_id: str) -> None:
 CallerDep = Annotated[Caller | None, Depends(caller)]
 
 
-def allowed(scope: Scope) -> Callable[[Caller | None], Caller]:
+def allowed(scope: Scope) -> Callable[[Caller | None], Awaitable[Caller]]:
     """A dependency: the caller, who must have a scope."""
 
-    def check(found: CallerDep) -> Caller:
+    async def check(found: CallerDep) -> Caller:
         if found is None:
             raise HTTPException(
                 401, "a token is needed", headers={"WWW-Authenticate": 'Bearer realm="mmcoord"'}

@@ -13,9 +13,9 @@ import json
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, BackgroundTasks, Depends, Header, HTTPException
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from sqlalchemy.orm import Session
@@ -23,16 +23,19 @@ from sqlalchemy.orm import Session
 from mmcoord import runs
 from mmcoord.access import Scope
 from mmcoord.api.auth import Caller, CallerDep, allowed
+from mmcoord.api.caching import etag_of, is_known, kept
 from mmcoord.api.models import Error
 from mmcoord.api.service import Service, ServiceDep
+from mmcoord.api.visible import run_detail, run_head
 from mmcoord.bands import canonical
 from mmcoord.errors import BadInput, ConfigError, OverQuota, UnknownRecord
-from mmcoord.inference.job import DistancePrior, Job
+from mmcoord.inference.job import DistancePrior, Job, run_key
 from mmcoord.records import Photometry
 from mmcoord.runs import Requester
 from mmcoord.stages.question import Question, pair_job, question_of
-from mmcoord.store import access, views_log
+from mmcoord.store import access, views_runs
 from mmcoord.store.views_log import RunDetail
+from mmcoord.store.views_runs import RunHead
 from mmcoord.timescales import mjd_tai, utc_mjd_to_tai
 
 __all__ = ["Distance", "Point", "RunRequest", "Submitted", "UsageReport", "router"]
@@ -44,7 +47,8 @@ router = APIRouter(
 )
 
 _MAX_POINTS = 5000
-_WATCH_S = 0.5
+_WATCH_S = 0.25
+_PING_S = 15.0
 _LONGEST_S = 900.0
 _RETRY_AFTER_S = 3600
 Runner = Annotated[Caller, Depends(allowed(Scope.RUN))]
@@ -98,6 +102,8 @@ class Submitted(BaseModel):
     how: str
     """``executed``: started for you; ``coalesced``: joined a run; ``cached``: already there."""
     url: str
+    summary: dict[str, Any] | None = None
+    """The answer, if it is there already; its shape is in docs/inference.md."""
 
 
 class UsageReport(BaseModel):
@@ -112,10 +118,29 @@ class UsageReport(BaseModel):
 
 
 @router.post("/runs", status_code=202, responses={422: {"model": Error}, 429: {"model": Error}})
-def submit(service: ServiceDep, who: Runner, request: RunRequest) -> Submitted:
-    """Ask for an inference. The same question again is the same run and costs nothing new."""
+def submit(
+    service: ServiceDep, who: Runner, request: RunRequest, after: BackgroundTasks
+) -> Submitted:
+    """Ask for an inference. The same question again is the same run and costs nothing new.
+
+    Where the answer is there, its summary comes at once.
+    """
     try:
         job, event_id, object_id = _job(service, who, request)
+        key = run_key(job)
+        with service.read() as session:
+            summary = views_runs.summary_if_done(session, key)
+        if summary is not None:
+            # Free, so that nobody need wait for it to be written down.
+            after.add_task(_note_cached, service, who, key)
+            sees = job.partition == runs.PUBLIC or Scope.READ in who.scopes
+            return Submitted(
+                run_key=key,
+                state="done",
+                how="cached",
+                url=_url(key),
+                summary=summary if sees else None,
+            )
         with service.database.write() as session:
             group = access.group(session, who.group)
             done = runs.submit(
@@ -131,36 +156,50 @@ def submit(service: ServiceDep, who: Runner, request: RunRequest) -> Submitted:
     except (BadInput, ConfigError) as error:
         raise HTTPException(422, str(error)) from None
     service.wake()
-    return Submitted(
-        run_key=done.run_key, state=done.state, how=done.how, url=f"/api/v1/runs/{done.run_key}"
-    )
+    return Submitted(run_key=done.run_key, state=done.state, how=done.how, url=_url(done.run_key))
 
 
-@router.get("/runs/{run_key}")
-def run(service: ServiceDep, who: CallerDep, run_key: str) -> RunDetail:
+def _url(key: str) -> str:
+    return f"/api/v1/runs/{key}"
+
+
+def _note_cached(service: Service, who: Caller, key: str) -> None:
+    with service.database.write() as session:
+        runs.note_cached(session, key, Requester(who.group, who.token_id), service.now())
+
+
+@router.get("/runs/{run_key}", responses={304: {"description": "It stands as it did."}})
+def run(
+    service: ServiceDep,
+    who: CallerDep,
+    run_key: str,
+    response: Response,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> RunDetail:
     """One inference: its state, its summary and the light curve that it predicts."""
-    return _found(service, who, run_key)
+    if if_none_match is not None:
+        etag = _etag(run_head(service, who, run_key))
+        if is_known(if_none_match, etag):
+            return kept({"ETag": etag})  # type: ignore[return-value]
+    found = run_detail(service, who, run_key)
+    response.headers["ETag"] = _etag(found)
+    return found
 
 
-@router.get("/runs/{run_key}/samples.npz", response_class=Response)
-def samples(service: ServiceDep, who: CallerDep, run_key: str) -> Response:
-    """Equal-weight posterior draws, one array per parameter (NumPy ``npz``, no pickle)."""
-    state = _found(service, who, run_key).state
-    with service.read() as session:
-        content = views_log.run_samples(session, run_key, _group(who))
-    if not content:
-        raise HTTPException(409, f"the run is {state}: it has no samples")
-    return Response(
-        content,
-        media_type="application/octet-stream",
-        headers={"Content-Disposition": f'attachment; filename="{run_key[:16]}.npz"'},
-    )
+def _etag(run: RunHead | RunDetail) -> str:
+    """Whoever asks, and how often, changes the counters alone: not worth another answer."""
+    ended = run.finished_at.isoformat() if run.finished_at else ""
+    return etag_of(run.run_key, run.state, ended)
 
 
-@router.get("/runs/{run_key}/events", response_class=StreamingResponse)
+@router.get(
+    "/runs/{run_key}/events", response_class=StreamingResponse, responses={503: {"model": Error}}
+)
 async def watch(service: ServiceDep, who: CallerDep, run_key: str) -> StreamingResponse:
     """The run's state as server-sent events, until it has ended."""
-    await asyncio.to_thread(_found, service, who, run_key)
+    await asyncio.to_thread(run_head, service, who, run_key)
+    if service.watchers.full:
+        raise HTTPException(503, "too many watch", headers={"Retry-After": "10"})
     return StreamingResponse(
         _states(service, who, run_key),
         media_type="text/event-stream",
@@ -183,30 +222,25 @@ def usage(service: ServiceDep, who: Reader) -> UsageReport:
     )
 
 
-def _group(who: Caller | None) -> str | None:
-    """The group whose private runs the caller may see."""
-    return who.group if who is not None and Scope.READ in who.scopes else None
-
-
-def _found(service: Service, who: Caller | None, run_key: str) -> RunDetail:
-    with service.read() as session:
-        found = views_log.run(session, run_key, _group(who))
-    if found is None:
-        raise UnknownRecord(f"run {run_key!r} is not known")
-    return found
-
-
 async def _states(service: Service, who: Caller | None, run_key: str) -> AsyncIterator[str]:
-    begun, told = time.monotonic(), ""
-    while time.monotonic() - begun < _LONGEST_S:
-        found = await asyncio.to_thread(_found, service, who, run_key)
-        if found.state != told:
-            told = found.state
-            data = {"state": told, "error": found.error, "summary": found.summary or None}
-            yield f"event: run\ndata: {json.dumps(data)}\n\n"
-        if told in ("done", "failed", "superseded"):
-            return
-        await asyncio.sleep(_WATCH_S)
+    begun = spoke = time.monotonic()
+    told = ""
+    with service.watchers:
+        while time.monotonic() - begun < _LONGEST_S:
+            head = await asyncio.to_thread(run_head, service, who, run_key)
+            if head.state != told:
+                told, spoke = head.state, time.monotonic()
+                data: dict[str, Any] = {"state": told, "error": head.error, "summary": None}
+                if told == "done":
+                    found = await asyncio.to_thread(run_detail, service, who, run_key)
+                    data["summary"] = found.summary or None
+                yield f"event: run\ndata: {json.dumps(data)}\n\n"
+            elif time.monotonic() - spoke > _PING_S:
+                spoke = time.monotonic()
+                yield ": still here\n\n"
+            if told in ("done", "failed", "superseded"):
+                return
+            await asyncio.sleep(_WATCH_S)
 
 
 def _job(service: Service, who: Caller, request: RunRequest) -> tuple[Job, str, str]:

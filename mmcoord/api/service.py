@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -15,10 +15,29 @@ from sqlalchemy.orm import Session
 from listeners.base import Source
 from mmcoord.api.tail import JournalTail
 from mmcoord.config import Settings
+from mmcoord.posteriors.workshop import Workshop
 from mmcoord.store.alarms import AlarmLine, open_alarms
 from mmcoord.store.database import Database
 
-__all__ = ["Service", "ServiceDep"]
+__all__ = ["Service", "ServiceDep", "Watchers"]
+
+
+class Watchers:
+    """How many follow runs live; as a context manager, one of them. For one event loop."""
+
+    def __init__(self, most: int = 500) -> None:
+        self._most, self._now = most, 0
+
+    @property
+    def full(self) -> bool:
+        """Whether one more is too many."""
+        return self._now >= self._most
+
+    def __enter__(self) -> None:
+        self._now += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._now -= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +55,9 @@ class Service:
     """When the watchdog last looked; None where none runs."""
     wake: Callable[[], None] = lambda: None
     """Called when a caller has asked for work."""
+    workshop: Workshop = field(default_factory=Workshop)
+    """Makes pictures and predictions."""
+    watchers: Watchers = field(default_factory=Watchers)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -56,7 +78,7 @@ class Service:
         return datetime.now(UTC)
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # no thread needed: it only looks it up
     found = request.app.state.service
     assert isinstance(found, Service)
     return found

@@ -169,8 +169,7 @@ def _end(session: Session, row: DeliveryRow, state: str, detail: str, now: datet
             journal.Entry(
                 _STAGE,
                 what,
-                f"{row.target or 'plan'} revision {row.plan_revision} to {row.sink}: {what}"
-                + (f" ({detail})" if detail else ""),
+                f"{_subject(row)} to {row.sink}: {what}" + (f" ({detail})" if detail else ""),
                 row.cause_id,
                 event_id=row.event_id,
                 object_id=row.target or None,
@@ -188,6 +187,12 @@ def _end(session: Session, row: DeliveryRow, state: str, detail: str, now: datet
                 cause_id=row.cause_id,
             )
         )
+
+
+def _subject(row: DeliveryRow) -> str:
+    if row.plan_revision == 0:
+        return f"{row.target}: inference"
+    return f"{row.target or 'plan'} revision {row.plan_revision}"
 
 
 def _mark_withdrawn(session: Session, row: DeliveryRow, now: datetime) -> None:

@@ -17,8 +17,10 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from mmcoord import runs
+from mmcoord.announcements import RunStatus
 from mmcoord.errors import BadInput, ConfigError
 from mmcoord.inference.job import Result
+from mmcoord.stages.announce import announce
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import Executor
 from mmcoord.stages.jobs import job_from_json
@@ -168,6 +170,7 @@ def _complete(session: Session, row: RunRow, result: Result, ctx: Context) -> No
     runs.settle(session, row, result.summary.get("cpu_s", result.summary.get("wall_s")))
     if not row.event_id:  # asked for over the API, and linked to nothing that is public
         return
+    announce(ctx, session, row, RunStatus.DONE)
     queue.enqueue(
         session,
         [Wish("plan", row.event_id, row.cause_id, delay_s=ctx.settings.plan.debounce_s)],

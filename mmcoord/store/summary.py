@@ -26,6 +26,7 @@ from mmcoord.store.tables import (
     LocalizationRow,
     MatchRow,
     RequestRow,
+    RunRequestRow,
     RunRow,
 )
 
@@ -225,10 +226,13 @@ def runs(session: Session) -> dict[str, int]:
             func.coalesce(func.sum(col(RunRow.cached)), 0),
         )
     ).one()
+    asked_again = session.execute(
+        select(func.count()).select_from(RunRequestRow).where(col(RunRequestRow.how) == "cached")
+    ).scalar_one()
     return {
         "executed": states.get("done", 0) + states.get("failed", 0),
         "coalesced": int(joined[0]),
-        "cached": int(joined[1]),
+        "cached": int(joined[1]) + int(asked_again),
         "failed": states.get("failed", 0),
         "queued": states.get("queued", 0) + states.get("running", 0),
         "superseded": states.get("superseded", 0),

@@ -27,7 +27,8 @@ class RunRow(SQLModel, table=True):
     coalesced: int = 0
     """Requests for the same key while it was queued or running."""
     cached: int = 0
-    """Requests for the same key after it was done."""
+    """How often the pipeline asked again after it was done; groups' requests are in
+    ``run_request``, because writing this row anew moves its draws too."""
     attempts: int = 0
     lease_owner: str | None = None
     lease_until: datetime | None = when(nullable=True)
@@ -57,7 +58,8 @@ class RunRequestRow(SQLModel, table=True):
     token_id: str
     how: str
     """``executed``: the run was started for it; ``coalesced``: it joined one that was waiting
-    or running; ``cached``: the answer was there, which is free."""
+    or running; ``cached``: the answer was there, which is free; ``checked``: no run, but the check
+    of an uploaded model (``run_key`` is then ``model NAME@VERSION``)."""
     requested_at: datetime = when(index=True)
     charged_cpu_s: float | None = None
     """None while the run is not done; the cost is split among the groups that waited for it."""
@@ -94,7 +96,7 @@ class TokenRow(SQLModel, table=True):
 
 
 class UserModelRow(SQLModel, table=True):
-    """One version of a model from others; text and verdict never change."""
+    """One version of a model from others; text and verdict, once there is one, never change."""
 
     __tablename__ = "user_model"
 
@@ -106,7 +108,7 @@ class UserModelRow(SQLModel, table=True):
     uploaded_by: str
     added_at: datetime = when()
     state: str
-    """accepted, refused, retired."""
+    """checking, accepted, refused, retired."""
     speed: str | None = None
     """fast, medium, slow: how much of it a fit can afford."""
     report: dict[str, Any] = json_doc(dict)

@@ -27,6 +27,7 @@ from mmcoord.store.tables import (
     ScreeningRow,
     WorkRow,
 )
+from mmcoord.store.views_runs import PUBLIC, visible_to
 
 __all__ = [
     "DeadLetter",
@@ -52,7 +53,6 @@ __all__ = [
     "photometry",
     "recent_latencies",
     "run",
-    "run_samples",
     "runs",
     "story",
     "total",
@@ -69,7 +69,6 @@ _run: Any = RunRow.__table__  # type: ignore[attr-defined]
 _screening: Any = ScreeningRow.__table__  # type: ignore[attr-defined]
 _work: Any = WorkRow.__table__  # type: ignore[attr-defined]
 
-_PUBLIC = "public"
 Line = TypeVar("Line")
 
 
@@ -197,7 +196,7 @@ def runs(
     event_id: str | None = None,
 ) -> list[RunLine]:
     """Public inferences, the newest first."""
-    statement = _select(_run, RunLine).where(_run.c.partition == _PUBLIC)
+    statement = _select(_run, RunLine).where(_run.c.partition == PUBLIC)
     if object_id is not None:
         statement = statement.where(_run.c.object_id == object_id)
     if event_id is not None:
@@ -209,24 +208,9 @@ def runs(
 def run(session: Session, run_key: str, group: str | None = None) -> RunDetail | None:
     """One inference; None when there is none of that key that ``group`` may see."""
     statement = _select(_run, RunDetail).where(
-        _run.c.run_key == run_key, _run.c.partition.in_(_visible_to(group))
+        _run.c.run_key == run_key, _run.c.partition.in_(visible_to(group))
     )
     return _one(session, statement, RunDetail)
-
-
-def run_samples(session: Session, run_key: str, group: str | None = None) -> bytes | None:
-    """The posterior's samples (``npz``); None while there are none that ``group`` may see."""
-    samples: bytes | None = session.execute(
-        select(_run.c.samples).where(
-            _run.c.run_key == run_key, _run.c.partition.in_(_visible_to(group))
-        )
-    ).scalar_one_or_none()
-    return samples
-
-
-def _visible_to(group: str | None) -> tuple[str, ...]:
-    """The partitions that somebody of a group (None: anybody) may see."""
-    return (_PUBLIC,) if group is None else (_PUBLIC, group)
 
 
 # -- dead letters, deliveries ------------------------------------------------------------

@@ -15,7 +15,6 @@ from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 
 import skymaps
-from mmcoord.access import Scope
 from mmcoord.api.app import create_app
 from mmcoord.inference.job import Job, Result, run_key
 from mmcoord.runs import aged_priority
@@ -184,36 +183,6 @@ def test_newer_data_do_not_drop_a_run_that_a_group_asked_for(
         states = {row.run_key: row.state for row in session.execute(select(RunRow)).scalars()}
     assert len(states) == 2
     assert states[asked["run_key"]] == "queued"
-
-
-ROUTES = ("runs/{key}", "runs/{key}/samples.npz", "runs/{key}/events")
-
-
-@pytest.mark.parametrize("route", ROUTES)
-def test_who_may_see_what(ctx: Context, client: TestClient, route: str) -> None:
-    """Every route x everybody x (own, public, foreign, missing); foreign looks like missing."""
-    own = make_token(ctx.database, "own")
-    foreign = make_token(ctx.database, "foreign")
-    blind = make_token(ctx.database, "own", Scope.RUN)
-    private = submit(client, own, brought())["run_key"]
-    public = submit(client, own, brought(private=False))["run_key"]
-    assert private != public
-    work(ctx, InferStage(Measured()))
-    nobody: dict[str, str] = {}
-    expected = {
-        (public, "nobody"): 200, (public, "own"): 200, (public, "foreign"): 200,
-        (private, "own"): 200, (private, "nobody"): 404, (private, "foreign"): 404,
-        (private, "blind"): 404,
-    }  # fmt: skip
-    callers = {"nobody": nobody, "own": own, "foreign": foreign, "blind": blind}
-    for (key, name), status in expected.items():
-        answer = client.get(f"/api/v1/{route.format(key=key)}", headers=callers[name])
-        assert answer.status_code == status, (name, route)
-        if status == 404:
-            missing = client.get(f"/api/v1/{route.format(key='0' * 64)}", headers=callers[name])
-            assert missing.status_code == 404
-            assert missing.text.replace("0" * 64, key) == answer.text
-            assert dict(missing.headers) == dict(answer.headers)
 
 
 def test_nothing_private_is_in_the_journal_the_pages_or_a_public_key(

@@ -20,6 +20,7 @@ from tests.sinks.services import HERMES_TOKEN, WEBHOOK
 TABLES: dict[str, dict[str, object]] = {
     "file": {},
     "hermes": {"token": HERMES_TOKEN, "submitter": "test"},
+    "kafka": {"topic": "mmcoord.test", "bootstrap_servers": "127.0.0.1:9"},
     "slack": {"webhook": WEBHOOK},
     "tom": {"url": "https://tom.invalid", "token": "t"},
 }
