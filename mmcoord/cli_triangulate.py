@@ -10,11 +10,10 @@ import typer
 
 from mmcoord.cli_common import ConfigOption, JsonOption, print_json
 from mmcoord.config import Settings, load_settings
-from mmcoord.errors import ConfigError, MmcoordError
+from mmcoord.errors import ConfigError
 
 if TYPE_CHECKING:
-    from skymaps.detectors import DetectorTable, TimingMethod
-    from skymaps.progenitors import Progenitor
+    from skymaps.detectors import TimingMethod
     from skymaps.triangulation import Pointing, Triangulation
 
 __all__ = ["triangulate"]
@@ -48,7 +47,8 @@ def triangulate(
     as_json: JsonOption = False,
 ) -> None:
     """Sky map of a neutrino burst from its arrival times."""
-    from mmcoord.bursts import arrivals_of, assessment, locate, read_times
+    from mmcoord.supernova.messages import arrivals_of, assessment, locate, read_times
+    from mmcoord.wiring import detector_table
     from skymaps.load import to_fits_bytes
 
     settings = load_settings(config)
@@ -56,7 +56,7 @@ def triangulate(
     method: TimingMethod = "light_curve" if light_curve else "first_event"
     spread = _ln_distance_sigma(distance_kpc, distance_err_kpc)
     arrivals, unknown = arrivals_of(
-        burst, _table(settings), method=method, distance_kpc=distance_kpc
+        burst, detector_table(settings), method=method, distance_kpc=distance_kpc
     )
     for name in unknown:
         print(f"mmcoord: {name}: not in the table of detectors; left out", file=sys.stderr)
@@ -99,17 +99,6 @@ def _ln_distance_sigma(distance_kpc: float | None, error_kpc: float | None) -> f
     return error / distance_kpc
 
 
-def _table(settings: Settings) -> DetectorTable:
-    from skymaps.detectors import load_detectors
-    from skymaps.skymap import SkyMapError
-
-    path = settings.bursts.detectors
-    try:
-        return load_detectors(None if path is None else Path(path))
-    except SkyMapError as error:
-        raise ConfigError(f"bursts.detectors: {error}") from error
-
-
 def _pointing(given: str) -> Pointing:
     from skymaps.triangulation import Pointing
 
@@ -149,6 +138,7 @@ def _ranked(
     distance_kpc: float | None,
     error_kpc: float | None,
 ) -> list[dict[str, Any]]:
+    from mmcoord.datasets import candidate_stars
     from skymaps.progenitors import rank_progenitors
 
     if distance_kpc is not None and error_kpc is None:
@@ -168,21 +158,6 @@ def _ranked(
         }
         for one in ranked[:count]
     ]
-
-
-def candidate_stars(settings: Settings) -> tuple[Progenitor, ...]:
-    """The built-in stars, and the red supergiants where their catalogue was fetched."""
-    from mmcoord.cli_data import rsg_path
-    from skymaps.progenitors import builtin_progenitors, merge_progenitors, read_rsg_catalogue
-    from skymaps.skymap import SkyMapError
-
-    path = rsg_path(settings)
-    if not path.exists():
-        return builtin_progenitors()
-    try:
-        return merge_progenitors(read_rsg_catalogue(path), builtin_progenitors())
-    except SkyMapError as error:
-        raise MmcoordError(f"{path}: {error}") from error
 
 
 def _print(document: dict[str, Any]) -> None:

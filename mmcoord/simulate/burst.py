@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-from skymaps.earth import LIGHT_M_S, gcrs_position_m
-from skymaps.progenitors import Progenitor, builtin_progenitors
 
 from mmcoord.errors import ConfigError
 from mmcoord.simulate.alerts import TimedMessage
 from mmcoord.timescales import mjd_utc
 from skymaps.detectors import REFERENCE_DISTANCE_KPC, Detector, builtin_detectors
+from skymaps.earth import LIGHT_M_S, gcrs_position_m
+from skymaps.progenitors import Progenitor, builtin_progenitors
 
 __all__ = ["DETECTORS", "BurstTruth", "PracticeBurst", "make_burst"]
 

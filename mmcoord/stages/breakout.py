@@ -9,12 +9,13 @@ from sqlalchemy.orm import Session
 
 import skymaps
 from followup.breakout import Watch, watch_plan
+from mmcoord.datasets import candidate_stars
 from mmcoord.records import EventState, PlanRow
 from mmcoord.stages.context import Context
 from mmcoord.store import bursts
 from mmcoord.store.tables import EventRow, LocalizationRow
 from mmcoord.supernova.waiting import CADENCE
-from skymaps.progenitors import builtin_progenitors, rank_progenitors
+from skymaps.progenitors import rank_progenitors
 
 __all__ = ["cadence_words", "draft"]
 
@@ -50,7 +51,7 @@ def draft(
     rows = watch_plan(
         rank_progenitors(
             skymaps.load(place.fits),
-            builtin_progenitors(),
+            candidate_stars(ctx.settings),
             found["distance_kpc"],
             found["distance_err_kpc"],
         ),

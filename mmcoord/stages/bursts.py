@@ -31,7 +31,6 @@ from mmcoord.store.tables import AlertRow, BurstRow, EventRow
 from mmcoord.supernova.assess import Assessment, assess
 from mmcoord.supernova.burst import Sighting, Statement, SuperK, clusters, join
 from mmcoord.supernova.distance import distance_kpc_of
-from skymaps.detectors import builtin_detectors
 
 __all__ = ["run", "statement_of"]
 
@@ -111,7 +110,7 @@ def _serve(ctx: Context, work: Work) -> None:
         with ctx.database.write() as session:
             queue.finish(session, [work])
         return
-    found = assess(join(cluster), builtin_detectors())
+    found = assess(join(cluster), ctx.detectors)
     localization = localize.measured(found.skymap) if found.skymap is not None else None
     now = ctx.now()
     with ctx.database.write() as session:

@@ -7,7 +7,7 @@ listeners, turned into arrival times for :func:`skymaps.triangulation.triangulat
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,8 @@ from listeners import snews
 from listeners.fields import json_object, mapping, shown, text, utc
 from mmcoord.errors import BadInput, BadNotice
 from mmcoord.records import Alert
+from mmcoord.supernova.burst import Sighting, Statement, join
+from mmcoord.supernova.classify import classify
 from mmcoord.timescales import mjd_utc
 from skymaps.detectors import DetectorTable, TimingMethod
 from skymaps.skymap import SkyMapError
@@ -34,6 +36,8 @@ class BurstTimes:
     is_practice: bool
     alerts: tuple[Alert, ...] = ()
     """Those of the messages that are alerts of SNEWS."""
+    p_values: Mapping[str, float] = field(default_factory=dict)
+    """By detector, where an alert gives them."""
 
     @property
     def first(self) -> datetime:
@@ -67,8 +71,14 @@ def read_times(payloads: Iterable[tuple[str, bytes]]) -> BurstTimes:
             raise BadNotice(str(error), where=name) from error
     if not times:
         raise BadNotice("no detector with a neutrino time", where="messages")
+    p_values = {
+        str(item["detector"]): float(item["p_value"])
+        for alert in alerts
+        for item in alert.extra["detections"]
+        if item["detector"] is not None and item["p_value"] is not None
+    }
     # One message that is marked as a test makes a test of all.
-    return BurstTimes(times, any(practice), tuple(alerts))
+    return BurstTimes(times, any(practice), tuple(alerts), p_values)
 
 
 def _is_report(payload: bytes) -> bool:
@@ -153,10 +163,35 @@ def locate(
 
 
 def assessment(burst: BurstTimes) -> dict[str, Any]:
-    """What is thought of a burst beyond its direction, for the answer of ``triangulate``.
+    """What is thought of a burst beyond its direction, for the answer of ``triangulate``:
+    ``probability_real``, ``false_alarm_rate_hz``, ``classification`` and why."""
+    statement = Statement(
+        event_id="",
+        group="SNEWS2",
+        sender="",
+        said_at=burst.first,
+        first_time=burst.first,
+        is_practice=burst.is_practice,
+        sightings=tuple(
+            Sighting(name, moment, burst.p_values.get(name)) for name, moment in burst.times.items()
+        ),
+        status=_status(burst.alerts),
+    )
+    found, real = classify(join([statement]))
+    return {
+        "probability_real": real.probability,
+        "false_alarm_rate_hz": real.false_alarm_rate_hz,
+        "classification": dict(found.probabilities()),
+        "verdict": found.verdict,
+        "reasons": list(found.reasons),
+        "inputs_missing": list(found.missing),
+    }
 
-    The place for ``probability_real``, ``false_alarm_rate_hz`` and ``classification``: until
-    there is a judge of these, the keys are left out rather than invented.
-    """
-    del burst
-    return {}
+
+def _status(alerts: Iterable[Alert]) -> dict[str, str]:
+    """State of the detectors, where an alert tells it (GCN's proposed schema)."""
+    return {
+        str(name): str(state)
+        for alert in alerts
+        for name, state in (alert.extra.get("detector_status") or {}).items()
+    }

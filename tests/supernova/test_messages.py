@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mmcoord.bursts import arrivals_of, read_times
 from mmcoord.cli import app
-from mmcoord.cli_data import DATA_SETS, get
+from mmcoord.datasets import DATA_SETS, get
 from mmcoord.errors import BadNotice, ConfigError, MmcoordError
+from mmcoord.supernova.messages import arrivals_of, read_times
 from skymaps import load, match, overlap_integral, region_moc_json
 from skymaps.circle import from_circle
 from skymaps.detectors import builtin_detectors
