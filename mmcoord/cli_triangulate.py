@@ -71,7 +71,7 @@ def triangulate(
         out.write_bytes(to_fits_bytes(found.skymap))
     document = {
         **_document(found, is_test=burst.is_practice, unknown=unknown),
-        **({} if distance_kpc is None else {"distance_kpc": distance_kpc}),
+        "distance_kpc": distance_kpc,
         **assessment(burst),
         "stars": _ranked(found, settings, stars, distance_kpc, distance_err_kpc),
     }

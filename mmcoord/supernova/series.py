@@ -180,7 +180,7 @@ def _template(shape: _Shape, detector: str, bin_s: float) -> Array:
     fine = np.asarray(rate, dtype=np.float64) * _FINE_S
     if bin_s >= _FINE_S:
         edges = np.floor(np.arange(len(fine)) * _FINE_S / bin_s + 1e-9).astype(np.int64)
-        counts = np.bincount(edges, weights=fine)
+        counts = np.bincount(edges, weights=fine).astype(np.float64)
     else:
         counts = np.repeat(fine, round(_FINE_S / bin_s))
     total = float(counts.sum())
