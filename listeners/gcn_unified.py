@@ -35,7 +35,7 @@ from listeners.fields import (
     text,
     utc,
 )
-from listeners.regions import enclosing_circle, error_region
+from listeners.regions import enclosing_circle, error_region, pointing
 from listeners.snews import coincidence
 from mmcoord.errors import BadNotice
 from mmcoord.records import Alert, AlertType, ErrorRegion, ExternalCoincidence, Messenger
@@ -121,6 +121,8 @@ def _alert(notice: Mapping[str, Any], *, is_drill: bool) -> Alert:
             extra[key] = rest
     if schema == "superk/sn_alert":
         _kiloparsec_trap(extra)
+        if region is not None:
+            extra["pointing"] = pointing(region)
     names = [*_names(notice, "event_name"), *_names(notice, "id")]
     return Alert(
         event_id=event_name(mission.name, _unpadded(identifiers[0]), is_practice=is_practice),

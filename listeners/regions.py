@@ -15,7 +15,7 @@ from listeners.fields import finite
 from mmcoord.errors import BadNotice
 from mmcoord.records import ErrorRegion
 
-__all__ = ["enclosing_circle", "error_region"]
+__all__ = ["enclosing_circle", "error_region", "pointing"]
 
 _DEFAULT_CONTAINMENT = 0.9  # core/Localization.schema.json
 _ZERO_RADIUS_DEG = 0.05
@@ -92,3 +92,16 @@ def _separation_deg(one: tuple[float, float], other: tuple[float, float]) -> flo
     cosines = math.cos(math.radians(one[1])) * math.cos(math.radians(other[1]))
     chord = math.sin(dec / 2) ** 2 + cosines * math.sin(ra / 2) ** 2
     return math.degrees(2 * math.asin(math.sqrt(min(max(chord, 0.0), 1.0))))
+
+
+def pointing(region: ErrorRegion) -> dict[str, float]:
+    """The circle of an instrument that enters a joint localization, for ``Alert.extra``.
+
+    Beside the alert's own map, because that one has lost where it came from.
+    """
+    return {
+        "ra_deg": region.ra_deg,
+        "dec_deg": region.dec_deg,
+        "radius_deg": region.semi_major_deg,
+        "containment": region.containment,
+    }

@@ -74,7 +74,8 @@ def parse(payload: bytes) -> list[Alert]:
     -------
     list of Alert
         One alert; none for the server's test of its connection. ``extra["detections"]`` is
-        a list of ``{detector, time, p_value}``, earliest first.
+        a list of ``{detector, time, p_value}``, earliest first; ``extra["markers"]`` says for
+        each marker of tests whether it says test, so that a disagreement can be noticed.
 
     Raises
     ------
@@ -99,7 +100,12 @@ def _parse(payload: bytes, *, is_drill: bool) -> list[Alert]:
     if "tier" in notice or "detector_name" in notice:
         raise BadNotice("a message of one experiment, not an alert", where="detector_name")
     alert_type, says_test = _alert_type(notice, identifier)
-    says_test = says_test or any(_is_true(notice, key) for key in ("is_test", "is_firedrill"))
+    markers = _flags(notice)
+    if notice.get("alert_type") is not None:
+        markers["alert_type"] = says_test
+    if is_drill:
+        markers["topic"] = True
+    says_test = says_test or markers.get("flags", False)
     return [
         _alert(
             notice,
@@ -107,6 +113,7 @@ def _parse(payload: bytes, *, is_drill: bool) -> list[Alert]:
             alert_type,
             created=utc(notice.get("sent_time"), "sent_time"),
             is_practice=says_test or is_drill,
+            markers=markers,
             aliases=(identifier,),
             read=_READ,
         )
@@ -130,13 +137,16 @@ def coincidence(notice: Mapping[str, Any], *, is_practice: bool) -> Alert:
         for name in (notice[key] if isinstance(notice.get(key), list) else [notice.get(key)])
         if name is not None
     ]
-    flags = any(_is_true(notice, key) for key in ("is_test", "is_firedrill"))
+    markers = _flags(notice)
+    if notice.get("alert_tense") is not None:
+        markers["alert_tense"] = notice["alert_tense"] != "current"
     return _alert(
         notice,
         _gcn_detections(notice),
         _TYPES_GCN[kind],
         created=utc(notice.get("alert_datetime"), "alert_datetime"),
-        is_practice=is_practice or flags,
+        is_practice=is_practice or markers.get("flags", False),
+        markers=markers,
         aliases=tuple(dict.fromkeys(names)),
         read=_READ_GCN,
     )
@@ -149,6 +159,7 @@ def _alert(
     *,
     created: datetime,
     is_practice: bool,
+    markers: Mapping[str, bool],
     aliases: tuple[str, ...],
     read: frozenset[str],
 ) -> Alert:
@@ -169,6 +180,7 @@ def _alert(
         aliases=tuple(name for name in aliases if not name.isdigit()),
         extra={
             **kept,
+            "markers": dict(markers),
             "detections": [
                 {"detector": name, "time": time.isoformat(), "p_value": p_value}
                 for name, time, p_value in in_order
@@ -275,6 +287,12 @@ def _probability(value: object) -> float:
     if not 0.0 <= number <= 1.0:
         raise BadNotice(f"{number} is not a probability", where="p_values")
     return number
+
+
+def _flags(notice: Mapping[str, Any]) -> dict[str, bool]:
+    """What the flags say together, where there are any: a test need not be a fire drill."""
+    given = [key for key in ("is_test", "is_firedrill") if notice.get(key) is not None]
+    return {"flags": any(_is_true(notice, key) for key in given)} if given else {}
 
 
 def _is_true(notice: Mapping[str, Any], key: str) -> bool:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
@@ -29,7 +30,7 @@ from defusedxml.ElementTree import fromstring
 
 from listeners.base import Source
 from listeners.fields import event_name, finite, shown, text, utc
-from listeners.regions import error_region
+from listeners.regions import error_region, pointing
 from mmcoord.errors import BadNotice
 from mmcoord.records import Alert, AlertType, ErrorRegion, Messenger
 
@@ -101,6 +102,7 @@ def parse(payload: bytes) -> list[Alert]:
         stream = _Stream("AMON", Messenger.NEUTRINO, 0.9)
     event_time = _find(root, "WhereWhen", "ISOTime")
     identifier = _icecube_id(params) if is_icecube else _identifier(params, stream)
+    region = _region(root, params, stream)
     return [
         Alert(
             event_id=event_name(stream.mission, identifier, is_practice=is_practice),
@@ -114,10 +116,14 @@ def parse(payload: bytes) -> list[Alert]:
             pipeline=re.split(r"[_-]?\d", fragment)[0] or None,
             search=params.get("Packet_Type", (None, ""))[0],
             instruments=(name,),
-            region=_region(root, params, stream),
+            region=region,
             aliases=(ivorn, *_event_names(params)),
             urls=_map_links(params),
-            extra={"params": {key: value for key, (value, _) in params.items()}},
+            extra={
+                "params": {key: value for key, (value, _) in params.items()},
+                "markers": _markers(role, params),
+            }
+            | _pointing(stream, region),
         )
     ]
 
@@ -257,6 +263,18 @@ def _is_true(params: _Params, names: frozenset[str]) -> bool:
         key.rpartition(".")[2] in names and value.strip().lower() in ("true", "1", "yes")
         for key, (value, _) in params.items()
     )
+
+
+def _markers(role: str, params: _Params) -> dict[str, bool]:
+    """What each marker of tests says, so that a disagreement can be noticed."""
+    found = {"role": role != "observation"}
+    if any(key.rpartition(".")[2] in _TEST_PARAMS for key in params):
+        found["parameters"] = _is_true(params, _TEST_PARAMS)
+    return found
+
+
+def _pointing(stream: _Stream, region: ErrorRegion | None) -> dict[str, Any]:
+    return {"pointing": pointing(region)} if stream.mission == "Super-K" and region else {}
 
 
 def _far_hz(params: _Params, stream: _Stream) -> float | None:

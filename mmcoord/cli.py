@@ -9,25 +9,29 @@ import csv
 import dataclasses
 import json
 import logging
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
-import httpx
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from mmcoord.cli_access import group_app, token_app
 from mmcoord.cli_bank import bank_app
+from mmcoord.cli_burst import withdraw
 from mmcoord.cli_common import ConfigOption, DbOption, JsonOption
+from mmcoord.cli_common import context as _context
+from mmcoord.cli_common import note as _note
+from mmcoord.cli_common import pipeline as _pipeline
 from mmcoord.cli_common import print_json as _print_json
 from mmcoord.cli_common import settings_of as _settings
+from mmcoord.cli_data import data_app
 from mmcoord.cli_model import model_app
+from mmcoord.cli_practice import practice
 from mmcoord.cli_rerun import rerun
+from mmcoord.cli_triangulate import triangulate
 from mmcoord.cli_worker import worker
 from mmcoord.config import Settings, load_settings
 from mmcoord.errors import BadModel, ConfigError, MmcoordError
@@ -49,6 +53,10 @@ app.add_typer(token_app, name="token")
 app.add_typer(bank_app, name="bank")
 app.command()(rerun)
 app.command("worker")(worker)
+app.command()(withdraw)
+app.command()(practice)
+app.add_typer(data_app, name="data")
+app.command()(triangulate)
 app.add_typer(model_app, name="model")
 
 HostDust = Literal["own", "av", "av_rv"]
@@ -137,28 +145,6 @@ def replay(
         _print_json(document)
     else:
         _print_summary(document)
-
-
-@app.command()
-def practice(
-    seconds: Annotated[float, typer.Option(help="Length of the stream.")] = 60.0,
-    rate: Annotated[float, typer.Option(help="Messages per second.", metavar="HZ")] = 200.0,
-    seed: Annotated[int, typer.Option(help="Same seed, same night.")] = 1,
-    config: ConfigOption = None,
-    db: DbOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Simulate a stream, send it through the whole way, and say how it went."""
-    from mmcoord.practice import score, stream
-
-    with _pipeline(config, db) as (ctx, pipeline):
-        nights = stream(ctx, pipeline, seconds=seconds, rate_hz=rate, seed=seed, say=_note)
-        document = score(ctx, nights)
-    if as_json:
-        _print_json(document)
-    else:
-        for key, value in document.items():
-            print(f"{key:>18}: {json.dumps(value)}")
 
 
 @app.command()
@@ -528,10 +514,6 @@ def doctor(config: ConfigOption = None, db: DbOption = None, as_json: JsonOption
 # -- helpers -----------------------------------------------------------------------------
 
 
-def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _models(
     asked: str, config: Path | None, db: str | None
 ) -> tuple[tuple[str, ...], tuple[UserSource, ...]]:
@@ -572,51 +554,6 @@ def _progress(table: Path) -> Iterator[Callable[[int], None] | None]:
 
     with tqdm(desc=table.name, unit=" rows", unit_scale=True, file=sys.stderr) as bar:
         yield lambda rows: bar.update(rows - bar.n)
-
-
-@contextmanager
-def _context(settings: Settings) -> Iterator[Any]:
-    from mmcoord.wiring import build_context, open_database, with_default_sink
-
-    settings = with_default_sink(settings, Path(settings.data_dir) / "outbox")
-    database = open_database(settings)
-    try:
-        with httpx.Client() as client:
-            yield build_context(settings, database, client)
-    finally:
-        database.close()
-
-
-@contextmanager
-def _pipeline(config: Path | None, db: str | None, *, send_real: bool = False) -> Iterator[Any]:
-    """A context and pipeline for a replay: data clock, no debounce, own store by default."""
-    from mmcoord.practice import practice_settings
-    from mmcoord.stages import deliver
-    from mmcoord.stages.executor import build_executor
-    from mmcoord.stages.pipeline import Pipeline
-    from mmcoord.wiring import with_default_sink
-
-    temporary = None
-    if db is None:
-        temporary = tempfile.mkdtemp(prefix="mmcoord-")
-        db = f"sqlite:///{temporary}/mmcoord.db"
-    settings = practice_settings(_settings(config, db), debounce_s=0.0)
-    settings = dataclasses.replace(settings, send_real=send_real)
-    path = settings.url.removeprefix("sqlite:///")
-    outbox = Path(f"{path}.outbox") if path != settings.url else Path(settings.data_dir) / "outbox"
-    try:
-        with _context(with_default_sink(settings, outbox)) as ctx:
-            with ctx.database.pipeline_lock():
-                pipeline = Pipeline(ctx, build_executor(settings.infer))
-                pipeline.recover()
-                deliver.recover(ctx)
-                try:
-                    yield ctx, pipeline
-                finally:
-                    pipeline.close()
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _print_summary(document: dict[str, Any]) -> None:

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 import typer
 
 from mmcoord.config import Settings, load_settings
 
-__all__ = ["ConfigOption", "DbOption", "JsonOption", "print_json", "settings_of", "store"]
+__all__ = [
+    "ConfigOption",
+    "DbOption",
+    "JsonOption",
+    "context",
+    "note",
+    "pipeline",
+    "print_json",
+    "settings_of",
+    "store",
+]
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="TOML settings file.", dir_okay=False)
@@ -48,3 +62,53 @@ def store(settings: Settings) -> Iterator[Any]:
         yield database
     finally:
         database.close()
+
+
+@contextmanager
+def context(settings: Settings) -> Iterator[Any]:
+    from mmcoord.wiring import build_context, open_database, with_default_sink
+
+    settings = with_default_sink(settings, Path(settings.data_dir) / "outbox")
+    database = open_database(settings)
+    try:
+        with httpx.Client() as client:
+            yield build_context(settings, database, client)
+    finally:
+        database.close()
+
+
+@contextmanager
+def pipeline(config: Path | None, db: str | None, *, send_real: bool = False) -> Iterator[Any]:
+    """A context and pipeline for a replay: data clock, no debounce, own store by default."""
+    from mmcoord.practice import practice_settings
+    from mmcoord.stages import deliver
+    from mmcoord.stages.executor import build_executor
+    from mmcoord.stages.pipeline import Pipeline
+    from mmcoord.wiring import with_default_sink
+
+    temporary = None
+    if db is None:
+        temporary = tempfile.mkdtemp(prefix="mmcoord-")
+        db = f"sqlite:///{temporary}/mmcoord.db"
+    settings = practice_settings(settings_of(config, db), debounce_s=0.0)
+    settings = dataclasses.replace(settings, send_real=send_real)
+    path = settings.url.removeprefix("sqlite:///")
+    outbox = Path(f"{path}.outbox") if path != settings.url else Path(settings.data_dir) / "outbox"
+    try:
+        with context(with_default_sink(settings, outbox)) as ctx:
+            with ctx.database.pipeline_lock():
+                stages = Pipeline(ctx, build_executor(settings.infer))
+                stages.recover()
+                deliver.recover(ctx)
+                try:
+                    yield ctx, stages
+                finally:
+                    stages.close()
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def note(text: str) -> None:
+    """A line about progress, apart from the answer on standard output."""
+    print(text, file=sys.stderr, flush=True)

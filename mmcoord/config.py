@@ -28,6 +28,7 @@ from mmcoord.fetching import HOSTS, Policy, is_host
 from mmcoord.watchdog.settings import WatchdogSettings
 
 __all__ = [
+    "BurstSettings",
     "FetchSettings",
     "InferSettings",
     "ListenerSettings",
@@ -168,6 +169,16 @@ class PlanSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BurstSettings:
+    """Bursts of supernova neutrinos."""
+
+    detectors: str | None = None
+    """TOML file of detectors over the built-in ones (``skymaps/detectors.toml`` has the shape)."""
+    red_supergiants: str | None = None
+    """Catalogue of Healy et al. 2024; default: where ``mmcoord data get rsg`` puts it."""
+
+
+@dataclass(frozen=True, slots=True)
 class ListenerSettings:
     """One connection to a broker."""
 
@@ -220,6 +231,7 @@ class Settings:
     match: MatchSettings = field(default_factory=MatchSettings)
     infer: InferSettings = field(default_factory=InferSettings)
     plan: PlanSettings = field(default_factory=PlanSettings)
+    bursts: BurstSettings = field(default_factory=BurstSettings)
     listeners: Mapping[str, ListenerSettings] = field(default_factory=dict)
     sinks: Mapping[str, SinkSettings] = field(default_factory=dict)
 

@@ -2,7 +2,8 @@
 
 Threads, each restarted with growing delay if it ever ends by an exception:
 
-* ``alerts``: intake of what may wake people, apart from everything that comes in bulk;
+* ``alerts``: intake of what may wake people, and the joining of neutrino bursts, apart from
+  everything that comes in bulk;
 * ``stages``: intake of candidates, match, infer, plan, batch by batch;
 * ``deliver``: the outbox, apart, because services outside may be slow;
 * ``fetch``: maps behind links, apart for the same reason;
@@ -34,7 +35,7 @@ from listeners.settings import ListenerStatus
 from mmcoord.announcements import RunStatus
 from mmcoord.api.app import create_app
 from mmcoord.config import Settings
-from mmcoord.stages import deliver, fetch, intake, localize
+from mmcoord.stages import bursts, deliver, fetch, intake, localize
 from mmcoord.stages.announce import announce
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import build_executor
@@ -95,7 +96,7 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
         pipeline = Pipeline(ctx, build_executor(settings.infer), alerts_apart=True)
         stack.callback(pipeline.close)
         stages |= {
-            "alerts": _Stage(localize.warm_up, lambda: intake.run(ctx, intake.Lane.ALERTS)),
+            "alerts": _Stage(localize.warm_up, lambda: _alerts(ctx)),
             "stages": _Stage(pipeline.recover, pipeline.step, gather_s=_GATHER_S),
             "deliver": _Stage(lambda: deliver.recover(ctx), lambda: deliver.run(ctx)),
         }
@@ -139,6 +140,11 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
             stop.set()
             for thread in threads:
                 thread.join(timeout=30)
+
+
+def _alerts(ctx: Context) -> int:
+    """Alerts, and at once what they say of a neutrino burst: that is what cannot wait."""
+    return intake.run(ctx, intake.Lane.ALERTS) + bursts.run(ctx)
 
 
 def _stop_on_signal(stop: threading.Event) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -76,6 +76,13 @@ class Messenger(StrEnum):
     GW = "GW"
     NEUTRINO = "NEUTRINO"
     EM = "EM"
+
+
+BURST_GROUPS = ("SNEWS2", "SNEWS", "Super-K")
+"""``Alert.group`` of the streams that announce neutrino bursts of supernovae."""
+BURST_WINDOW = timedelta(seconds=10)
+"""SNEWS' coincidence window, from the earliest neutrino: what makes detections one burst makes
+alerts of several networks one."""
 
 
 class EventState(StrEnum):
@@ -452,6 +459,8 @@ class Outgoing:
     far_hz: float | None = None
     classification: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
     photometry: tuple[Photometry, ...] = ()
+    headlines: tuple[str, ...] = ()
+    """What must be said before the plan, in sentences: what a neutrino burst is and how sure."""
     page_url: str | None = None
     key: str = ""
     """Idempotency key: the same key is the same message."""

@@ -30,10 +30,13 @@ from mmcoord.store.database import Database
 from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import NoticeRow
 from mmcoord.watchdog.telling import operators
+from skymaps.detectors import DetectorTable, load_detectors
+from skymaps.skymap import SkyMapError
 
 __all__ = [
     "build_context",
     "build_listener",
+    "detector_table",
     "next_offsets",
     "open_database",
     "status_json",
@@ -92,7 +95,23 @@ def build_context(settings: Settings, database: Database, client: httpx.Client) 
         sources=load_sources(),
         sinks=sinks,
         catalogue=catalogue,
+        detectors=detector_table(settings),
     )
+
+
+def detector_table(settings: Settings) -> DetectorTable:
+    """Neutrino detectors: the built-in table with the user's own (``bursts.detectors``).
+
+    Raises
+    ------
+    ConfigError
+        The user's table cannot be read.
+    """
+    path = settings.bursts.detectors
+    try:
+        return load_detectors(None if path is None else Path(path))
+    except SkyMapError as error:
+        raise ConfigError(f"bursts.detectors: {error}") from error
 
 
 def build_listener(

@@ -18,7 +18,7 @@ from skymaps.build import build_map
 from skymaps.healpix import pixel_center, to_xyz
 from skymaps.skymap import FloatArray, IntArray, SkyMap, SkyMapError
 
-__all__ = ["from_circle", "from_ellipse"]
+__all__ = ["concentration", "from_circle", "from_ellipse"]
 
 MIN_RADIUS_DEG = 0.01 / 3600.0
 """Smaller circles are beyond double precision on unit vectors."""
@@ -98,6 +98,22 @@ def from_ellipse(
     area = np.pi / 3.0 * np.exp2(-2.0 * order)
     header = {"CREATOR": "skymaps", "RA": float(ra_deg), "DEC": float(dec_deg)}
     return build_map(order, ipix, value / float(np.sum(value * area)), header=header)
+
+
+def concentration(radius_deg: float, containment: float) -> float:
+    """kappa of the von Mises-Fisher distribution whose circle holds ``containment``.
+
+    Raises
+    ------
+    SkyMapError
+        As :func:`from_circle`.
+    """
+    if not MIN_RADIUS_DEG <= radius_deg <= 180.0:  # false for NaN too
+        raise SkyMapError(f"error region: radius {radius_deg} deg")
+    if not 0.0 < containment < 1.0:
+        raise SkyMapError(f"error region: containment {containment}")
+    shape = np.full(1, math.radians(radius_deg))
+    return _solve_k0(shape, containment) / float(_one_minus_cos(shape)[0])
 
 
 def _one_minus_cos(angle: FloatArray | float) -> FloatArray:

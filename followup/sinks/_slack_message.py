@@ -29,6 +29,8 @@ def slack_payload(outgoing: Outgoing, max_rows: int) -> Payload:
     text = _headline(outgoing, state)
     if state == "active":
         blocks = [_header(text), _section(escape(summary_line(outgoing)))]
+        if outgoing.headlines:
+            blocks.append(_section(_fitting("\n".join(outgoing.headlines))))
         blocks += _table(outgoing, max_rows)
     else:
         blocks = [_header(text), _section(escape(_what_ended(outgoing.plan_revision)))]
@@ -97,7 +99,8 @@ def _headline(outgoing: Outgoing, state: str) -> str:
     start = "PRACTICE: " if outgoing.is_practice else ""
     verb = "" if state == "active" else f"{state.upper()}: "
     plan = f"{outgoing.event_id}, follow-up plan, revision {outgoing.plan_revision}"
-    count = f" ({len(outgoing.rows)} candidates)" if state == "active" else ""
+    things = "stars to watch" if outgoing.headlines else "candidates"
+    count = f" ({len(outgoing.rows)} {things})" if state == "active" else ""
     return f"{start}{verb}{plan}{count}"
 
 

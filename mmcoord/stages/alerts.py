@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from mmcoord.records import (
+    BURST_GROUPS,
     Alert,
     AlertType,
     EventState,
@@ -30,7 +31,7 @@ from mmcoord.store import journal, naming, queue
 from mmcoord.store.ingest import (
     note_alert_notice,
 )
-from mmcoord.store.queue import FETCH, INTAKE, Wish
+from mmcoord.store.queue import BURST, FETCH, INTAKE, Wish
 from mmcoord.store.tables import (
     AlertRow,
     EventRow,
@@ -39,8 +40,18 @@ from mmcoord.store.tables import (
 )
 from mmcoord.store.types import table
 
-__all__ = ["Folded", "fold", "seek_map", "write_alert", "write_late_map"]
+__all__ = [
+    "Folded",
+    "adopt_map",
+    "fold",
+    "seek_map",
+    "store_localization",
+    "write_alert",
+    "write_late_map",
+]
 
+TRIANGULATED = "triangulation"
+"""``AlertRow.localized_by`` of a map that came from the burst stage."""
 _TWIN = timedelta(minutes=10)
 """Notices of one type that are nearer in time may be two forms of one."""
 
@@ -80,6 +91,9 @@ def _place(localized: Sequence[AlertRow]) -> AlertRow:
     """Whose localization stands. The forms of one notice (JSON and VOEvent of IceCube) are made
     minutes apart at most, are of one type, and only one of them has the map."""
     newest = localized[-1]
+    triangulated = [row for row in localized if row.localized_by == TRIANGULATED]
+    if triangulated:
+        return triangulated[-1]
     if newest.localized_by == "region":
         for row in reversed(localized):
             is_twin = row.alert_type == newest.alert_type and row.messenger == newest.messenger
@@ -107,7 +121,7 @@ def write_alert(
     ).scalar_one_or_none()
     for localization in (readout.localization, readout.combined):
         if localization is not None:
-            _store_localization(session, localization, now)
+            store_localization(session, localization, now)
     localization_id = readout.localization.id if readout.localization else None
     name = f"{alert.alert_type} {alert.event_id}"
     row = _alert_row(alert, readout, localization_id)
@@ -128,6 +142,8 @@ def write_alert(
         Wish("match", event_key(alert.event_id), readout.cause_id, priority=0),
         Wish("plan", alert.event_id, readout.cause_id, priority=0),
     ]
+    if alert.group in BURST_GROUPS:
+        wishes.append(Wish(BURST, alert.event_id, readout.cause_id, priority=0))
     entries.append(
         journal.Entry(
             INTAKE,
@@ -163,8 +179,9 @@ def _complete(session: Session, known: AlertRow, other: AlertRow) -> str:
 def _better_localized(session: Session, known: AlertRow, other: AlertRow) -> AlertRow:
     """Which of two rows of one alert has the localization that stands.
 
-    A map of the notice goes before one from its link, and that before a circle; of two of a
-    kind the richer one stands. A row older than the column ``localized_by`` has a map.
+    A triangulation, which has everything in it, goes before a map of the notice, that before
+    one from its link, and that before a circle; of two of a kind the richer one stands. A row
+    older than the column ``localized_by`` has a map.
     """
     rows = {
         row.id: row
@@ -179,7 +196,7 @@ def _better_localized(session: Session, known: AlertRow, other: AlertRow) -> Ale
         found = rows.get(alert.localization_id)
         if found is None:
             return (-1, False, 0, "")
-        kind = {"region": 0, "link": 1}.get(alert.localized_by or "map", 2)
+        kind = {"region": 0, "link": 1, TRIANGULATED: 3}.get(alert.localized_by or "map", 2)
         return (kind, found.is_3d, found.n_tiles, found.id)
 
     return max(known, other, key=worth)
@@ -195,7 +212,7 @@ def write_late_map(
 ) -> str:
     """Keep a map that was behind a link, and complete its alert if that is here already."""
     assert readout.localization is not None
-    _store_localization(session, readout.localization, now)
+    store_localization(session, readout.localization, now)
     statement = queue.insert_for(session, table(LateMapRow)).values(
         event_id=late.event_id,
         alert_type=late.alert_type.value,
@@ -292,6 +309,21 @@ def _complete_late(
     return True
 
 
+def adopt_map(
+    session: Session, event_id: str, localization_id: str, now: datetime, cause_id: str
+) -> None:
+    """Give an event's newest standing alert the map that was made of all alerts of a burst."""
+    event = session.get_one(EventRow, event_id)
+    alerts = list(
+        session.execute(select(AlertRow).where(col(AlertRow.event_id) == event_id)).scalars()
+    )
+    current = fold(alerts).current
+    current.localization_id, current.localized_by = localization_id, TRIANGULATED
+    session.flush()
+    event.localization_id = fold(alerts).localization_id
+    event.updated_at, event.cause_id = now, cause_id
+
+
 def _external(alert: Alert, readout: Readout) -> dict[str, Any]:
     if alert.external is None:
         return {}
@@ -378,7 +410,7 @@ def _alert_row(alert: Alert, readout: Readout, localization_id: str | None) -> A
     )
 
 
-def _store_localization(
+def store_localization(
     session: Session, localization: localize.Localization, now: datetime
 ) -> None:
     statement = queue.insert_for(session, table(LocalizationRow)).values(

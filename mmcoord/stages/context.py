@@ -19,6 +19,7 @@ from mmcoord.config import Settings
 from mmcoord.errors import ConfigError
 from mmcoord.store.database import Database
 from mmcoord.store.tables import NoticeRow
+from skymaps.detectors import DetectorTable, builtin_detectors
 
 __all__ = ["Context", "load_sinks", "load_sources", "utc_now"]
 
@@ -37,6 +38,8 @@ class Context:
     sources: Mapping[str, Source]
     sinks: Mapping[str, Sink]
     catalogue: Catalogue = field(default_factory=load_catalogue)
+    detectors: DetectorTable = field(default_factory=builtin_detectors)
+    """Of neutrinos: the built-in table with the user's own."""
     now: Callable[[], datetime] = utc_now
     """The wall clock: when something was received, is due, was done."""
     wake: Callable[[], None] = lambda: None

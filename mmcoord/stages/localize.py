@@ -25,6 +25,7 @@ __all__ = [
     "distances",
     "from_region",
     "load",
+    "measured",
     "prepared",
     "warm_up",
 ]
@@ -92,7 +93,7 @@ def from_region(region: ErrorRegion) -> Localization:
         )
     except SkyMapError as error:
         raise BadNotice(str(error), where="region") from error
-    found = _measured(skymap, skymaps.to_fits_bytes(skymap))
+    found = measured(skymap)
     if minor_deg == region.semi_minor_deg:
         return found
     widened = f"ellipse widened from {region.semi_minor_deg:g} to {minor_deg:g} deg"
@@ -107,6 +108,11 @@ def warm_up() -> None:
     distances = (np.full(tiles, 40.0), np.full(tiles, 8.0), np.full(tiles, 6.0e-4))
     made = skymaps.build_map(circle.order, ipix, circle.density_sr, distances)
     load(skymaps.to_fits_bytes(made), where="warm_up")
+
+
+def measured(skymap: SkyMap) -> Localization:
+    """A map that was made here, ready for the store."""
+    return _measured(skymap, skymaps.to_fits_bytes(skymap))
 
 
 def _measured(skymap: SkyMap, fits: bytes) -> Localization:

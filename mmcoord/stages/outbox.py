@@ -20,6 +20,7 @@ from mmcoord.config import Settings
 from mmcoord.records import AlertType, EventState, Outgoing, OutgoingKind, PlanRow
 from mmcoord.stages.context import Context
 from mmcoord.stages.planrows import row_from_json
+from mmcoord.store import bursts
 from mmcoord.store.reading import newest_plan, photometry_of
 from mmcoord.store.tables import (
     AlertRow,
@@ -92,6 +93,7 @@ def outgoing_for(
     alert = session.get(AlertRow, event.current_alert_id) if event.current_alert_id else None
     place = session.get(LocalizationRow, event.localization_id) if event.localization_id else None
     photometry = photometry_of(session, [row.object_id for row in rows])
+    burst = bursts.newest(session, event.event_id)
     return Outgoing(
         kind=kind,
         event_id=event.event_id,
@@ -107,6 +109,7 @@ def outgoing_for(
         far_hz=alert.far_hz if alert else None,
         classification=dict(alert.classification) if alert else {},
         photometry=tuple(point for row in rows for point in photometry.get(row.object_id, ())),
+        headlines=tuple(burst.assessment["headlines"]) if burst else (),
         page_url=page_url(ctx, event.event_id),
         key=key,
     )

@@ -7,7 +7,7 @@ import time
 from sqlalchemy import func, select
 from sqlmodel import col
 
-from mmcoord.stages import deliver, intake, plan
+from mmcoord.stages import bursts, deliver, intake, plan
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import Executor
 from mmcoord.stages.infer import InferStage
@@ -23,7 +23,8 @@ _POLL_S = 0.05
 class Pipeline:
     """Runs the stages. The caller holds ``Database.pipeline_lock``.
 
-    With ``alerts_apart`` the caller reads the alerts' inbox itself, on another thread.
+    With ``alerts_apart`` the caller reads the alerts' inbox and assesses bursts itself, on
+    another thread.
     """
 
     def __init__(self, ctx: Context, executor: Executor, *, alerts_apart: bool = False) -> None:
@@ -44,6 +45,8 @@ class Pipeline:
         """
         ctx = self.ctx
         moved = intake.run(ctx, self._lane)
+        if self._lane is intake.Lane.ALL:
+            moved += bursts.run(ctx)
         return moved + self._match.run(ctx) + self._infer.run(ctx) + plan.run(ctx)
 
     def drain(self, timeout_s: float = float("inf")) -> bool:
@@ -58,6 +61,7 @@ class Pipeline:
         while time.monotonic() < end:
             moved = (
                 intake.run(ctx)
+                or bursts.run(ctx)
                 or self._match.run(ctx)
                 or self._infer.run(ctx)
                 or plan.run(ctx)

@@ -25,13 +25,13 @@ from followup.rank import outlook, rank
 from mmcoord.inference.bank import SURVEY_BANDS
 from mmcoord.inference.outlook import predictions
 from mmcoord.records import Photometry, PlanRow
-from mmcoord.stages import outbox
+from mmcoord.stages import breakout, outbox
 from mmcoord.stages.context import Context
 from mmcoord.stages.isolate import bury_work, isolating
 from mmcoord.stages.planrows import row_to_json
 from mmcoord.stages.policy import reason_to_rest
 from mmcoord.stages.question import screen_request
-from mmcoord.store import crossid, journal, queue
+from mmcoord.store import bursts, crossid, journal, queue
 from mmcoord.store.crossid import Place
 from mmcoord.store.queue import Work
 from mmcoord.store.reading import (
@@ -113,6 +113,9 @@ def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
         return None
     known_until = _instant(ctx, event)
     planned_for = _on_grid(known_until)
+    if (burst := bursts.followed_as(session, event_id)) is not None:
+        rows, note = breakout.draft(ctx, session, event, burst, planned_for)
+        return Draft(rows, planned_for, note)
     rest = reason_to_rest(ctx.settings, event)
     if rest is not None:
         return Draft((), planned_for, rest)

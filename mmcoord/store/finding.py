@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from mmcoord.errors import AmbiguousName, UnknownRecord
 from mmcoord.names import name_key
+from mmcoord.records import BURST_GROUPS, BURST_WINDOW
 from mmcoord.store.naming import ALERT, CIRCULAR, EXTERNAL
 from mmcoord.store.tables import (
     AlertRow,
@@ -34,9 +35,6 @@ __all__ = [
 ]
 
 _SYNONYMS = (ALERT, CIRCULAR)
-_BURST_WINDOW_S = 10.0
-"""SNEWS' own coincidence window."""
-_BURST_GROUPS = ("SNEWS2", "SNEWS", "Super-K")
 
 _alert: Any = table(AlertRow)
 _circular: Any = table(CircularRow)
@@ -182,7 +180,7 @@ def linked(session: Session, event_id: str) -> list[LinkLine]:
         ).scalars():
             found.setdefault(other, why)
     for other in _same_burst(session, event_id):
-        found.setdefault(other, f"neutrino burst within {_BURST_WINDOW_S:.0f} s of it")
+        found.setdefault(other, f"neutrino burst within {BURST_WINDOW.seconds} s of it")
     return [LinkLine(other, why) for other, why in sorted(found.items())]
 
 
@@ -192,7 +190,7 @@ def _same_burst(session: Session, event_id: str) -> list[str]:
     SNEWS gives a burst no identifier that its three formats share; its coincidence window
     is what makes detections one burst, so the same window makes alerts one.
     """
-    bursts = select(_alert.c.event_id).where(_alert.c.group.in_(_BURST_GROUPS))
+    bursts = select(_alert.c.event_id).where(_alert.c.group.in_(BURST_GROUPS))
     event = session.execute(
         select(_event.c.event_time, _event.c.is_practice).where(
             _event.c.event_id == event_id, _event.c.event_id.in_(bursts)
@@ -200,14 +198,15 @@ def _same_burst(session: Session, event_id: str) -> list[str]:
     ).one_or_none()
     if event is None or event.event_time is None:
         return []
-    window = timedelta(seconds=_BURST_WINDOW_S)
     return list(
         session.execute(
             select(_event.c.event_id).where(
                 _event.c.event_id != event_id,
                 _event.c.event_id.in_(bursts),
                 _event.c.is_practice == event.is_practice,
-                _event.c.event_time.between(event.event_time - window, event.event_time + window),
+                _event.c.event_time.between(
+                    event.event_time - BURST_WINDOW, event.event_time + BURST_WINDOW
+                ),
             )
         ).scalars()
     )

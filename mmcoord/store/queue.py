@@ -21,6 +21,7 @@ from mmcoord.store.tables import LedgerRow, NoticeRow, WorkRow
 from mmcoord.store.types import table
 
 __all__ = [
+    "BURST",
     "FETCH",
     "INTAKE",
     "STAGES",
@@ -41,7 +42,8 @@ __all__ = [
 
 INTAKE = "intake"
 FETCH = "fetch"
-STAGES = (INTAKE, FETCH, "match", "infer", "plan")
+BURST = "burst"
+STAGES = (INTAKE, FETCH, BURST, "match", "infer", "plan")
 
 _work: Any = table(WorkRow)
 _ledger: Any = table(LedgerRow)

@@ -13,6 +13,7 @@ Rules that hold for all of them:
 
 from __future__ import annotations
 
+from mmcoord.store.tables_burst import BurstMemberRow, BurstRow
 from mmcoord.store.tables_candidates import (
     CandidateRow,
     DetectionRow,
@@ -49,6 +50,8 @@ __all__ = [
     "AlarmRow",
     "AlertNoticeRow",
     "AlertRow",
+    "BurstMemberRow",
+    "BurstRow",
     "CandidateRow",
     "CircularNameRow",
     "CircularRow",

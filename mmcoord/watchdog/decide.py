@@ -36,6 +36,7 @@ def decide(facts: Facts, now: datetime, settings: WatchdogSettings) -> frozenset
         found += _store(facts.store, now, settings)
         found += _canaries(facts, facts.store, now, settings)
         found += _paths(facts, facts.store)
+        found += _bursts(facts.store, settings)
     found += _disk(facts, settings)
     return frozenset(alarm for alarm in found if kind_of(alarm.key) not in settings.off)
 
@@ -310,6 +311,27 @@ def _paths(facts: Facts, store: StoreFacts) -> Iterator[Alarm]:
             f"{it.name}), the newest is {newest.alert_type} of {newest.event_id}, which came "
             f"over {others}. Only one path is left: see the status page of {it.broker}.",
         )
+
+
+def _bursts(store: StoreFacts, settings: WatchdogSettings) -> Iterator[Alarm]:
+    for burst in store.bursts:
+        if burst.contradictions:
+            yield Alarm(
+                f"markers {burst.event_id}",
+                Severity.PAGE,
+                f"Markers of {burst.event_id} disagree on whether it is a test: "
+                f"{'; '.join(burst.contradictions)}. It is held to be a test and goes to practice "
+                "sinks only. Look at the network's own page at once: if it is real, tell people "
+                "by hand.",
+            )
+        if not burst.is_practice and burst.probability_real >= settings.supernova_probability:
+            yield Alarm(
+                f"supernova {burst.event_id}",
+                Severity.PAGE,
+                f"A Galactic supernova may be under way: {burst.event_id}. "
+                f"{' '.join(burst.headlines)} See its page; the plan says which stars are up "
+                "where. If the network takes it back without an alert: mmcoord withdraw.",
+            )
 
 
 def _disk(facts: Facts, settings: WatchdogSettings) -> Iterator[Alarm]:

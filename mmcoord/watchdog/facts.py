@@ -9,6 +9,7 @@ from enum import StrEnum
 
 __all__ = [
     "Alarm",
+    "BurstFacts",
     "Facts",
     "FailingSink",
     "ListenerFacts",
@@ -107,6 +108,18 @@ class FailingSink:
 
 
 @dataclass(frozen=True, slots=True)
+class BurstFacts:
+    """A neutrino burst as it stands."""
+
+    event_id: str
+    is_practice: bool
+    probability_real: float
+    headlines: tuple[str, ...]
+    contradictions: tuple[str, ...]
+    """Markers that disagree on whether it is a test."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoreFacts:
     """What the store says, at one instant."""
 
@@ -121,6 +134,8 @@ class StoreFacts:
     last_superk_test_at: datetime | None = None
     lvk_notices: tuple[OnePath, ...] = ()
     """Those old enough to have come over every path."""
+    bursts: tuple[BurstFacts, ...] = ()
+    """Those assessed lately and not retracted."""
 
 
 @dataclass(frozen=True, slots=True)

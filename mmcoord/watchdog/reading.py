@@ -14,19 +14,21 @@ from mmcoord.store import queue
 from mmcoord.store.tables import (
     AlertNoticeRow,
     AlertRow,
+    BurstRow,
     DeadLetterRow,
     DeliveryRow,
     NoticeRow,
     WorkRow,
 )
 from mmcoord.store.types import table
-from mmcoord.watchdog.facts import FailingSink, OnePath, StoreFacts, UnreadAlerts
+from mmcoord.watchdog.facts import BurstFacts, FailingSink, OnePath, StoreFacts, UnreadAlerts
 from mmcoord.watchdog.settings import WatchdogSettings
 
 __all__ = ["read_store"]
 
 _alert: Any = table(AlertRow)
 _said: Any = table(AlertNoticeRow)
+_burst: Any = table(BurstRow)
 _dead: Any = table(DeadLetterRow)
 _delivery: Any = table(DeliveryRow)
 _notice: Any = table(NoticeRow)
@@ -61,6 +63,7 @@ def read_store(
             now - timedelta(hours=settings.one_path_window_h),
             now - timedelta(minutes=settings.one_path_min),
         ),
+        bursts=_bursts(session, now - timedelta(hours=settings.burst_h)),
     )
 
 
@@ -176,3 +179,32 @@ def _lvk_notices(session: Session, since: datetime, until: datetime) -> tuple[On
     for _, event_id, alert_type, received_at, broker in rows:
         brokers[event_id, alert_type, received_at].add(broker)
     return tuple(OnePath(*alert, frozenset(found)) for alert, found in brokers.items())
+
+
+def _bursts(session: Session, since: datetime) -> tuple[BurstFacts, ...]:
+    newest = (
+        select(_burst.c.event_id, func.max(_burst.c.revision).label("revision"))
+        .where(_burst.c.created_at > since)
+        .group_by(_burst.c.event_id)
+        .subquery()
+    )
+    rows = session.execute(
+        select(_burst.c.event_id, _burst.c.assessment)
+        .join(
+            newest,
+            (newest.c.event_id == _burst.c.event_id) & (newest.c.revision == _burst.c.revision),
+        )
+        .order_by(_burst.c.event_id)
+        .limit(_ROWS)
+    )
+    return tuple(
+        BurstFacts(
+            event_id,
+            found["is_practice"],
+            found["probability_real"],
+            tuple(found["headlines"]),
+            tuple(found["contradictions"]),
+        )
+        for event_id, found in rows
+        if not found["is_retracted"]
+    )

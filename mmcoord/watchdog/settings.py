@@ -28,6 +28,8 @@ KINDS = (
     "disk",
     "waiting",
     "deliveries",
+    "supernova",
+    "markers",
 )
 """The kinds of alarm; each is a heading of ``docs/alarms.md``."""
 
@@ -88,6 +90,10 @@ class WatchdogSettings:
     """A delivery tried so often without success is failing."""
     delivery_failed_h: float = 6.0
     """A delivery that was given up is an alarm for so long."""
+    supernova_probability: float = 0.1
+    """A burst of neutrinos that is real with at least this probability wakes people."""
+    burst_h: float = 48.0
+    """A burst is an alarm for so long after its last assessment."""
     disk_low_gib: float = 10.0
     disk_full_gib: float = 2.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -20,7 +21,7 @@ from mmcoord.store.tables import DeadLetterRow, DeliveryRow
 from mmcoord.store.views import CandidateLine, EventLine, Target
 from mmcoord.store.views_log import ObjectLine, Point, RunDetail
 from mmcoord.timescales import mjd_tai
-from mmcoord.web import changes, lightcurve, links, sky
+from mmcoord.web import burst, changes, lightcurve, links, sky
 from mmcoord.web.lightcurve import LightCurve
 from mmcoord.web.rendering import render
 
@@ -108,7 +109,7 @@ def event(
             return _namesakes(service, request, session, event_id, found)
         line = views.event(session, event_id)
         assert line is not None
-        values = _event_values(session, line, target, all_bands=bands == "all")
+        values = _event_values(session, line, target, service.now(), all_bands=bands == "all")
     hosts = service.settings.fetch.policy.hosts
     values["links"] = links.links([alert.urls for alert, _ in values["revisions"]], hosts)
     values["n_shown"] = len(values["rows"]) if rows == "all" else _ROWS
@@ -136,14 +137,15 @@ def _namesakes(
 
 
 def _event_values(
-    session: Session, line: EventLine, target: str | None, *, all_bands: bool
+    session: Session, line: EventLine, target: str | None, now: datetime, *, all_bands: bool
 ) -> dict[str, Any]:
     revisions = views.alerts(session, line.event_id)
     place = views.place(session, line.localization_id)
     plans = views.plans(session, line.event_id, 20)
     rows = views.targets(session, line.event_id, plans[0].revision) if plans else []
     before = views.targets(session, line.event_id, plans[1].revision) if len(plans) > 1 else []
-    candidates = views.candidates(session, line, _DOTS)
+    shown = burst.panel(session, line.event_id, line.event_time, now)
+    candidates = burst.star_dots(rows) if shown else views.candidates(session, line, _DOTS)
     milestones = {m.what: m for m in views_log.milestones(session, line.event_id)}
     return {
         "revisions": [
@@ -161,10 +163,11 @@ def _event_values(
         "circulars": finding.circulars_of(session, line.event_id),
         "plans": plans,
         "rows": rows,
-        "factors": FACTORS,
+        "burst": shown,
+        "factors": burst.FACTORS if shown else FACTORS,
         "moves": changes.compare(before, rows) if len(plans) > 1 else [],
         "sky": sky.draw(place.outlines if place else {}, candidates),
-        "n_candidates": views.candidate_total(session, line),
+        "n_candidates": len(candidates) if shown else views.candidate_total(session, line),
         "n_drawn": len(candidates),
         "curve": _curve(session, line, rows, candidates, target, all_bands=all_bands),
         "steps": [(what, milestones.get(what)) for what in STEPS]

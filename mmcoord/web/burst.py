@@ -1,0 +1,112 @@
+"""A neutrino burst on the page: what was assessed, and the waiting time as a drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from mmcoord.store import bursts
+from mmcoord.store.views import CandidateLine, Target
+from mmcoord.supernova.waiting import WaitingTime
+from mmcoord.web.projection import Array, open_path
+
+__all__ = ["FACTORS", "BurstPanel", "panel", "star_dots"]
+
+FACTORS = ("odds", "observability")
+_WIDTH, _HEIGHT = 640.0, 220.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 628.0, 12.0, 186.0
+_FROM_H, _TO_H = 1.0 / 60.0, 72.0
+_TICKS = ((1 / 60, "1 min"), (1 / 6, "10 min"), (1.0, "1 h"), (6.0, "6 h"), (24.0, "1 d"))
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A tick of the time axis."""
+
+    x: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class BurstPanel:
+    """Everything that the template says of a burst."""
+
+    revision: int
+    assessed_at: datetime
+    found: dict[str, Any]
+    """See :meth:`mmcoord.supernova.assess.Assessment.to_json`."""
+    followed_as: str
+    width: float
+    height: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+    curve: str
+    """Path of P(light has come) against time since the neutrinos, logarithmic."""
+    ticks: tuple[Tick, ...]
+    now_x: float | None
+    """Where now is; None before the first minute and after the end."""
+    p_now: float
+    """Probability that light has come by now."""
+
+
+def panel(
+    session: Session, event_id: str, event_time: datetime | None, now: datetime
+) -> BurstPanel | None:
+    """The panel of an event; None where it announces no burst, or none is assessed yet."""
+    leader = bursts.followed_as(session, event_id)
+    row = bursts.newest(session, leader) if leader is not None else None
+    if leader is None or row is None:
+        return None
+    waiting = WaitingTime(p_failed=row.assessment["waiting"]["p_failed"])
+    hours = np.geomspace(_FROM_H, _TO_H, 200)
+    chance = waiting.probability_before(hours)
+    since_h = (now - event_time) / timedelta(hours=1) if event_time else 0.0
+    return BurstPanel(
+        revision=row.revision,
+        assessed_at=row.created_at,
+        found=row.assessment,
+        followed_as=leader,
+        width=_WIDTH,
+        height=_HEIGHT,
+        left=_LEFT,
+        right=_RIGHT,
+        top=_TOP,
+        bottom=_BOTTOM,
+        curve=open_path(_x(hours), _BOTTOM - chance * (_BOTTOM - _TOP)),
+        ticks=tuple(Tick(float(_x(np.array(h))), text) for h, text in _TICKS),
+        now_x=float(_x(np.array(since_h))) if _FROM_H < since_h < _TO_H else None,
+        p_now=float(waiting.probability_before(max(since_h, 0.0))),
+    )
+
+
+def _x(hours: Array) -> Array:
+    share = np.log(hours / _FROM_H) / np.log(_TO_H / _FROM_H)
+    place: Array = _LEFT + share * (_RIGHT - _LEFT)
+    return place
+
+
+def star_dots(rows: Sequence[Target]) -> list[CandidateLine]:
+    """The stars of the plan as dots of the sky map."""
+    return [
+        CandidateLine(
+            object_id=target.object_id,
+            source="catalogue",
+            ra_deg=target.row["ra_deg"],
+            dec_deg=target.row["dec_deg"],
+            credible_level_2d=target.row["credible_level_2d"],
+            credible_level_3d=None,
+            time_offset_day=None,
+            p_kilonova=None,
+            screening=None,
+            run_key=None,
+            rank=target.rank,
+        )
+        for target in rows
+    ]
