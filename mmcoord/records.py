@@ -21,6 +21,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from mmcoord.elsewhere import Elsewhere
 from mmcoord.errors import BadCandidate, BadNotice, BadPhotometry
 
 __all__ = [
@@ -355,7 +356,9 @@ class LateMap:
     fits: bytes
 
 
-ParsedRecord = Alert | Candidate | Photometry | Vetoed | KnownTransient | Circular | LateMap
+ParsedRecord = (
+    Alert | Candidate | Photometry | Vetoed | KnownTransient | Circular | LateMap | Elsewhere
+)
 """What a listener makes of a payload."""
 
 
