@@ -44,13 +44,13 @@ def parse(payload: bytes) -> list[Elsewhere]:
         With the field at fault.
     """
     message = json_object(payload)
-    data = message.get("data")
-    points = data.get("photometry") if isinstance(data, dict) else None
+    data = mapping(message.get("data"), "data")
+    points = data.get("photometry")
     if not points:
         return []
     if not isinstance(points, list):
         raise BadNotice(f"a list is needed, not {shown(points)}", where="data.photometry")
-    places = _targets(mapping(data, "data").get("targets"))
+    places = _targets(data.get("targets"))
     key = message.get("uuid") or message.get("id") or message.get("title")
     whole = text(str(key) if key is not None else None, "uuid")[:200]
     found = []
