@@ -141,7 +141,7 @@ def _at(
 ) -> npt.NDArray[np.float32]:
     """(O, C, D) magnitudes from (B, T, C, D), linear in time and held at the ends."""
     if len(grid) == 1:
-        return magnitudes[band, 0]
+        return np.asarray(magnitudes[band, 0])
     place = np.clip(np.searchsorted(grid, time, side="right") - 1, 0, len(grid) - 2)
     part = np.clip((time - grid[place]) / (grid[place + 1] - grid[place]), 0.0, 1.0)
     low, high = magnitudes[band, place], magnitudes[band, place + 1]

@@ -113,7 +113,7 @@ class Lesson:
                 strict=True,
             ):  # fmt: skip
                 table[bands] = values.reshape(part)
-        return cls(predictions, times, depths, *tables, settings)
+        return cls(predictions, times, depths, tables[0], tables[1], tables[2], settings)
 
     @property
     def p_kilonova(self) -> float:
