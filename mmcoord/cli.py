@@ -25,6 +25,7 @@ from mmcoord.cli_access import group_app, token_app
 from mmcoord.cli_common import ConfigOption, DbOption, JsonOption
 from mmcoord.cli_common import print_json as _print_json
 from mmcoord.cli_common import settings_of as _settings
+from mmcoord.cli_galaxies import galaxies_app
 from mmcoord.cli_model import model_app
 from mmcoord.config import Settings, load_settings
 from mmcoord.errors import BadModel, ConfigError, MmcoordError
@@ -44,6 +45,7 @@ app.add_typer(event_app, name="event")
 app.add_typer(group_app, name="group")
 app.add_typer(token_app, name="token")
 app.add_typer(model_app, name="model")
+app.add_typer(galaxies_app, name="galaxies")
 
 HostDust = Literal["own", "av", "av_rv"]
 Systematics = Literal["common", "per_band"]

@@ -20,6 +20,8 @@ from sqlmodel import col
 from followup.evidence import Prediction, TargetEvidence, gather
 from followup.factors import RankSettings
 from followup.rank import outlook, rank
+from mmcoord.elsewhere import Elsewhere
+from mmcoord.galaxies import installed
 from mmcoord.records import PlanRow
 from mmcoord.stages import outbox
 from mmcoord.stages.context import Context
@@ -28,6 +30,7 @@ from mmcoord.stages.planrows import row_to_json
 from mmcoord.stages.policy import reason_to_rest
 from mmcoord.store import crossid, journal, queue
 from mmcoord.store.crossid import Place
+from mmcoord.store.elsewhere import elsewhere_between
 from mmcoord.store.queue import Work
 from mmcoord.store.reading import (
     candidate_record,
@@ -53,6 +56,9 @@ _STAGE = "plan"
 _BATCH = 10
 _CLOCK_SLACK = timedelta(seconds=1)
 """A point may be stamped a little later than the message that brought it."""
+_DAY = timedelta(days=1)
+_OTHERS_SPAN = timedelta(days=2)
+"""Four times the time in which an observation is worth making again."""
 _GRID = timedelta(minutes=10)
 """Plans are made for instants on this grid, so that a plan does not change by the second."""
 
@@ -118,8 +124,17 @@ def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
         if ctx.settings.plan.instruments
         else ctx.catalogue.instruments,
         settings=RankSettings(),
+        galaxies=installed(ctx.settings),
+        elsewhere=_elsewhere(session, planned_for),
     )
     return Draft(rows[: ctx.settings.plan.max_rows], planned_for, outlook(rows))
+
+
+def _elsewhere(session: Session, planned_for: datetime) -> list[Elsewhere]:
+    """What others observe in the coming day, or near enough to it to matter."""
+    return elsewhere_between(
+        session, mjd_tai(planned_for - _OTHERS_SPAN), mjd_tai(planned_for + _DAY + _OTHERS_SPAN)
+    )
 
 
 def _instant(ctx: Context, event: EventRow) -> datetime:

@@ -25,7 +25,7 @@ _row: Any = table(ElsewhereRow)
 _GATHER_S = 1.0
 """Pointings come by the hundred."""
 _EVENT_DAYS = timedelta(days=14)
-"""An event older than this is not planned anew because somebody pointed somewhere."""
+"""A pointing so long after an event is not about it."""
 
 
 def store_elsewhere(
@@ -56,8 +56,7 @@ def store_elsewhere(
     last = max(record.obs_mjd_tai for record, _ in newest.values())
     events = session.execute(
         select(col(EventRow.event_id), col(EventRow.event_time)).where(
-            col(EventRow.state) == EventState.ACTIVE.value,
-            col(EventRow.event_time) >= now - _EVENT_DAYS,
+            col(EventRow.state) == EventState.ACTIVE.value
         )
     )
     cause = f"notice:{max(notice_id for _, notice_id in newest.values())}"
