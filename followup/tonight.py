@@ -57,6 +57,8 @@ class Parts:
     """``1 - 2^-bits`` of what it is expected to teach; NaN for a target without predictions."""
     nobody_else: Array
     """Chance that nobody else has got or will get it."""
+    depth: Array
+    """5-sigma depth of the longest exposure, AB."""
     value: Array
     """``told``, else brightness x observability, times ``nobody_else``; 0 where not allowed."""
 
@@ -70,6 +72,7 @@ class Best:
     brightness: Array
     """At that best observation."""
     told: Array
+    depth: Array
     airmass: Array
     time: Index
     band: Index
@@ -147,6 +150,7 @@ class Sight:
             value=flat[rows, index],
             brightness=parts.brightness.reshape(len(rows), -1)[rows, index],
             told=parts.told.reshape(len(rows), -1)[rows, index],
+            depth=parts.depth.reshape(len(rows), -1)[rows, index],
             airmass=self.airmass[number][rows, time],
             time=time,
             band=band,
@@ -160,10 +164,12 @@ class Sight:
         safe = np.where(allowed, airmass, 1.0)
         reach = np.empty((*airmass.shape, len(instrument.bands)))
         told, nobody = np.full(reach.shape, np.nan), np.ones(reach.shape)
+        depths = np.empty(reach.shape)
         # A band that nobody predicts must not beat one that is predicted to be too faint.
         unknown = np.where(self.known[rows], settings.floor, settings.unknown_brightness)
         for place, band in enumerate(instrument.bands):
             depth = depth_mag(instrument, band, safe, instrument.max_exposure_s)
+            depths[..., place] = depth
             probability = reach_probability(
                 self.magnitudes[band.canonical], rows, depth, settings.depth_scatter_mag
             )
@@ -180,7 +186,12 @@ class Sight:
         weight = np.where(allowed, 1.0 / safe, 0.0)
         # The airmass is in the depth already where the depth decides what is told.
         plain = np.where(np.isnan(told), reach * weight[..., None], told * allowed[..., None])
-        return Parts(reach, told, nobody, plain * nobody)
+        return Parts(reach, told, nobody, depths, plain * nobody)
+
+    def values(self, number: int, rows: Index) -> tuple[Array, Array]:
+        """Brightness and value of every start and band, each (n, T, bands), of some targets."""
+        parts = self.parts(number, rows)
+        return parts.brightness, parts.value
 
     def choices(self, values: Array) -> dict[int, Choice]:
         """For each target the cheapest instrument within the tolerance of the best.
@@ -199,7 +210,7 @@ class Sight:
             rows = np.flatnonzero(good_enough[number])
             rows = np.array([row for row in rows if int(row) not in chosen], np.int64)
             if len(rows):
-                value = self.parts(number, rows).value
+                _, value = self.values(number, rows)
                 for place, row in enumerate(rows):
                     chosen[int(row)] = self._choice(number, int(row), value[place], enough[row])
         return chosen

@@ -46,8 +46,7 @@ def option_of(
 ) -> tuple[float, str, float]:
     """MJD (TAI), canonical band and depth of the best observation of a target."""
     band = instrument.bands[int(best.band[row])]
-    depth = depth_mag(instrument, band, best.airmass[row], instrument.max_exposure_s)
-    return float(night.tai[int(best.time[row])]), band.canonical, float(depth)
+    return float(night.tai[int(best.time[row])]), band.canonical, float(best.depth[row])
 
 
 def informed(
