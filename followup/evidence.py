@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 
 from mmcoord.records import Candidate, KnownTransient, Match, Photometry
 from mmcoord.timescales import mjd_tai
 
-__all__ = ["ClassPredictions", "Origin", "Prediction", "TargetEvidence", "gather"]
+__all__ = ["Origin", "Prediction", "TargetEvidence", "gather"]
 
 Origin = Literal["inference", "screen"]
 """Who says how likely a kilonova is: the full inference or the quick screen."""
@@ -36,29 +35,6 @@ class Prediction(NamedTuple):
     """AB magnitude that the source is brighter than with probability 5 %."""
     q50: npt.ArrayLike
     q95: npt.ArrayLike
-
-
-@dataclass(frozen=True, slots=True)
-class ClassPredictions:
-    """What each class of source would show in the coming days, given what was seen so far.
-
-    Draws are of equal weight within a class. A draw is one light curve: the same index in all
-    bands and times, so that observations of several bands or nights can be weighed together.
-    """
-
-    classes: tuple[str, ...]
-    """``kilonova`` first, then the contaminants."""
-    probability: npt.NDArray[np.float64]
-    """(n_classes,) P(class | data), adds up to 1."""
-    bands: tuple[str, ...]
-    """Canonical names."""
-    mjd_tai: npt.NDArray[np.float64]
-    """(n_times,) increasing."""
-    magnitudes: npt.NDArray[np.float32]
-    """(n_classes, n_draws, n_bands, n_times) apparent AB magnitude without photometric noise, as
-    observed (Milky Way extinction included if the photometry has it); 60: no light."""
-    origin: Origin
-    """Whose probabilities: the finished run's, or the screen's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import numpy.typing as npt
 
-from followup.evidence import ClassPredictions
 from mmcoord.inference.screening import ScreenRequest
+from mmcoord.predictions import ClassPredictions
 
 __all__ = ["class_predictions", "class_probabilities", "predictions"]
 
