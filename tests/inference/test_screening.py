@@ -12,10 +12,21 @@ from astropy.time import Time
 from mmcoord.bands import canonical
 from mmcoord.inference.job import DEFAULT_CLASS_PRIORS
 from mmcoord.inference.models import registry
-from mmcoord.inference.screening import ScreenRequest, screen, screen_many
+from mmcoord.inference.screening import ScreenRequest, ScreenResult, screen_many
+from mmcoord.inference.screening import screen as screen_request
 from mmcoord.records import Photometry
 from tests.inference.light import T0, simulate
 from tests.shared import shared
+
+def screen(
+    photometry: tuple[Photometry, ...] | list[Photometry],
+    t0_mjd_tai: float,
+    mean_mpc: float | None,
+    std_mpc: float | None,
+    **more: float,
+) -> ScreenResult:
+    return screen_request(ScreenRequest(tuple(photometry), t0_mjd_tai, mean_mpc, std_mpc, **more))
+
 
 PRIOR = dict(DEFAULT_CLASS_PRIORS)["kilonova"]
 AT2017GFO_LIKE = [0.017, 0.3, 2500.0, 0.033, 0.19, 2800.0, 0.027, 0.15, 700.0]
