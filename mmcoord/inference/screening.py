@@ -39,7 +39,15 @@ from mmcoord.inference.screen_kernels import (
 )
 from mmcoord.records import Photometry
 
-__all__ = ["Fitted", "ScreenRequest", "ScreenResult", "fit_bank", "screen", "screen_many"]
+__all__ = [
+    "Fitted",
+    "ScreenRequest",
+    "ScreenResult",
+    "fit_bank",
+    "log_bayes_factor",
+    "screen",
+    "screen_many",
+]
 
 Array = npt.NDArray[np.float64]
 Array32 = npt.NDArray[np.float32]
@@ -231,15 +239,25 @@ def _distance_shifts(
     yield _KILONOVAE, np.full(bank.N_KILONOVAE, shift)
 
 
-def _probabilities(fitted: Fitted, prior: Array) -> Array:
+def log_bayes_factor(fitted: Fitted, priors: Sequence[tuple[str, float]]) -> float:
+    """ln B of the kilonova against the mixture of contaminants, as the bank has it."""
+    return _compared(fitted, np.array([p for _, p in priors]))[0]
+
+
+def _compared(fitted: Fitted, prior: Array) -> tuple[float, Array]:
+    """ln B, and the contaminants' shares of what is not the kilonova."""
     *log_z, log_z_kilonova = log_mean_exp(fitted.log_l, _EDGES)
     log_others = np.array(log_z) + np.log(prior[1:] / prior[1:].sum())
     top = float(log_others.max())
     share = np.exp(log_others - top)
-    log_bayes = log_z_kilonova - top - math.log(float(share.sum()))
+    return float(log_z_kilonova - top - math.log(share.sum())), share / share.sum()
+
+
+def _probabilities(fitted: Fitted, prior: Array) -> Array:
+    log_bayes, others = _compared(fitted, prior)
     log_odds = installed()(log_bayes, fitted.n_detections) + math.log(prior[0] / prior[1:].sum())
     p_kilonova = 1.0 / (1.0 + math.exp(-max(min(log_odds, 700.0), -700.0)))
-    return np.concatenate([[p_kilonova], (1.0 - p_kilonova) * share / share.sum()])
+    return np.concatenate([[p_kilonova], (1.0 - p_kilonova) * others])
 
 
 @dataclass(frozen=True, slots=True)
