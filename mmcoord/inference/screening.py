@@ -287,7 +287,7 @@ def _usable(request: ScreenRequest) -> list[_Point]:
             continue
         if not is_modelled(band):
             continue
-        dust = _extinction(band, ebv_mw)
+        dust = mw_extinction(band, ebv_mw)
         row, part = _place(t_day)
         points.append(
             _Point(band, row, part, point.mag_ab - dust, point.mag_err, _DUST_ERROR * dust)
@@ -326,8 +326,8 @@ def _distance_at(redshift: float, redshift_err: float | None) -> tuple[float, fl
 
 
 @functools.lru_cache(maxsize=65536)
-def _extinction(band: str, ebv_mw: float) -> float:
-    """Of a flat spectrum."""
+def mw_extinction(band: str, ebv_mw: float) -> float:
+    """Milky Way extinction of a flat spectrum in a band, in magnitudes."""
     return ebv_mw * float(np.interp(ebv_mw, _EBV_NODES, _mag_per_ebv(band))) if ebv_mw > 0 else 0.0
 
 
