@@ -80,7 +80,7 @@ _HOST_AV_MAG = 0.2
 _FORMAT = 3
 _SEED = 1
 
-SURVEY_BANDS = tuple(name for name in MODELLED if name.split(":")[0] in ("lsst", "ztf"))
+SURVEY_BANDS = tuple(name for name in MODELLED if name.split(":")[0] in ("2mass", "lsst", "ztf"))
 """What the set-up builds in advance."""
 
 _SOURCES = ("bank.py", "classes.py", "dust.py", "fastmath.py", "kernels.py", "likelihood.py",

@@ -18,13 +18,20 @@ from sqlalchemy.orm import Session
 from mmcoord import runs
 from mmcoord.inference.job import Job, detected_before, run_key
 from mmcoord.inference.job import select as select_points
-from mmcoord.inference.screening import ScreenRequest, ScreenResult, screen_many
+from mmcoord.inference.screening import ScreenResult, screen_many
 from mmcoord.stages.context import Context
 from mmcoord.stages.execution import Execution
 from mmcoord.stages.executor import Executor
 from mmcoord.stages.isolate import bury_work, isolating
 from mmcoord.stages.keys import split_pair_key
-from mmcoord.stages.question import Pair, Question, configured, job_of, load_pairs
+from mmcoord.stages.question import (
+    Pair,
+    Question,
+    configured,
+    job_of,
+    load_pairs,
+    screen_request,
+)
 from mmcoord.store import journal, queue
 from mmcoord.store.queue import Wish, Work
 from mmcoord.store.tables import ScreeningRow
@@ -104,13 +111,11 @@ def _serve_some(ctx: Context, works: Sequence[Work]) -> None:
         pairs = load_pairs(session, {work.key: split_pair_key(work.key) for work in works})
         question = configured(session, settings)
     screened = screen_many(
-        ScreenRequest(
-            pair.photometry,
-            pair.t0_mjd_tai,
-            pair.match.distance_mean_mpc,
-            pair.match.distance_std_mpc,
-        )
-        for pair in pairs.values()
+        (
+            screen_request(pair.candidate, pair.match, pair.photometry, pair.t0_mjd_tai)
+            for pair in pairs.values()
+        ),
+        question.class_priors,
     )
     verdicts = {
         key: decide(

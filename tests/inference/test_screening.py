@@ -18,6 +18,7 @@ from mmcoord.records import Photometry
 from tests.inference.light import T0, simulate
 from tests.shared import shared
 
+
 def screen(
     photometry: tuple[Photometry, ...] | list[Photometry],
     t0_mjd_tai: float,
