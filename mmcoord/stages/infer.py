@@ -33,9 +33,11 @@ from mmcoord.stages.question import (
     screen_request,
 )
 from mmcoord.store import journal, queue
+from mmcoord.store.ingest import point_key
 from mmcoord.store.queue import Wish, Work
 from mmcoord.store.tables import ScreeningRow
 from mmcoord.store.types import table
+from mmcoord.taint import taint_seen_before
 
 __all__ = ["InferStage", "Verdict", "decide"]
 
@@ -131,6 +133,8 @@ def _serve_some(ctx: Context, works: Sequence[Work]) -> None:
         for key, verdict in verdicts.items():
             if verdict.job is not None:
                 _request_run(session, pairs[key], verdict, causes[key], now)
+            if verdict.detected_before_event:
+                _taint_unaware(session, pairs[key], causes[key], now)
         _store_screenings(session, pairs, verdicts, causes, now)
         events = {pair.event.event_id: causes[key] for key, pair in pairs.items()}
         queue.enqueue(
@@ -162,6 +166,22 @@ def _request_run(
     )
     if asked.how == "executed":
         runs.supersede(session, event_id, object_id, asked.run_key, now)
+
+
+def _taint_unaware(session: Session, pair: Pair, cause_id: str, now: datetime) -> None:
+    """Earlier runs of a source that was there before the event, which they did not know. The
+    wishes to look again are not needed: the pair has just been looked at."""
+    early = detected_before(pair.photometry, pair.t0_mjd_tai)
+    assert early is not None
+    taint_seen_before(
+        session,
+        pair.event.event_id,
+        pair.candidate.object_id,
+        f"point {point_key(early)} of {early.object_id}",
+        f"detected {pair.t0_mjd_tai - early.obs_mjd_tai:.2f} d before the event",
+        cause_id,
+        now,
+    )
 
 
 def _store_screenings(

@@ -198,7 +198,11 @@ def _newest_runs(
     done = session.execute(
         select(RunRow)
         .options(*without_bulk())
-        .where(col(RunRow.event_id) == event_id, col(RunRow.state) == "done")
+        .where(
+            col(RunRow.event_id) == event_id,
+            col(RunRow.state) == "done",
+            col(RunRow.tainted_at).is_(None),
+        )
         .order_by(col(RunRow.created_at), col(RunRow.run_key))
     ).scalars()
     newest: dict[str, RunRow] = {}
