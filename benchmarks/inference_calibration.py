@@ -20,8 +20,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 
 from benchmarks.screen_population import Simulated, population
-from mmcoord.inference import bank
-from mmcoord.inference.calibration import PATH, Calibration, installed
+from mmcoord.inference.calibration import PATH, Calibration, installed, recipe
 from mmcoord.inference.classes import BASE_RATE, class_priors
 from mmcoord.inference.screening import fit_bank, log_bayes_factor
 
@@ -32,6 +31,8 @@ _GROUPS = ((1, 1), (2, 2), (3, 3), (4, 6))
 """Numbers of detections that share a map."""
 _TRAIN_SEED, _TEST_SEED = 101, 202
 _LIMIT = 12.0
+_THRESHOLDS = (0.01, 0.02, 0.03, 0.05, 0.1)
+"""Of the screen; the report says which share of kilonovae and of others they keep."""
 _STRETCH = (0.3, 1.0)
 """A map may be less sure than the bank, never surer."""
 _EDGES = np.array([0.0, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 1.0])
@@ -94,7 +95,7 @@ def fit(train: Looked) -> Calibration:
                          bounds=[(-5.0, 5.0), _STRETCH])  # fmt: skip
         shift.append(round(float(found.x[0]), 3))
         stretch.append(round(float(found.x[1]), 3))
-    return Calibration(bank.recipe(), tuple(shift), tuple(stretch), _LIMIT)
+    return Calibration(recipe(), tuple(shift), tuple(stretch), _LIMIT)
 
 
 def _loss(p: Array, x: Array, sign: Array, weight: Array) -> float:
@@ -155,8 +156,13 @@ def report(found: Looked, calibration: Calibration) -> dict[str, object]:
                 "ece": round(calibration_error(mapped, part, base_rate), 4),
                 "log_loss_bank": round(score(raw, part, base_rate), 4),
                 "log_loss": round(score(mapped, part, base_rate), 4),
-                "kept_kilonovae": round(_share_above(part, mapped, 0.05, kilonovae=True), 3),
-                "kept_others": round(_share_above(part, mapped, 0.05, kilonovae=False), 4),
+                "kept": {
+                    f"{threshold:g}": [
+                        round(_share_above(part, mapped, threshold, kilonovae=True), 3),
+                        round(_share_above(part, mapped, threshold, kilonovae=False), 4),
+                    ]
+                    for threshold in _THRESHOLDS
+                },
             }
         out[f"base_rate_{base_rate:g}"] = lines
     return out

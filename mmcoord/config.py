@@ -119,8 +119,9 @@ class InferSettings:
     """When and how inference runs."""
 
     models: str = "all"
-    screen_threshold: float = 0.05
-    """Screen probability from which a full inference is worth its cost."""
+    screen_threshold: float = 0.03
+    """Screen probability from which a full inference is worth its cost. What has passed once is
+    dropped only below a tenth of it, so that one odd point does not end a good candidate."""
     debounce_s: float = 20.0
     """Wait for more photometry of the same object before a run."""
     base_rate: float = 0.01

@@ -34,6 +34,7 @@ __all__ = [
     "settle",
     "submit",
     "supersede",
+    "typical_cpu_s",
     "usage",
 ]
 
@@ -246,11 +247,12 @@ def usage(session: Session, group: AccessGroupRow, now: datetime) -> Usage:
         group.period_day,
         float(charged or 0.0),
         int(waiting),
-        int(waiting) * _typical_cpu_s(session),
+        int(waiting) * typical_cpu_s(session),
     )
 
 
-def _typical_cpu_s(session: Session) -> float:
+def typical_cpu_s(session: Session) -> float:
+    """What the newest runs took on average."""
     newest = (
         select(col(RunRow.cpu_s))
         .where(col(RunRow.cpu_s).is_not(None))

@@ -83,8 +83,7 @@ _SEED = 1
 SURVEY_BANDS = tuple(name for name in MODELLED if name.split(":")[0] in ("2mass", "lsst", "ztf"))
 """What the set-up builds in advance."""
 
-_SOURCES = ("bank.py", "classes.py", "dust.py", "fastmath.py", "kernels.py", "likelihood.py",
-            "passbands.py")  # fmt: skip
+_SOURCES = ("bank.py", "dust.py", "fastmath.py", "kernels.py", "passbands.py")
 _LIBRARIES = ("astropy", "extinction", "numba", "numpy", "pyphot", "scipy", "sncosmo", "speclite")
 
 _log = logging.getLogger(__name__)
@@ -98,7 +97,8 @@ _kept_in: Path | None = None
 def recipe() -> str:
     """sha256 of the sources, priors and settings that the curves follow from."""
     here = Path(__file__).parent
-    digest = hashlib.sha256(f"{_FORMAT} {_SEED}".encode())
+    redshifts = hubble_redshift(np.array(NODES_MPC)).round(9).tolist()
+    digest = hashlib.sha256(f"{_FORMAT} {_SEED} {CLASSES} {redshifts}".encode())
     for path in [*(here / name for name in _SOURCES), *sorted((here / "models").glob("*.py"))]:
         digest.update(path.name.encode())
         digest.update(path.read_bytes())

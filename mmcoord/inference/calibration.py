@@ -17,11 +17,20 @@ from pathlib import Path
 
 from mmcoord.inference import bank
 
-__all__ = ["PATH", "Calibration", "installed"]
+__all__ = ["PATH", "Calibration", "installed", "recipe"]
 
 PATH = Path(__file__).with_name("screen_calibration.json")
 
 _log = logging.getLogger(__name__)
+
+
+@functools.lru_cache(maxsize=1)
+def recipe() -> str:
+    """sha256 of what ln B follows from: the bank's recipe and how candidates are compared."""
+    digest = hashlib.sha256(bank.recipe().encode())
+    for name in ("screen_kernels.py", "screening.py"):
+        digest.update(Path(__file__).with_name(name).read_bytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +38,7 @@ class Calibration:
     """ln B -> shift + stretch ln B, within +- ``limit``."""
 
     recipe: str
-    """Of the bank that it was fitted for."""
+    """What it was fitted for; see :func:`recipe`."""
     shift: tuple[float, ...]
     """For 1, 2, ... detections; the last one serves all larger numbers."""
     stretch: tuple[float, ...]
@@ -44,13 +53,7 @@ class Calibration:
     @property
     def is_current(self) -> bool:
         """Whether it was fitted for the bank as it is."""
-        return self.recipe == bank.recipe()
-
-    @property
-    def digest(self) -> str:
-        """Identity of the map."""
-        text = f"{self.recipe} {self.shift} {self.stretch} {self.limit}"
-        return hashlib.sha256(text.encode()).hexdigest()
+        return self.recipe == recipe()
 
 
 @functools.lru_cache(maxsize=1)
@@ -69,6 +72,6 @@ def installed() -> Calibration:
             "screening: the calibration was fitted for another bank (%s, now %s): "
             "python -m benchmarks.inference_calibration --fit",
             found.recipe[:12],
-            bank.recipe()[:12],
+            recipe()[:12],
         )
     return found

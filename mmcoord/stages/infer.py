@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
+from sqlmodel import col
 
 from mmcoord import runs
 from mmcoord.inference.job import Job, detected_before, run_key
@@ -23,7 +25,7 @@ from mmcoord.stages.context import Context
 from mmcoord.stages.execution import Execution
 from mmcoord.stages.executor import Executor
 from mmcoord.stages.isolate import bury_work, isolating
-from mmcoord.stages.keys import split_pair_key
+from mmcoord.stages.keys import pair_key, split_pair_key
 from mmcoord.stages.question import (
     Pair,
     Question,
@@ -43,6 +45,8 @@ __all__ = ["InferStage", "Verdict", "decide"]
 
 _STAGE = "infer"
 _BATCH = 200
+_KEPT = 0.1
+"""Of the threshold counts for what has passed before."""
 _screening: Any = table(ScreeningRow)
 
 
@@ -112,6 +116,7 @@ def _serve_some(ctx: Context, works: Sequence[Work]) -> None:
     with ctx.database.read() as session:
         pairs = load_pairs(session, {work.key: split_pair_key(work.key) for work in works})
         question = configured(session, settings)
+        passed = _passed_before(session, pairs)
     screened = screen_many(
         (
             screen_request(pair.candidate, pair.match, pair.photometry, pair.t0_mjd_tai)
@@ -123,7 +128,7 @@ def _serve_some(ctx: Context, works: Sequence[Work]) -> None:
         key: decide(
             pair,
             result,
-            threshold=settings.screen_threshold,
+            threshold=settings.screen_threshold * (_KEPT if key in passed else 1.0),
             question=question,
         )
         for (key, pair), result in zip(pairs.items(), screened, strict=True)
@@ -147,6 +152,20 @@ def _serve_some(ctx: Context, works: Sequence[Work]) -> None:
         )
         queue.finish(session, works)
         journal.write(session, _screen_entries(pairs, verdicts, works, ctx.now()), ctx.now())
+
+
+def _passed_before(session: Session, pairs: Mapping[str, Pair]) -> set[str]:
+    """Keys of the pairs that were worth an inference when they were last looked at."""
+    events = {pair.event.event_id for pair in pairs.values()}
+    objects = {pair.candidate.object_id for pair in pairs.values()}
+    rows = session.execute(
+        select(col(ScreeningRow.event_id), col(ScreeningRow.object_id)).where(
+            col(ScreeningRow.event_id).in_(events),
+            col(ScreeningRow.object_id).in_(objects),
+            col(ScreeningRow.run_key).is_not(None),
+        )
+    )
+    return {pair_key(event_id, object_id) for event_id, object_id in rows}
 
 
 def _request_run(

@@ -210,6 +210,8 @@ def _newest_runs(
         screening = screenings.get(row.object_id)
         wanted = screening.run_key if screening else None
         held = newest.get(row.object_id)
+        if held is not None and row.summary.get("p_kilonova") is None:
+            continue  # a model asked alone says nothing of the class
         if held is None or held.run_key != wanted:
             newest[row.object_id] = row
     # Newer data may have ruled an object out without a run: then the screen speaks.

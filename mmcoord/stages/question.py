@@ -72,6 +72,10 @@ class Question:
     """Models from others that ``models`` names."""
     class_priors: tuple[tuple[str, float], ...] = DEFAULT_CLASS_PRIORS
 
+    def with_priors(self, priors: tuple[tuple[str, float], ...]) -> Question:
+        """The same question with other P(class) before looking."""
+        return replace(self, class_priors=priors)
+
 
 def job_of(pair: Pair, question: Question) -> Job:
     """The question that a pair puts."""
@@ -110,7 +114,7 @@ def configured(session: Session, settings: InferSettings) -> Question:
     except (BadInput, UnknownRecord) as error:
         _log.error("infer.models: %s; all installed models are used", error)
         question = Question(seed=settings.seed)
-    return replace(question, class_priors=class_priors(settings.base_rate))
+    return question.with_priors(class_priors(settings.base_rate))
 
 
 def pair_job(session: Session, event_id: str, object_id: str, question: Question) -> Job:
