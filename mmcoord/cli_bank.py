@@ -49,18 +49,18 @@ def build(
 @bank_app.command("show")
 def show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Version, place, bands and calibration."""
-    from mmcoord.inference import bank
+    from mmcoord.inference import bank, bank_curves
     from mmcoord.inference.calibration import installed
 
     _keep(config)
     calibration = installed()
     document = {
         "version": bank.version(),
-        "recipe": bank.recipe(),
+        "recipe": bank_curves.recipe(),
         "folder": str(bank.folder()),
         "bands": bank.stored(),
-        "curves": {"kilonova": bank.N_KILONOVAE, "others": bank.N_OTHERS},
-        "distances_mpc": list(bank.NODES_MPC),
+        "curves": {"kilonova": bank_curves.N_KILONOVAE, "others": bank_curves.N_OTHERS},
+        "distances_mpc": list(bank_curves.NODES_MPC),
         "calibration": {
             "is_current": calibration.is_current,
             "fitted_for": calibration.recipe,
@@ -74,7 +74,7 @@ def show(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     print(f"version      {bank.version()[:16]}")
     print(f"folder       {bank.folder()}")
     print(f"bands        {', '.join(bank.stored()) or 'none yet; built on first use'}")
-    print(f"curves       {bank.N_KILONOVAE} kilonovae, {bank.N_OTHERS} contaminants")
+    print(f"curves       {bank_curves.N_KILONOVAE} kilonovae, {bank_curves.N_OTHERS} contaminants")
     fitted = "for this bank" if calibration.is_current else "FOR ANOTHER BANK, to be fitted anew"
     print(f"calibration  fitted {fitted}")
 

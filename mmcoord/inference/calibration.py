@@ -15,7 +15,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmcoord.inference import bank
+from mmcoord.inference import bank_curves
 
 __all__ = ["PATH", "Calibration", "installed", "recipe"]
 
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 @functools.lru_cache(maxsize=1)
 def recipe() -> str:
     """sha256 of what ln B follows from: the bank's recipe and how candidates are compared."""
-    digest = hashlib.sha256(bank.recipe().encode())
+    digest = hashlib.sha256(bank_curves.recipe().encode())
     for name in ("screen_kernels.py", "screening.py"):
         digest.update(Path(__file__).with_name(name).read_bytes())
     return digest.hexdigest()

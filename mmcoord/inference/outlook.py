@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 from mmcoord.inference import bank
+from mmcoord.inference.bank_curves import EDGES, N_KILONOVAE, N_OTHERS, T_DAY, moduli
 from mmcoord.inference.classes import BASE_RATE, CLASSES, class_priors, probabilities_of
 from mmcoord.inference.models.base import FAINTEST_MAG
 from mmcoord.inference.screening import (
@@ -117,7 +118,7 @@ def class_predictions(
 def _inside(request: ScreenRequest, mjd_tai: npt.ArrayLike) -> Array:
     times = np.asarray(mjd_tai, dtype=np.float64)
     age = times - request.t0_mjd_tai
-    return times[(age > 0.0) & (age <= bank.T_DAY[-1])]
+    return times[(age > 0.0) & (age <= T_DAY[-1])]
 
 
 def _draw(
@@ -137,9 +138,9 @@ def _draw(
     at = (np.arange(n_draws) + rng.random()) / n_draws * cumulative[-1]
     chosen = np.minimum(np.searchsorted(cumulative, at), len(log_l) - 1)
     shift = fitted.shift[curves][chosen] + spread * rng.standard_normal(n_draws)
-    log_t = np.log(np.maximum(times - request.t0_mjd_tai, bank.T_DAY[0]))
-    place = (log_t - np.log(bank.T_DAY[0])) / np.log(bank.T_DAY[1] / bank.T_DAY[0])
-    row = np.minimum(place.astype(np.int64), len(bank.T_DAY) - 2)
+    log_t = np.log(np.maximum(times - request.t0_mjd_tai, T_DAY[0]))
+    place = (log_t - np.log(T_DAY[0])) / np.log(T_DAY[1] / T_DAY[0])
+    row = np.minimum(place.astype(np.int64), len(T_DAY) - 2)
     part = (place - row).astype(np.float32)[:, None]
     out = np.empty((n_draws, len(bands), len(times)), dtype=np.float32)
     for k, band in enumerate(bands):
@@ -155,11 +156,11 @@ def _draw(
 def _class(fitted: Fitted, name: str) -> tuple[slice, slice, float]:
     """(its curves in the fit, its columns in the bank, deviation of the shift)."""
     if name == "kilonova":
-        first = bank.N_OTHERS + fitted.node * bank.N_KILONOVAE
-        curves = slice(bank.N_OTHERS, bank.N_OTHERS + bank.N_KILONOVAE)
-        return curves, slice(first, first + bank.N_KILONOVAE), fitted.spread_at_distance
-    a, b = list(itertools.pairwise(bank.EDGES))[CLASSES.index(name) - 1]
-    at_distance = fitted.is_at_host and np.isfinite(bank.moduli()[a])
+        first = N_OTHERS + fitted.node * N_KILONOVAE
+        curves = slice(N_OTHERS, N_OTHERS + N_KILONOVAE)
+        return curves, slice(first, first + N_KILONOVAE), fitted.spread_at_distance
+    a, b = list(itertools.pairwise(EDGES))[CLASSES.index(name) - 1]
+    at_distance = fitted.is_at_host and np.isfinite(moduli()[a])
     spread = fitted.spread_at_distance if at_distance else fitted.spread_free
     return slice(a, b), slice(a, b), spread
 

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from mmcoord.bands import canonical, is_modelled
 from mmcoord.errors import BadPhotometry
-from mmcoord.inference import bank
+from mmcoord.inference import bank, bank_curves
 from mmcoord.inference.calibration import installed
 from mmcoord.inference.classes import BASE_RATE, CLASSES, Verdict, class_priors, verdict_of
 from mmcoord.inference.job import DistancePrior, detected_before
@@ -52,7 +52,7 @@ __all__ = [
 Array = npt.NDArray[np.float64]
 Array32 = npt.NDArray[np.float32]
 
-_LN_T = np.log(bank.T_DAY)
+_LN_T = np.log(bank_curves.T_DAY)
 _BANK_SIGMA_MAG = 0.25
 _MAX_INFORMATION = 15.0
 _APPARENT_RANGE_MAG = 13.0
@@ -60,9 +60,9 @@ _UNKNOWN_DISTANCE = (720.0, 0.72)
 """Mpc and deviation of the modulus for sources uniform in volume to 1 Gpc."""
 _LEAST_RELATIVE_ERROR = 0.02
 _NEGLIGIBLE = 40.0
-_OTHERS = slice(0, bank.N_OTHERS)
-_EDGES = np.append(bank.EDGES, bank.N_OTHERS + bank.N_KILONOVAE)
-_KILONOVAE = slice(bank.N_OTHERS, bank.N_OTHERS + bank.N_KILONOVAE)
+_OTHERS = slice(0, bank_curves.N_OTHERS)
+_EDGES = np.append(bank_curves.EDGES, bank_curves.N_OTHERS + bank_curves.N_KILONOVAE)
+_KILONOVAE = slice(bank_curves.N_OTHERS, bank_curves.N_OTHERS + bank_curves.N_KILONOVAE)
 _EBV_NODES = (0.05, 0.5, 1.0, 2.0)
 _DUST_ERROR = 0.16
 """Relative error of a Milky Way E(B-V) (Schlegel, Finkbeiner & Davis 1998)."""
@@ -170,8 +170,8 @@ def fit_bank(request: ScreenRequest) -> Fitted | None:
         return None
     mean_mpc, deviation = _distance(request)
     at_host = _has_redshift(request)
-    node = bank.node_of(mean_mpc)
-    n = bank.N_OTHERS + bank.N_KILONOVAE
+    node = bank_curves.node_of(mean_mpc)
+    n = bank_curves.N_OTHERS + bank_curves.N_KILONOVAE
     sum_wr, sum_wr2, log_l, shift = np.zeros((4, n), dtype=np.float32)
     total_w, log_norm = 0.0, 0.0
     for point in detections:
@@ -216,10 +216,10 @@ def _pieces(point: _Point, node: int) -> Iterator[tuple[Array32, Array32, slice]
     the contaminants, then the kilonovae of one distance."""
     mags = bank.band(point.band)
     low, high = mags[point.row], mags[point.row + 1]
-    first = bank.N_OTHERS + node * bank.N_KILONOVAE
+    first = bank_curves.N_OTHERS + node * bank_curves.N_KILONOVAE
     for columns, to in (
         (_OTHERS, _OTHERS),
-        (slice(first, first + bank.N_KILONOVAE), _KILONOVAE),
+        (slice(first, first + bank_curves.N_KILONOVAE), _KILONOVAE),
     ):
         yield low[columns], high[columns], to
 
@@ -230,13 +230,13 @@ def _distance_shifts(
     """Which curves, and the shift (n,) that the distance alone would give them; None: any."""
     modulus = 5.0 * math.log10(mean_mpc * 1e5)
     if at_host:
-        for a, b in itertools.pairwise(bank.EDGES):
-            own = bank.moduli()[a:b]
+        for a, b in itertools.pairwise(bank_curves.EDGES):
+            own = bank_curves.moduli()[a:b]
             yield slice(a, b), None if math.isnan(own[0]) else modulus - own
     else:
         yield _OTHERS, None
-    shift = modulus - 5.0 * math.log10(bank.NODES_MPC[node] * 1e5)
-    yield _KILONOVAE, np.full(bank.N_KILONOVAE, shift)
+    shift = modulus - 5.0 * math.log10(bank_curves.NODES_MPC[node] * 1e5)
+    yield _KILONOVAE, np.full(bank_curves.N_KILONOVAE, shift)
 
 
 def log_bayes_factor(fitted: Fitted, priors: Sequence[tuple[str, float]]) -> float:
@@ -279,7 +279,7 @@ def _usable(request: ScreenRequest) -> list[_Point]:
     ebv_mw = request.ebv_mw or 0.0
     for point in request.photometry:
         t_day = point.obs_mjd_tai - request.t0_mjd_tai
-        if not 0.0 < t_day <= bank.T_DAY[-1]:
+        if not 0.0 < t_day <= bank_curves.T_DAY[-1]:
             continue
         try:
             band = canonical(point.band)
@@ -296,7 +296,7 @@ def _usable(request: ScreenRequest) -> list[_Point]:
 
 
 def _place(t_day: float) -> tuple[int, float]:
-    position = (math.log(max(t_day, bank.T_DAY[0])) - _LN_T[0]) / (_LN_T[1] - _LN_T[0])
+    position = (math.log(max(t_day, bank_curves.T_DAY[0])) - _LN_T[0]) / (_LN_T[1] - _LN_T[0])
     row = min(int(position), len(_LN_T) - 2)
     return row, position - row
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import timedelta
-from itertools import permutations
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-import skymaps
 from mmcoord import runs
+from mmcoord.config import InferSettings
 from mmcoord.inference.job import DistancePrior, Job
 from mmcoord.records import Photometry
+from mmcoord.stages import intake
 from mmcoord.stages.context import Context
 from mmcoord.stages.infer import InferStage
 from mmcoord.store.database import Database
@@ -21,7 +23,6 @@ from mmcoord.store.tables import DetectionRow, PointChangeRow, RequestRow, RunRo
 from tests.making import (
     T0,
     StandInExecutor,
-    gaussian_map,
     lvk_notice,
     make_context,
     photometry_row,
@@ -119,7 +120,7 @@ def test_another_band_time_object_or_repeat_is_no_edit(ctx: Context) -> None:
     assert history(ctx) == []
 
 
-@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
 def test_the_newest_value_stands_in_whatever_order_the_tables_come(
     ctx: Context, order: tuple[int, ...]
 ) -> None:
@@ -151,8 +152,6 @@ def test_a_withdrawn_point_is_used_no_more_and_kept(ctx: Context) -> None:
 
 
 def withdrawal(days: float, band: str, mag: float) -> bytes:
-    import json
-
     row = json.loads(photometry_row("fader", days, band, mag))
     return json.dumps({**row, "withdrawn": "true", "reason": "ghost"}).encode()
 
@@ -205,8 +204,6 @@ def test_descendants_plans_and_requests_are_tainted_too(ctx: Context) -> None:
             run = session.get_one(RunRow, asked.run_key)
             run.state, run.run_key = "done", key
     say(ctx, "v2", photometry_row("fader", *RIGHT), hours=2)
-    from mmcoord.stages import intake
-
     intake.run(ctx)
     with ctx.database.read() as session:
         tainted = {run.run_key: run.tainted_by for run in session.execute(select(RunRow)).scalars()}
@@ -275,18 +272,12 @@ def test_restoring_the_point_lifts_the_taint_of_the_run_that_used_it(ctx: Contex
 
 
 def test_a_burst_of_photometry_is_one_run(database: Database, tmp_path: Path) -> None:
-    from mmcoord.config import InferSettings
-
     ctx = make_context(database, tmp_path, infer=InferSettings(debounce_s=2.0))
     clock = [T0]
-    from dataclasses import replace
-
     ctx = replace(ctx, now=lambda: clock[0])
     executor = StandInExecutor()
     infer = InferStage(executor)
-    fits = skymaps.to_fits_bytes(gaussian_map())
     night(ctx)
-    assert fits
     for k in range(50):  # one every 0.04 s
         clock[0] = T0 + timedelta(seconds=0.04 * k)
         point = photometry_row("fader", 1.6 + 0.01 * k, "lsst:i", 20.1 + 0.01 * k)
