@@ -22,11 +22,13 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from mmcoord.cli_access import group_app, token_app
+from mmcoord.cli_bank import bank_app
 from mmcoord.cli_common import ConfigOption, DbOption, JsonOption
 from mmcoord.cli_common import print_json as _print_json
 from mmcoord.cli_common import settings_of as _settings
 from mmcoord.cli_galaxies import galaxies_app
 from mmcoord.cli_model import model_app
+from mmcoord.cli_rerun import rerun
 from mmcoord.config import Settings, load_settings
 from mmcoord.errors import BadModel, ConfigError, MmcoordError
 from mmcoord.inference.source import UserSource
@@ -44,6 +46,8 @@ event_app = typer.Typer(help="What is known about events.", no_args_is_help=True
 app.add_typer(event_app, name="event")
 app.add_typer(group_app, name="group")
 app.add_typer(token_app, name="token")
+app.add_typer(bank_app, name="bank")
+app.command()(rerun)
 app.add_typer(model_app, name="model")
 app.add_typer(galaxies_app, name="galaxies")
 

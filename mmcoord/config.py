@@ -119,10 +119,15 @@ class InferSettings:
     """When and how inference runs."""
 
     models: str = "all"
-    screen_threshold: float = 0.05
-    """Screen probability from which a full inference is worth its cost."""
+    screen_threshold: float = 0.03
+    """Screen probability from which a full inference is worth its cost. What has passed once is
+    dropped only below a tenth of it, so that one odd point does not end a good candidate."""
     debounce_s: float = 20.0
     """Wait for more photometry of the same object before a run."""
+    base_rate: float = 0.01
+    """Share of kilonovae among new candidates in a localization: P(kilonova) before looking."""
+    bank_dir: str = ""
+    """Where the screening bank is kept; empty: the user's cache directory."""
     workers: int = 0
     """Processes; 0: one per core."""
     seed: int = 1
@@ -132,6 +137,10 @@ class InferSettings:
     """Whether events below the significance threshold start inference and plans."""
     max_attempts: int = 3
     lease_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.base_rate < 1.0:
+            raise ConfigError(f"infer: base_rate: {self.base_rate!r} is not between 0 and 1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ __all__ = [
     "Photometry",
     "PlanRow",
     "Vetoed",
+    "Withdrawal",
 ]
 
 _MAX_ID = 256
@@ -356,8 +357,26 @@ class LateMap:
     fits: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A source takes back what it measured of an object in a band at a time."""
+
+    object_id: str
+    obs_mjd_tai: float
+    band: str
+    reason: str = ""
+
+
 ParsedRecord = (
-    Alert | Candidate | Photometry | Vetoed | KnownTransient | Circular | LateMap | Elsewhere
+    Alert
+    | Candidate
+    | Photometry
+    | Vetoed
+    | KnownTransient
+    | Circular
+    | LateMap
+    | Withdrawal
+    | Elsewhere
 )
 """What a listener makes of a payload."""
 

@@ -12,7 +12,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+import numpy as np
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 from sqlmodel import col
@@ -22,12 +24,15 @@ from followup.factors import RankSettings
 from followup.rank import outlook, rank
 from mmcoord.elsewhere import Elsewhere
 from mmcoord.galaxies import installed
-from mmcoord.records import PlanRow
+from mmcoord.inference.outlook import predictions
+from mmcoord.records import Photometry, PlanRow
 from mmcoord.stages import outbox
+from mmcoord.stages.classes import PREDICTED_BANDS, classes_of
 from mmcoord.stages.context import Context
 from mmcoord.stages.isolate import bury_work, isolating
 from mmcoord.stages.planrows import row_to_json
 from mmcoord.stages.policy import reason_to_rest
+from mmcoord.stages.question import screen_request
 from mmcoord.store import crossid, journal, queue
 from mmcoord.store.crossid import Place
 from mmcoord.store.elsewhere import elsewhere_between
@@ -59,6 +64,7 @@ _CLOCK_SLACK = timedelta(seconds=1)
 _DAY = timedelta(days=1)
 _OTHERS_SPAN = timedelta(days=2)
 """Four times the time in which an observation is worth making again."""
+_AHEAD_DAY = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0])
 _GRID = timedelta(minutes=10)
 """Plans are made for instants on this grid, so that a plan does not change by the second."""
 
@@ -115,7 +121,7 @@ def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
     rest = reason_to_rest(ctx.settings, event)
     if rest is not None:
         return Draft((), planned_for, rest)
-    targets = _targets(session, event, known_until)
+    targets = _targets(ctx, session, event, known_until)
     rows = rank(
         targets,
         event_time=event.event_time,
@@ -151,7 +157,9 @@ def _on_grid(instant: datetime) -> datetime:
     return midnight + (instant - midnight) // _GRID * _GRID
 
 
-def _targets(session: Session, event: EventRow, known_until: datetime) -> list[TargetEvidence]:
+def _targets(
+    ctx: Context, session: Session, event: EventRow, known_until: datetime
+) -> list[TargetEvidence]:
     pairs = session.execute(
         select(MatchRow, CandidateRow)
         .join(CandidateRow, col(CandidateRow.object_id) == col(MatchRow.object_id))
@@ -176,19 +184,28 @@ def _targets(session: Session, event: EventRow, known_until: datetime) -> list[T
     targets = []
     for match, candidate in pairs:
         screening, result = screenings.get(match.object_id), runs.get(match.object_id)
-        points = photometry.get(match.object_id, ())
+        points = [p for p in photometry.get(match.object_id, ()) if p.obs_mjd_tai <= until]
+        classes = None
+        if event.event_time is not None and screening is not None and screening.run_key is not None:
+            request = screen_request(candidate, match, points, mjd_tai(event.event_time))
+            classes = classes_of(request, until, result, ctx.settings.infer.base_rate)
         targets.append(
             gather(
                 candidate_record(candidate),
                 match_record(match),
-                [point for point in points if point.obs_mjd_tai <= until],
+                points,
                 event_time=event.event_time,
                 p_kilonova=_p_kilonova(screening, result),
                 p_kilonova_origin=(
                     "inference" if result is not None else "screen" if screening else None
                 ),
                 run_key=result.run_key if result is not None else None,
-                predicted=_predicted(result),
+                predicted=(
+                    _predicted(result.light_curve)
+                    if result is not None
+                    else _from_screen(event, match, candidate, points, screening, until)
+                ),
+                classes=classes,
                 known=[one.entry for one in known.get(match.object_id, ())],
             )
         )
@@ -202,7 +219,11 @@ def _newest_runs(
     done = session.execute(
         select(RunRow)
         .options(*without_bulk())
-        .where(col(RunRow.event_id) == event_id, col(RunRow.state) == "done")
+        .where(
+            col(RunRow.event_id) == event_id,
+            col(RunRow.state) == "done",
+            col(RunRow.tainted_at).is_(None),
+        )
         .order_by(col(RunRow.created_at), col(RunRow.run_key))
     ).scalars()
     newest: dict[str, RunRow] = {}
@@ -210,6 +231,8 @@ def _newest_runs(
         screening = screenings.get(row.object_id)
         wanted = screening.run_key if screening else None
         held = newest.get(row.object_id)
+        if held is not None and row.summary.get("p_kilonova") is None:
+            continue  # a model asked alone says nothing of the class
         if held is None or held.run_key != wanted:
             newest[row.object_id] = row
     # Newer data may have ruled an object out without a run: then the screen speaks.
@@ -227,14 +250,27 @@ def _p_kilonova(screening: ScreeningRow | None, result: RunRow | None) -> float 
     return screening.p_kilonova if screening else None
 
 
-def _predicted(result: RunRow | None) -> dict[str, Prediction] | None:
+def _predicted(light_curve: Mapping[str, Any]) -> dict[str, Prediction]:
     """The engine's predictions; its None ("fainter than it says") is the planner's too."""
-    if result is None:
-        return None
     return {
         band: Prediction(curve["mjd_tai"], curve["q05"], curve["q50"], curve["q95"])
-        for band, curve in result.light_curve.items()
+        for band, curve in light_curve.items()
     }
+
+
+def _from_screen(
+    event: EventRow,
+    match: MatchRow,
+    candidate: CandidateRow,
+    points: Sequence[Photometry],
+    screening: ScreeningRow | None,
+    until: float,
+) -> dict[str, Prediction] | None:
+    """The bank's predictions for a candidate that waits for its run."""
+    if screening is None or screening.run_key is None or event.event_time is None:
+        return None
+    request = screen_request(candidate, match, points, mjd_tai(event.event_time))
+    return _predicted(predictions(request, PREDICTED_BANDS, until + _AHEAD_DAY)) or None
 
 
 def _commit(ctx: Context, session: Session, work: Work, draft: Draft) -> None:
