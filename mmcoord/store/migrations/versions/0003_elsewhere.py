@@ -1,7 +1,7 @@
 """what other groups observe
 
 Revision ID: 0003_elsewhere
-Revises: 0002
+Revises: 0003_taint
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from alembic import op
 import mmcoord.store.types
 
 revision = "0003_elsewhere"
-down_revision = "0002"
+down_revision = "0003_taint"
 branch_labels = None
 depends_on = None
 
