@@ -1,0 +1,177 @@
+"""An upper bound of every schedule: Lagrangian relaxation by intervals.
+
+"Each goal counts once" and the quotas are given prices ``lam_g >= 0`` and ``mu_q >= 0``
+instead of being required; sequences are left out. What remains falls apart by instrument into
+a weighted interval problem that dynamic programming solves exactly, and
+
+    L(lam, mu) = sum_g lam_g + sum_q mu_q quota_q
+                 + sum over instruments of the best chain of options at the reduced values
+                   sum_g max(0, value_o share_og - lam_g) - toll_o - mu_q duration_o
+
+bounds the objective of every schedule from above, for any prices (Geoffrion 1974, Math. Prog.
+Study 2, 82). The prices are bettered by subgradient steps of Polyak's length.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from followup.schedule_arrays import Packed
+
+__all__ = ["Dual", "descend", "start_prices"]
+
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+
+
+class Dual(NamedTuple):
+    """Prices, the bound that they prove, and how far they may still step."""
+
+    goal_price: Float
+    quota_price: Float
+    bound: float
+    step: float
+    direction: Float
+    """(G + Q,) the averaged subgradient."""
+
+
+def start_prices(packed: Packed, goal_price: Float | None, quota_price: Float | None) -> Dual:
+    """Where the descent begins: the prices handed down, or none."""
+    lam = np.zeros(packed.n_goals) if goal_price is None else np.maximum(0.0, goal_price)
+    mu = np.zeros(len(packed.quota_s)) if quota_price is None else np.maximum(0.0, quota_price)
+    return Dual(lam, mu, np.inf, 1.0, np.zeros(packed.n_goals + len(packed.quota_s)))
+
+
+def descend(packed: Packed, dual: Dual, target: float, n_steps: int) -> tuple[Dual, Int]:
+    """At most ``n_steps`` steps towards ``target``, a value that some schedule reaches.
+
+    Returns the best prices found and the options that the last relaxed solution took.
+    """
+    lam, mu, bound, step, direction, picked = _descend(
+        packed, dual.goal_price, dual.quota_price, dual.bound, dual.step, dual.direction,
+        target, n_steps,
+    )  # fmt: skip
+    return Dual(lam, mu, bound, step, direction), picked
+
+
+@njit(cache=True, nogil=True)
+def _reduced(packed, option, lam, mu):
+    p = packed.pointing[option]
+    worth = packed.value[option]
+    total = -packed.toll[option]
+    for i in range(packed.first[p], packed.first[p + 1]):
+        total += max(0.0, worth * packed.share[i] - lam[packed.goal[i]])
+    if packed.programme[option] >= 0:
+        total -= mu[packed.programme[option]] * packed.duration_s[option]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _relaxed(packed, lam, mu, picked):
+    """The sum over instruments of the best chains; fills ``picked``, returns (sum, count)."""
+    n_slots = packed.n_slots
+    best = np.empty(n_slots + 1)
+    by = np.empty(n_slots + 1, np.int64)
+    total, count = 0.0, 0
+    for k in range(len(packed.instrument_first) - 1):
+        best[:] = 0.0
+        by[:] = -1
+        here = 0
+        for group in range(packed.instrument_first[k], packed.instrument_first[k + 1]):
+            low, high = packed.group_first[group], packed.group_first[group + 1]
+            start = packed.start[low]
+            while here < start:
+                here += 1
+                if best[here] < best[here - 1]:
+                    best[here] = best[here - 1]
+                    by[here] = -1
+            top, top_option = 0.0, -1
+            for option in range(low, high):
+                if packed.value[option] - packed.toll[option] <= top:
+                    break  # sorted: no later one can be better
+                worth = _reduced(packed, option, lam, mu)
+                if worth > top:
+                    top, top_option = worth, option
+            end = start + packed.length[low]
+            if top_option >= 0 and best[start] + top > best[end]:
+                best[end] = best[start] + top
+                by[end] = top_option
+        while here < n_slots:
+            here += 1
+            if best[here] < best[here - 1]:
+                best[here] = best[here - 1]
+                by[here] = -1
+        total += best[n_slots]
+        while here > 0:
+            if by[here] < 0:
+                here -= 1
+            else:
+                picked[count] = by[here]
+                count += 1
+                here = packed.start[by[here]]
+    return total, count
+
+
+@njit(cache=True, nogil=True)
+def _descend(packed, lam, mu, bound, step, direction, target, n_steps):
+    n_goals, n_quotas = len(lam), len(mu)
+    n_instruments = len(packed.instrument_first) - 1
+    picked = np.empty(n_instruments * packed.n_slots, np.int64)
+    best_lam, best_mu = lam.copy(), mu.copy()
+    lam, mu = lam.copy(), mu.copy()
+    slope = np.empty(n_goals + n_quotas)
+    direction = direction.copy()
+    count, idle = 0, 0
+    for _ in range(n_steps):
+        chains, count = _relaxed(packed, lam, mu, picked)
+        value = chains + lam.sum()
+        for q in range(n_quotas):
+            value += mu[q] * packed.quota_s[q]
+        if value < bound:
+            if value < bound - 1e-4 * (bound - target):
+                idle = 0
+            else:
+                idle += 1
+            bound = value
+            best_lam[:] = lam
+            best_mu[:] = mu
+        else:
+            idle += 1
+        if idle >= 12:
+            step *= 0.7
+            idle = 0
+            lam[:] = best_lam
+            mu[:] = best_mu
+        if bound - target <= 1e-9 * max(1.0, abs(bound)) or step < 1e-4:
+            break
+        slope[:n_goals] = 1.0
+        slope[n_goals:] = packed.quota_s
+        for i in range(count):
+            option = picked[i]
+            p = packed.pointing[option]
+            for j in range(packed.first[p], packed.first[p + 1]):
+                g = packed.goal[j]
+                if packed.value[option] * packed.share[j] > lam[g]:
+                    slope[g] -= 1.0
+            if packed.programme[option] >= 0:
+                slope[n_goals + packed.programme[option]] -= packed.duration_s[option]
+        length2 = 0.0
+        for g in range(n_goals + n_quotas):
+            price = lam[g] if g < n_goals else mu[g - n_goals]
+            # Averaging damps the zigzag between targets that swap places.
+            direction[g] = 0.5 * direction[g] + 0.5 * slope[g]
+            if price <= 0.0 and direction[g] > 0.0:
+                direction[g] = 0.0
+            length2 += direction[g] ** 2
+        if length2 == 0.0:
+            break
+        move = step * (value - target) / length2
+        for g in range(n_goals):
+            lam[g] = max(0.0, lam[g] - move * direction[g])
+        for q in range(n_quotas):
+            mu[q] = max(0.0, mu[q] - move * direction[n_goals + q])
+    return best_lam, best_mu, bound, step, direction, picked[:count].copy()
