@@ -28,6 +28,10 @@ Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
 
 
+_PATIENCE = 20
+"""Steps without a better bound before the step is halved."""
+
+
 class Dual(NamedTuple):
     """Prices, the bound that they prove, and how far they may still step."""
 
@@ -35,15 +39,13 @@ class Dual(NamedTuple):
     quota_price: Float
     bound: float
     step: float
-    direction: Float
-    """(G + Q,) the averaged subgradient."""
 
 
 def start_prices(packed: Packed, goal_price: Float | None, quota_price: Float | None) -> Dual:
     """Where the descent begins: the prices handed down, or none."""
     lam = np.zeros(packed.n_goals) if goal_price is None else np.maximum(0.0, goal_price)
     mu = np.zeros(len(packed.quota_s)) if quota_price is None else np.maximum(0.0, quota_price)
-    return Dual(lam, mu, np.inf, 1.0, np.zeros(packed.n_goals + len(packed.quota_s)))
+    return Dual(lam, mu, np.inf, 1.0)
 
 
 def descend(packed: Packed, dual: Dual, target: float, n_steps: int) -> tuple[Dual, Int]:
@@ -51,29 +53,21 @@ def descend(packed: Packed, dual: Dual, target: float, n_steps: int) -> tuple[Du
 
     Returns the best prices found and the options that the last relaxed solution took.
     """
-    lam, mu, bound, step, direction, picked = _descend(
-        packed, dual.goal_price, dual.quota_price, dual.bound, dual.step, dual.direction,
-        target, n_steps,
-    )  # fmt: skip
-    return Dual(lam, mu, bound, step, direction), picked
-
-
-@njit(cache=True, nogil=True)
-def _reduced(packed, option, lam, mu):
-    p = packed.pointing[option]
-    worth = packed.value[option]
-    total = -packed.toll[option]
-    for i in range(packed.first[p], packed.first[p + 1]):
-        total += max(0.0, worth * packed.share[i] - lam[packed.goal[i]])
-    if packed.programme[option] >= 0:
-        total -= mu[packed.programme[option]] * packed.duration_s[option]
-    return total
+    lam, mu, bound, step, picked = _descend(
+        packed, dual.goal_price, dual.quota_price, dual.bound, dual.step, target, n_steps
+    )
+    return Dual(lam, mu, bound, step), picked
 
 
 @njit(cache=True, nogil=True)
 def _relaxed(packed, lam, mu, picked):
     """The sum over instruments of the best chains; fills ``picked``, returns (sum, count)."""
+    # Handing the whole tuple to a function for each option would cost more than its work.
     n_slots = packed.n_slots
+    pointing, value, toll = packed.pointing, packed.value, packed.toll
+    duration, programme = packed.duration_s, packed.programme
+    first, goal, share = packed.first, packed.goal, packed.share
+    group_first, all_start, all_length = packed.group_first, packed.start, packed.length
     best = np.empty(n_slots + 1)
     by = np.empty(n_slots + 1, np.int64)
     total, count = 0.0, 0
@@ -82,8 +76,8 @@ def _relaxed(packed, lam, mu, picked):
         by[:] = -1
         here = 0
         for group in range(packed.instrument_first[k], packed.instrument_first[k + 1]):
-            low, high = packed.group_first[group], packed.group_first[group + 1]
-            start = packed.start[low]
+            low, high = group_first[group], group_first[group + 1]
+            start = all_start[low]
             while here < start:
                 here += 1
                 if best[here] < best[here - 1]:
@@ -91,12 +85,21 @@ def _relaxed(packed, lam, mu, picked):
                     by[here] = -1
             top, top_option = 0.0, -1
             for option in range(low, high):
-                if packed.value[option] - packed.toll[option] <= top:
+                net = value[option] - toll[option]
+                if net <= top:
                     break  # sorted: no later one can be better
-                worth = _reduced(packed, option, lam, mu)
+                p = pointing[option]
+                if first[p + 1] - first[p] == 1:
+                    worth = net - min(value[option], lam[goal[first[p]]])
+                else:
+                    worth = -toll[option]
+                    for i in range(first[p], first[p + 1]):
+                        worth += max(0.0, value[option] * share[i] - lam[goal[i]])
+                if programme[option] >= 0:
+                    worth -= mu[programme[option]] * duration[option]
                 if worth > top:
                     top, top_option = worth, option
-            end = start + packed.length[low]
+            end = start + all_length[low]
             if top_option >= 0 and best[start] + top > best[end]:
                 best[end] = best[start] + top
                 by[end] = top_option
@@ -112,19 +115,18 @@ def _relaxed(packed, lam, mu, picked):
             else:
                 picked[count] = by[here]
                 count += 1
-                here = packed.start[by[here]]
+                here = all_start[by[here]]
     return total, count
 
 
 @njit(cache=True, nogil=True)
-def _descend(packed, lam, mu, bound, step, direction, target, n_steps):
+def _descend(packed, lam, mu, bound, step, target, n_steps):
     n_goals, n_quotas = len(lam), len(mu)
     n_instruments = len(packed.instrument_first) - 1
     picked = np.empty(n_instruments * packed.n_slots, np.int64)
     best_lam, best_mu = lam.copy(), mu.copy()
     lam, mu = lam.copy(), mu.copy()
     slope = np.empty(n_goals + n_quotas)
-    direction = direction.copy()
     count, idle = 0, 0
     for _ in range(n_steps):
         chains, count = _relaxed(packed, lam, mu, picked)
@@ -141,8 +143,8 @@ def _descend(packed, lam, mu, bound, step, direction, target, n_steps):
             best_mu[:] = mu
         else:
             idle += 1
-        if idle >= 12:
-            step *= 0.7
+        if idle >= _PATIENCE:
+            step *= 0.5
             idle = 0
             lam[:] = best_lam
             mu[:] = best_mu
@@ -162,16 +164,14 @@ def _descend(packed, lam, mu, bound, step, direction, target, n_steps):
         length2 = 0.0
         for g in range(n_goals + n_quotas):
             price = lam[g] if g < n_goals else mu[g - n_goals]
-            # Averaging damps the zigzag between targets that swap places.
-            direction[g] = 0.5 * direction[g] + 0.5 * slope[g]
-            if price <= 0.0 and direction[g] > 0.0:
-                direction[g] = 0.0
-            length2 += direction[g] ** 2
+            if price <= 0.0 and slope[g] > 0.0:
+                slope[g] = 0.0
+            length2 += slope[g] ** 2
         if length2 == 0.0:
             break
         move = step * (value - target) / length2
         for g in range(n_goals):
-            lam[g] = max(0.0, lam[g] - move * direction[g])
+            lam[g] = max(0.0, lam[g] - move * slope[g])
         for q in range(n_quotas):
-            mu[q] = max(0.0, mu[q] - move * direction[n_goals + q])
-    return best_lam, best_mu, bound, step, direction, picked[:count].copy()
+            mu[q] = max(0.0, mu[q] - move * slope[n_goals + q])
+    return best_lam, best_mu, bound, step, picked[:count].copy()

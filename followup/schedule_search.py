@@ -39,8 +39,9 @@ class State(NamedTuple):
     """(O,) what an option is preferred by: keeps a plan steady. Not part of the objective."""
     total: Float
     """(1,) objective with bonuses."""
-    elsewhere: Float
-    """(P,) the best gain left to each if it had to move; a guess, renewed now and then."""
+    price: Float
+    """(P,) what pushing each out seems to cost: what it brings less what it could bring in
+    free time elsewhere. A guess, renewed now and then; infinite where others rest on it."""
 
 
 def empty_state(packed: Packed, bonus: Float | None = None) -> State:
@@ -54,7 +55,7 @@ def empty_state(packed: Packed, bonus: Float | None = None) -> State:
         followers=np.zeros(n_pointings, np.int64),
         bonus=np.zeros(len(packed.index)) if bonus is None else bonus,
         total=np.zeros(1),
-        elsewhere=np.zeros(n_pointings),
+        price=np.zeros(n_pointings),
     )
 
 
@@ -97,7 +98,9 @@ def _loss(packed, state, option):
 @njit(cache=True, nogil=True)
 def _add(packed, state, option):
     p = packed.pointing[option]
-    state.total[0] += _gain(packed, state, option)
+    gain = _gain(packed, state, option)
+    state.total[0] += gain
+    state.price[p] = gain
     for i in range(packed.first[p], packed.first[p + 1]):
         goal = packed.goal[i]
         state.worth[goal] = max(state.worth[goal], packed.value[option] * packed.share[i])
@@ -108,6 +111,7 @@ def _add(packed, state, option):
         state.used_s[packed.programme[option]] += packed.duration_s[option]
     if packed.after[p] >= 0:
         state.followers[packed.after[p]] += 1
+        state.price[packed.after[p]] = np.inf
 
 
 @njit(cache=True, nogil=True)
@@ -126,6 +130,8 @@ def _remove(packed, state, option):
         state.used_s[packed.programme[option]] -= packed.duration_s[option]
     if packed.after[p] >= 0:
         state.followers[packed.after[p]] -= 1
+        if state.followers[packed.after[p]] == 0:
+            state.price[packed.after[p]] = 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -159,7 +165,7 @@ def _within_quota(packed, state, option, freed_s):
 
 @njit(cache=True, nogil=True)
 def _best_free(packed, state, p):
-    """The option of ``p`` that gains most where nothing has to go, and its gain."""
+    """The option of ``p`` that gains most where nothing has to go, or -1."""
     top, best = 1e-12, -1
     for i in range(packed.of_pointing_first[p], packed.of_pointing_first[p + 1]):
         option = packed.of_pointing[i]
@@ -174,39 +180,51 @@ def _best_free(packed, state, p):
         gain = _gain(packed, state, option)
         if gain > top:
             top, best = gain, option
-    return top if best >= 0 else 0.0, best
+    return best
 
 
 @njit(cache=True, nogil=True)
 def _best_pushing(packed, state, p, firsts):
-    """The option of ``p`` that seems to gain most after pushing others out, and that gain."""
+    """The option of ``p`` that seems to gain most after pushing others out, or -1."""
+    # Handing the whole tuples to functions for each option would cost more than their work.
+    value, toll, bonus = packed.value, packed.toll, state.bonus
+    all_start, all_length, instrument = packed.start, packed.length, packed.instrument
+    pointing, programme, duration = packed.pointing, packed.programme, packed.duration_s
+    busy, price, worth = state.busy, state.price, state.worth
+    of_pointing = packed.of_pointing
+    alone = packed.first[p + 1] - packed.first[p] == 1
+    held = worth[packed.goal[packed.first[p]]]
     top, best = 1e-12, -1
     for i in range(packed.of_pointing_first[p], packed.of_pointing_first[p + 1]):
-        option = packed.of_pointing[i]
-        k, start = packed.instrument[option], packed.start[option]
-        limit = packed.value[option] - packed.toll[option] + state.bonus[option]
-        if limit <= top and not firsts[p]:
+        option = of_pointing[i]
+        gain = value[option] - toll[option] + bonus[option]
+        if gain <= top and firsts[p] == 0:
+            if bonus[option] > 0.0:
+                continue
             break
-        if not _in_order(packed, state, option):
+        if packed.after[p] >= 0 and not _in_order(packed, state, option):
             continue
-        gain = _gain(packed, state, option)
+        if alone:
+            gain -= min(held, value[option])
+        else:
+            gain = _gain(packed, state, option)
         if firsts[p]:
             gain += _ahead(packed, state, option, firsts)
+        k, start = instrument[option], all_start[option]
         freed_s, last = 0.0, -1
-        for slot in range(start, start + packed.length[option]):
-            other = state.busy[k, slot]
+        for slot in range(start, start + all_length[option]):
+            other = busy[k, slot]
             if other < 0 or other == last:
                 continue
             last = other
-            loss = _loss(packed, state, other)
-            gain -= max(0.0, loss - state.elsewhere[packed.pointing[other]])
-            if packed.programme[other] == packed.programme[option]:
-                freed_s += packed.duration_s[other]
+            gain -= price[pointing[other]]
             if gain <= top:
                 break
-        if gain > top and _within_quota(packed, state, option, freed_s):
+            if programme[other] == programme[option]:
+                freed_s += duration[other]
+        if gain > top and (programme[option] < 0 or _within_quota(packed, state, option, freed_s)):
             top, best = gain, option
-    return top if best >= 0 else 0.0, best
+    return best
 
 
 @njit(cache=True, nogil=True)
@@ -233,7 +251,7 @@ def _put(packed, state, p, firsts):
     Returns whether the schedule became better; it is unchanged otherwise.
     """
     before = state.total[0]
-    _, option = _best_pushing(packed, state, p, firsts)
+    option = _best_pushing(packed, state, p, firsts)
     if option < 0:
         return False
     k, start = packed.instrument[option], packed.start[option]
@@ -251,14 +269,14 @@ def _put(packed, state, p, firsts):
     if firsts[p]:
         for follower in range(firsts[p] - 1, len(packed.after)):
             if packed.after[follower] == p:
-                _, found = _best_free(packed, state, follower)
+                found = _best_free(packed, state, follower)
                 if found >= 0:
                     _add(packed, state, found)
                     again[n_again] = found
                     n_again += 1
     for i in range(n_gone):
         if state.placed[packed.pointing[gone[i]]] < 0:
-            _, found = _best_free(packed, state, packed.pointing[gone[i]])
+            found = _best_free(packed, state, packed.pointing[gone[i]])
             if found >= 0:
                 _add(packed, state, found)
                 again[n_again] = found
@@ -276,27 +294,26 @@ def _put(packed, state, p, firsts):
 
 @njit(cache=True, nogil=True)
 def _refresh(packed, state):
-    """Renew the guess of what each placed pointing could gain elsewhere."""
+    """Renew the guess of what pushing each placed pointing out would cost."""
     for p in range(len(state.placed)):
-        state.elsewhere[p] = 0.0
         option = state.placed[p]
-        if option < 0 or state.followers[p] > 0:
+        if option < 0:
             continue
-        kept = 0.0
+        loss = _loss(packed, state, option)
+        state.price[p] = loss
+        if state.followers[p] > 0:
+            continue
+        here = packed.value[option] - packed.toll[option]
         for i in range(packed.of_pointing_first[p], packed.of_pointing_first[p + 1]):
             other = packed.of_pointing[i]
-            net = packed.value[other] - packed.toll[other]
-            if net <= kept:
-                break
             if (
                 _is_free(packed, state, other)
                 and _in_order(packed, state, other)
                 and _within_quota(packed, state, other, 0.0)
             ):
-                kept = net
-        here = packed.value[option] - packed.toll[option]
-        if here > 0.0:
-            state.elsewhere[p] = max(0.0, _loss(packed, state, option)) * min(1.0, kept / here)
+                kept = min(1.0, (packed.value[other] - packed.toll[other]) / here)
+                state.price[p] = max(0.0, loss * (1.0 - kept))
+                break
 
 
 @njit(cache=True, nogil=True)
@@ -335,7 +352,7 @@ def _better_place(packed, state, p):
         return
     before = state.total[0]
     _remove(packed, state, option)
-    _, best = _best_free(packed, state, p)
+    best = _best_free(packed, state, p)
     if best >= 0:
         _add(packed, state, best)
     if best < 0 or state.total[0] < before:

@@ -24,8 +24,8 @@ Int = npt.NDArray[np.int64]
 
 KEEP = 0.02
 """A planned observation moves only for more than this fraction of its value."""
-_ROUNDS = 12
-_STEPS = 60
+_STEPS = 1000
+_TRIES = 300
 _CLOSE = 1e-3
 """A certified gap below which nothing more is tried."""
 
@@ -53,14 +53,11 @@ def schedule(problem: Problem, warm: Warm | None = None, *, effort: float = 1.0)
     )
     firsts = _firsts(packed)
     best = _greedy(packed, firsts, _bonus(packed, warm), _kept(packed, warm))
-    rounds = max(1, round((_ROUNDS if warm is None else 2) * effort))
-    for number in range(rounds):
-        dual, picked = descend(packed, dual, _worth(packed, best), round(_STEPS * effort))
-        if _gap(dual, _worth(packed, best)) < _CLOSE:
-            break
+    dual, picked = descend(packed, dual, _worth(packed, best), round(_STEPS * effort))
+    if _gap(dual, _worth(packed, best)) > _CLOSE:
         if warm is None:
             best = _better(best, _repaired(packed, firsts, dual, picked))
-            polish(packed, best, _wanted(packed), firsts, round(150 * effort), number)
+        polish(packed, best, _wanted(packed), firsts, round(_TRIES * effort), 0)
     chosen = _chosen(packed, best)
     objective = _worth(packed, best)
     return Schedule(
@@ -79,7 +76,8 @@ def _greedy(packed: Packed, firsts: Int, bonus: Float, kept: Int) -> State:
     density = (packed.value - packed.toll) / packed.length
     if not len(kept):
         place(packed, state, np.argsort(-density, kind="stable"))
-    improve(packed, state, _wanted(packed), firsts, 3)
+    if len(kept):
+        improve(packed, state, _wanted(packed), firsts, 1)
     return state
 
 
