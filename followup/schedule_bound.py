@@ -59,7 +59,7 @@ def descend(packed: Packed, dual: Dual, target: float, n_steps: int) -> tuple[Du
     return Dual(lam, mu, bound, step), picked
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _relaxed(packed, lam, mu, picked):
     """The sum over instruments of the best chains; fills ``picked``, returns (sum, count)."""
     # Handing the whole tuple to a function for each option would cost more than its work.
@@ -119,7 +119,7 @@ def _relaxed(packed, lam, mu, picked):
     return total, count
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _descend(packed, lam, mu, bound, step, target, n_steps):
     n_goals, n_quotas = len(lam), len(mu)
     n_instruments = len(packed.instrument_first) - 1

@@ -41,7 +41,7 @@ class State(NamedTuple):
     """(1,) objective with bonuses."""
     price: Float
     """(P,) what pushing each out seems to cost: what it brings less what it could bring in
-    free time elsewhere. A guess, renewed now and then; infinite where others rest on it."""
+    free time elsewhere. A guess, renewed now and then."""
 
 
 def empty_state(packed: Packed, bonus: Float | None = None) -> State:
@@ -59,7 +59,7 @@ def empty_state(packed: Packed, bonus: Float | None = None) -> State:
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _gain(packed, state, option):
     p = packed.pointing[option]
     total = state.bonus[option] - packed.toll[option]
@@ -68,7 +68,7 @@ def _gain(packed, state, option):
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _without(packed, state, goal, pointing):
     """What a goal would count if ``pointing`` were not there."""
     top = 0.0
@@ -82,12 +82,10 @@ def _without(packed, state, goal, pointing):
     return top
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _loss(packed, state, option):
-    """What taking a placed option away costs; infinite when something rests on it."""
+    """What taking a placed option away costs."""
     p = packed.pointing[option]
-    if state.followers[p] > 0:
-        return np.inf
     total = state.bonus[option] - packed.toll[option]
     for i in range(packed.first[p], packed.first[p + 1]):
         goal = packed.goal[i]
@@ -95,7 +93,7 @@ def _loss(packed, state, option):
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _add(packed, state, option):
     p = packed.pointing[option]
     gain = _gain(packed, state, option)
@@ -111,10 +109,9 @@ def _add(packed, state, option):
         state.used_s[packed.programme[option]] += packed.duration_s[option]
     if packed.after[p] >= 0:
         state.followers[packed.after[p]] += 1
-        state.price[packed.after[p]] = np.inf
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _remove(packed, state, option):
     p = packed.pointing[option]
     state.total[0] -= state.bonus[option] - packed.toll[option]
@@ -130,11 +127,9 @@ def _remove(packed, state, option):
         state.used_s[packed.programme[option]] -= packed.duration_s[option]
     if packed.after[p] >= 0:
         state.followers[packed.after[p]] -= 1
-        if state.followers[packed.after[p]] == 0:
-            state.price[packed.after[p]] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _in_order(packed, state, option):
     """Does a sequence allow this option now?"""
     p = packed.pointing[option]
@@ -147,7 +142,7 @@ def _in_order(packed, state, option):
     return packed.min_gap[p] <= gap <= packed.max_gap[p]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _is_free(packed, state, option):
     for slot in range(packed.start[option], packed.start[option] + packed.length[option]):
         if state.busy[packed.instrument[option], slot] >= 0:
@@ -155,7 +150,7 @@ def _is_free(packed, state, option):
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _within_quota(packed, state, option, freed_s):
     q = packed.programme[option]
     if q < 0:
@@ -163,7 +158,7 @@ def _within_quota(packed, state, option, freed_s):
     return state.used_s[q] - freed_s + packed.duration_s[option] <= packed.quota_s[q] + 1e-6
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _best_free(packed, state, p):
     """The option of ``p`` that gains most where nothing has to go, or -1."""
     top, best = 1e-12, -1
@@ -183,7 +178,7 @@ def _best_free(packed, state, p):
     return best
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _best_pushing(packed, state, p, firsts):
     """The option of ``p`` that seems to gain most after pushing others out, or -1."""
     # Handing the whole tuples to functions for each option would cost more than their work.
@@ -217,7 +212,10 @@ def _best_pushing(packed, state, p, firsts):
             if other < 0 or other == last:
                 continue
             last = other
-            gain -= price[pointing[other]]
+            owner = pointing[other]
+            if owner == packed.after[p] or state.followers[owner] > 0:
+                gain = -np.inf
+            gain -= price[owner]
             if gain <= top:
                 break
             if programme[other] == programme[option]:
@@ -227,7 +225,7 @@ def _best_pushing(packed, state, p, firsts):
     return best
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _ahead(packed, state, option, firsts):
     """What the followers of a first look could add in free time, were it taken so."""
     p = packed.pointing[option]
@@ -244,7 +242,7 @@ def _ahead(packed, state, option, firsts):
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _put(packed, state, p, firsts):
     """Put ``p`` where it gains most; what it pushes out goes to the best free place.
 
@@ -292,17 +290,17 @@ def _put(packed, state, p, firsts):
     return False
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _refresh(packed, state):
     """Renew the guess of what pushing each placed pointing out would cost."""
     for p in range(len(state.placed)):
         option = state.placed[p]
         if option < 0:
             continue
-        loss = _loss(packed, state, option)
-        state.price[p] = loss
         if state.followers[p] > 0:
             continue
+        loss = _loss(packed, state, option)
+        state.price[p] = loss
         here = packed.value[option] - packed.toll[option]
         for i in range(packed.of_pointing_first[p], packed.of_pointing_first[p + 1]):
             other = packed.of_pointing[i]
@@ -316,7 +314,7 @@ def _refresh(packed, state):
                 break
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def place(packed, state, options):
     """Add options in the order given, as far as they fit."""
     for option in options:
@@ -331,7 +329,7 @@ def place(packed, state, options):
             _add(packed, state, option)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def improve(packed, state, order, firsts, n_rounds):
     """Put what is not placed, in the order given, until a round changes nothing."""
     for _ in range(n_rounds):
@@ -344,7 +342,7 @@ def improve(packed, state, order, firsts, n_rounds):
             return
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _better_place(packed, state, p):
     """Move a placed pointing to a free place that gains more, if there is one."""
     option = state.placed[p]
@@ -362,7 +360,7 @@ def _better_place(packed, state, p):
         state.total[0] = before
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _clear(packed, state, k, low, high, gone):
     """Take off instrument ``k`` what lies between two slots; returns how many."""
     count, slot = 0, low
@@ -376,7 +374,7 @@ def _clear(packed, state, k, low, high, gone):
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def polish(packed, state, candidates, firsts, n_tries, seed):
     """Ruin and re-create ``n_tries`` times; keeps only what is better.
 

@@ -25,9 +25,12 @@ Int = npt.NDArray[np.int64]
 KEEP = 0.02
 """A planned observation moves only for more than this fraction of its value."""
 _STEPS = 1000
+_WARM_STEPS = 200
 _TRIES = 300
 _CLOSE = 1e-3
-"""A certified gap below which nothing more is tried."""
+"""A certified gap below which a fresh plan is not sought."""
+_LOOSE = 0.05
+"""The same for a plan that should rather stay as it is."""
 
 
 def schedule(problem: Problem, warm: Warm | None = None, *, effort: float = 1.0) -> Schedule:
@@ -52,12 +55,13 @@ def schedule(problem: Problem, warm: Warm | None = None, *, effort: float = 1.0)
         packed, warm.goal_price if warm else None, warm.quota_price if warm else None
     )
     firsts = _firsts(packed)
-    best = _greedy(packed, firsts, _bonus(packed, warm), _kept(packed, warm))
-    dual, picked = descend(packed, dual, _worth(packed, best), round(_STEPS * effort))
-    if _gap(dual, _worth(packed, best)) > _CLOSE:
-        if warm is None:
-            best = _better(best, _repaired(packed, firsts, dual, picked))
-        polish(packed, best, _wanted(packed), firsts, round(_TRIES * effort), 0)
+    bonus = _bonus(packed, warm)
+    best = _greedy(packed, firsts, bonus, _kept(packed, warm))
+    n_steps = _STEPS if warm is None else _WARM_STEPS
+    dual, picked = descend(packed, dual, _worth(packed, best), round(n_steps * effort))
+    if _gap(dual, _worth(packed, best)) > (_CLOSE if warm is None else _LOOSE):
+        best = _better(best, _repaired(packed, firsts, picked, bonus))
+    polish(packed, best, _wanted(packed), firsts, round(_TRIES * effort), 0)
     chosen = _chosen(packed, best)
     objective = _worth(packed, best)
     return Schedule(
@@ -81,9 +85,9 @@ def _greedy(packed: Packed, firsts: Int, bonus: Float, kept: Int) -> State:
     return state
 
 
-def _repaired(packed: Packed, firsts: Int, dual: Dual, picked: Int) -> State:
+def _repaired(packed: Packed, firsts: Int, picked: Int, bonus: Float) -> State:
     """A feasible plan out of a relaxed one, the most rewarding of each pointing first."""
-    state = empty_state(packed)
+    state = empty_state(packed, bonus)
     net = packed.value - packed.toll
     place(packed, state, picked[np.argsort(-net[picked], kind="stable")])
     improve(packed, state, _wanted(packed), firsts, 3)

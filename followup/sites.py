@@ -35,8 +35,12 @@ class Site:
     altitude_m: float
     source: str
     """Where the position comes from."""
+    kind: str = "ground"
+    """``ground``, or ``space``: then the position means nothing, there is no night and no
+    horizon, and only the distances from Sun and Moon are checked."""
 
     def __post_init__(self) -> None:
+        _require(self.kind in ("ground", "space"), "kind", self.kind)
         _require(-90 <= self.latitude_deg <= 90, "latitude_deg", self.latitude_deg)
         _require(-180 <= self.longitude_deg < 360, "longitude_deg", self.longitude_deg)
         _require(-500 <= self.altitude_m <= 9000, "altitude_m", self.altitude_m)
@@ -56,6 +60,30 @@ class Band:
     def __post_init__(self) -> None:
         _require(self.canonical in EFFECTIVE_WAVELENGTH_NM, "canonical", self.canonical)
         _require(10 < self.limit_mag < 32, "limit_mag", self.limit_mag)
+
+
+@dataclass(frozen=True, slots=True)
+class Programme:
+    """Time that a group may use on an instrument."""
+
+    name: str
+    hours: float
+    """What is left of it, for all plans together."""
+
+    def __post_init__(self) -> None:
+        _require(self.hours >= 0, "hours", self.hours)
+
+
+@dataclass(frozen=True, slots=True)
+class Downtime:
+    """When an instrument is not to be had: engineering, another run, a closed dome."""
+
+    start: datetime
+    end: datetime
+    reason: str
+
+    def __post_init__(self) -> None:
+        _require(self.start < self.end, "end", self.end)
 
 
 @dataclass(frozen=True, slots=True)
