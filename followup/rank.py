@@ -1,8 +1,8 @@
 """The ranked plan of one event: which candidate first, where, when and in which band.
 
 ``score = membership x time x kilonova x classified x brightness x observability``, all in
-[0, 1] and kept with its sentence. Nothing reads the clock: ``now`` is data. There is no
-schedule yet: two targets may be sent to one telescope at one time.
+[0, 1] and kept with its sentence. Nothing reads the clock: ``now`` is data. Each target is
+looked at alone here; :mod:`followup.assign` makes a schedule of them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from datetime import datetime
 
 import numpy as np
 
+from followup.assign import Slate
 from followup.evidence import TargetEvidence
 from followup.factors import Factor, RankSettings, classified, kilonova, membership, timing
 from followup.observability import Observability
@@ -37,11 +38,13 @@ def rank(
     now: datetime,
     instruments: Sequence[Instrument],
     settings: RankSettings | None = None,
+    slate: Slate | None = None,
 ) -> tuple[PlanRow, ...]:
     """Rank the targets of one event for the day that follows ``now``.
 
     A target that no instrument can observe in the coming day keeps its row, with the reason;
     its observability counts as ``settings.unobservable``.
+    ``slate``: where what the targets could have is kept for :func:`followup.assign.assign`.
     The same inputs in any order give the same rows; ties go by ``object_id``.
 
     Raises
@@ -60,7 +63,7 @@ def rank(
         draft
         for start in range(0, len(ordered), _BLOCK)
         for draft in _drafts(
-            ordered[start : start + _BLOCK], night, tuple(instruments), event_time, settings
+            ordered[start : start + _BLOCK], night, tuple(instruments), event_time, settings, slate
         )
     ]
     drafts.sort(key=lambda d: (-d.score, d.target.object_id))
@@ -114,13 +117,14 @@ def _drafts(
     instruments: Sequence[Instrument],
     event_time: datetime | None,
     settings: RankSettings,
+    slate: Slate | None,
 ) -> list[_Draft]:
     sight = Sight(targets, instruments, night, settings)
     bests = [sight.best(number) for number in range(len(instruments))]
     values = np.array([best.value for best in bests]).reshape(len(instruments), len(targets))
     winners = values.argmax(axis=0) if instruments else np.zeros(len(targets), np.int64)
     choices = sight.choices(values)
-    drafts = []
+    drafts, merits = [], np.zeros(len(targets))
     for row, target in enumerate(targets):
         factors = {
             "membership": membership(target, settings),
@@ -129,6 +133,7 @@ def _drafts(
             "classified": classified(target, event_time, settings),
         }
         merit = math.prod(f.counted for f in factors.values())
+        merits[row] = merit
         choice = choices.get(row)
         if choice is None:
             factors |= _out_of_reach(row, sight.seen, instruments, settings)
@@ -141,6 +146,9 @@ def _drafts(
         # Twelve digits: the last bits depend on where a row stands in an array.
         score = float(f"{merit * float(values[winner, row]):.12g}")
         drafts.append(_Draft(target, factors, score, choice, _why(choice, winner, instruments)))
+    if slate is not None:
+        scores = np.array([draft.score for draft in drafts])
+        slate.take([target.object_id for target in targets], merits, scores, sight)
     return drafts
 
 
