@@ -1,6 +1,6 @@
 """Observability of 10^4 targets from 50 sites over a day, beside astroplan in the same run.
 
-    python -m benchmarks.followup_observability
+python -m benchmarks.followup_observability
 """
 
 from __future__ import annotations
@@ -63,9 +63,7 @@ def main() -> None:
         AtNightConstraint(max_solar_altitude=pattern.sun_altitude_deg * u.deg),
     ]
     targets = [FixedTarget(one) for one in sky]
-    peer_s = best_of(
-        lambda: is_observable(limits, observer, targets, times=grid), 2
-    )
+    peer_s = best_of(lambda: is_observable(limits, observer, targets, times=grid), 2)
     print(
         json.dumps(
             {
@@ -77,9 +75,7 @@ def main() -> None:
                 "allowed_share": round(float(seen.allowed.mean()), 4),
                 "max_error_arcsec": round(float(np.abs(ours - oracle).max() * 3600), 3),
                 "astroplan_1000_targets_1_site_s": round(peer_s, 3),
-                "astroplan_scaled_to_this_s": round(
-                    peer_s * N_TARGETS / PEER_TARGETS * N_SITES, 0
-                ),
+                "astroplan_scaled_to_this_s": round(peer_s * N_TARGETS / PEER_TARGETS * N_SITES, 0),
                 "machine": machine(),
             },
             indent=1,

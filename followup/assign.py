@@ -156,9 +156,7 @@ def _problem(
     assert slate.night is not None
     n_steps = len(slate.night.utc)
     slot_s = slate.night.step / timedelta(seconds=1) / _SUBSTEPS
-    usable = [
-        usable_chance(weather.get(i.site.id, ()), slate.night.utc) for i in slate.instruments
-    ]
+    usable = [usable_chance(weather.get(i.site.id, ()), slate.night.utc) for i in slate.instruments]
     dearest = max(i.cost_rate for i in slate.instruments)
     programmes = _programmes(slate.instruments)
     names = [row.object_id for row in rows if row.object_id in slate.sheets]
@@ -216,8 +214,7 @@ def _programmes(instruments: Sequence[Instrument]) -> dict[int, tuple[int, float
     """Number of the instrument -> (number of its quota, hours): what all its programmes have."""
     counted = [n for n, i in enumerate(instruments) if i.programmes]
     return {
-        n: (q, math.fsum(p.hours for p in instruments[n].programmes))
-        for q, n in enumerate(counted)
+        n: (q, math.fsum(p.hours for p in instruments[n].programmes)) for q, n in enumerate(counted)
     }
 
 

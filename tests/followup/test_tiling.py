@@ -41,9 +41,7 @@ def samples(ra0: float, dec0: float, radius: float, n: int) -> tuple[np.ndarray,
 
 def by_patches(tiling: Tiling, fields: np.ndarray) -> float:
     cover = tiling.cover
-    goals = {
-        int(g) for f in fields for g in cover.goal[cover.first[f] : cover.first[f + 1]]
-    }
+    goals = {int(g) for f in fields for g in cover.goal[cover.first[f] : cover.first[f + 1]]}
     return float(sum(tiling.patch_probability[g] for g in goals))
 
 
