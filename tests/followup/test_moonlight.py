@@ -32,15 +32,15 @@ def test_a_moon_below_the_horizon_or_new_takes_nothing() -> None:
     assert depth_loss_mag("lsst:r", 175.0, 60.0, 0.5, 0.8) < 0.01
 
 
-def test_the_full_moon_takes_a_magnitude_in_u_and_next_to_nothing_in_y() -> None:
-    """As observers know: blue suffers, red hardly, the near infrared not at all."""
+def test_the_full_moon_takes_a_magnitude_in_u_and_g_and_little_in_y() -> None:
+    """As observers know: blue suffers, red less, the near infrared not at all."""
     loss = [
         float(depth_loss_mag(band, 10.0, 60.0, 0.7, 0.9))
         for band in ("lsst:u", "lsst:g", "lsst:r", "lsst:i", "lsst:z", "lsst:y", "2mass:j")
     ]
-    assert loss == sorted(loss, reverse=True)
-    assert 0.7 < loss[1] < 1.8
-    assert loss[5] < 0.35
+    assert loss[1:] == sorted(loss[1:], reverse=True)
+    assert min(loss[:2]) > 1.0
+    assert loss[5] < 0.5
     assert loss[6] == 0.0
 
 
