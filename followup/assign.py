@@ -63,32 +63,39 @@ class Slate:
         """
         self.night, self.instruments = sight.night, tuple(sight.instruments)
         rows = np.sort(np.argsort(-score, kind="stable")[: self.keep])
-        for number, instrument in enumerate(sight.instruments):
+        for number in range(len(sight.instruments)):
             _, worth = sight.values(number, rows)
             band = worth.argmax(axis=2)
             best = np.take_along_axis(worth, band[..., None], axis=2)[..., 0]
-            for place, row in enumerate(rows):
-                if best[place].any():
-                    sheet = _sheet(sight, number, instrument, int(row), band[place], best[place])
-                    sheet = dataclasses.replace(sheet, value=sheet.value * merit[row])
-                    self.sheets.setdefault(names[row], {})[number] = sheet
+            exposure_s, magnitude = _exposures(sight, number, rows, band)
+            for place in np.flatnonzero(best.any(axis=1)):
+                row = rows[place]
+                self.sheets.setdefault(names[row], {})[number] = _Sheet(
+                    value=best[place] * merit[row],
+                    band=band[place],
+                    exposure_s=exposure_s[place],
+                    airmass=sight.airmass[number][row],
+                    magnitude=magnitude[place],
+                )
 
 
-def _sheet(
-    sight: Sight, number: int, instrument: Instrument, row: int, band: Int, value: Float
-) -> _Sheet:
-    airmass = sight.airmass[number][row]
+def _exposures(sight: Sight, number: int, rows: Int, band: Int) -> tuple[Float, Float]:
+    """Exposure and predicted magnitude (NaN: no prediction) in the bands chosen, (n, T)."""
+    instrument, airmass = sight.instruments[number], sight.airmass[number][rows]
     safe = np.where(np.isfinite(airmass), airmass, 1.0)
-    exposure, magnitude = np.zeros(len(value)), np.full(len(value), np.nan)
+    exposure, magnitude = np.zeros(safe.shape), np.full(safe.shape, np.nan)
     for place, one in enumerate(instrument.bands):
-        expected = sight.magnitudes[one.canonical]
-        faint = expected.median[row] + 1.6449 * expected.sigma_faint[row]
-        wanted = exposures_for(instrument, one, safe, faint, snr=sight.settings.wanted_snr)
         here = band == place
+        if not here.any():
+            continue
+        expected = sight.magnitudes[one.canonical]
+        median = expected.median[rows]
+        faint = median + 1.6449 * expected.sigma_faint[rows]
+        wanted = exposures_for(instrument, one, safe, faint, snr=sight.settings.wanted_snr)
         exposure[here] = wanted[here]
-        if expected.is_predicted[row]:
-            magnitude[here] = expected.median[row][here]
-    return _Sheet(value, band, exposure, airmass, magnitude)
+        predicted = here & expected.is_predicted[rows][:, None]
+        magnitude[predicted] = median[predicted]
+    return exposure, magnitude
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,36 +140,42 @@ def assign(
     """
     if slate.night is None or not slate.sheets:
         return Assigned(tuple(rows), 0.0, 0.0, 0.0)
-    problem, spots = _problem(rows, slate, tolerance, weather or {})
-    at = {spot: index for index, spot in enumerate(spots)}
-    held = [_spot_of(row, slate) for row in previous if row.instrument is not None]
-    kept = np.array([at[s] for s in held if s in at], np.int64)
+    names = [row.object_id for row in rows if row.object_id in slate.sheets]
+    problem = _problem(names, slate, tolerance, weather or {})
+    options = problem.options
+    code = _codes(problem, options.pointing, options.instrument, options.start)
+    held = [_spot_of(row, names, slate) for row in previous]
+    spots = np.array([spot for spot in held if spot is not None], np.int64).reshape(-1, 3)
+    kept = np.flatnonzero(np.isin(code, _codes(problem, *spots.T)))
     solved = schedule(problem, Warm(kept) if len(kept) else None)
-    got = {spots[i][0]: spots[i] for i in solved.chosen}
+    got = {
+        names[options.pointing[i]]: (int(options.instrument[i]), int(options.start[i]))
+        for i in solved.chosen
+    }
     new = tuple(_filled(row, got.get(row.object_id), slate) for row in rows)
     return Assigned(new, solved.objective, solved.upper_bound, solved.certified_gap)
 
 
-_Spot = tuple[str, int, int]
-"""Target, number of the instrument, slot."""
+def _codes(problem: Problem, target: Int, number: Int, slot: Int) -> Int:
+    """One number for a target, an instrument and a slot."""
+    code: Int = (target * problem.n_instruments + number) * problem.n_slots + slot
+    return code
 
 
 def _problem(
-    rows: Sequence[PlanRow],
+    names: Sequence[str],
     slate: Slate,
     tolerance: float,
     weather: Mapping[str, Sequence[Spell]],
-) -> tuple[Problem, list[_Spot]]:
+) -> Problem:
     assert slate.night is not None
     n_steps = len(slate.night.utc)
     slot_s = slate.night.step / timedelta(seconds=1) / _SUBSTEPS
     usable = [usable_chance(weather.get(i.site.id, ()), slate.night.utc) for i in slate.instruments]
     dearest = max(i.cost_rate for i in slate.instruments)
     programmes = _programmes(slate.instruments)
-    names = [row.object_id for row in rows if row.object_id in slate.sheets]
-    columns: list[tuple[Int, ...]] = []
-    reals: list[tuple[Float, ...]] = []
-    spots: list[_Spot] = []
+    columns: list[Int] = []
+    reals: list[Float] = []
     for target, name in enumerate(names):
         sheets = slate.sheets[name]
         top = max(float(sheet.value.max()) for sheet in sheets.values())
@@ -176,14 +189,14 @@ def _problem(
             taken = sheet.exposure_s[step] / instrument.visible_fraction
             duration = instrument.slew_s + taken + instrument.overhead_s
             same = np.ones(len(slot), np.int64)
+            programme, _ = programmes.get(number, (-1, 0.0))
             columns.append(
-                (same * target, same * number, sheet.band[step], slot,
-                 same * programmes.get(number, (-1, 0.0))[0])
-            )  # fmt: skip
-            reals.append((duration, worth[step], same * top * instrument.cost_rate / dearest))
-            spots += [(name, number, int(s)) for s in slot]
-    whole = [np.concatenate(c) if c else np.zeros(0, np.int64) for c in _turned(columns, 5)]
-    real = [np.concatenate(c) if c else np.zeros(0) for c in _turned(reals, 3)]
+                np.stack([same * target, same * number, sheet.band[step], slot, same * programme])
+            )
+            price = same * top * instrument.cost_rate / dearest
+            reals.append(np.stack([duration, worth[step], price]))
+    whole = np.concatenate(columns, axis=1) if columns else np.zeros((5, 0), np.int64)
+    real = np.concatenate(reals, axis=1) if reals else np.zeros((3, 0))
     options = Options(
         pointing=whole[0],
         instrument=whole[1],
@@ -194,7 +207,7 @@ def _problem(
         cost=real[2],
         programme=whole[4],
     )
-    problem = Problem(
+    return Problem(
         options,
         one_goal_each(len(names)),
         n_instruments=len(slate.instruments),
@@ -203,11 +216,6 @@ def _problem(
         quota_s=np.array([3600.0 * hours for _, hours in programmes.values()]),
         price=tolerance,
     )
-    return problem, spots
-
-
-def _turned(parts: Sequence[tuple[npt.NDArray, ...]], width: int) -> list[list[npt.NDArray]]:
-    return [[part[i] for part in parts] for i in range(width)]
 
 
 def _programmes(instruments: Sequence[Instrument]) -> dict[int, tuple[int, float]]:
@@ -218,19 +226,20 @@ def _programmes(instruments: Sequence[Instrument]) -> dict[int, tuple[int, float
     }
 
 
-def _spot_of(row: PlanRow, slate: Slate) -> _Spot | None:
+def _spot_of(row: PlanRow, names: Sequence[str], slate: Slate) -> tuple[int, int, int] | None:
+    """Target, instrument and slot of a planned row, as numbers of this problem."""
     assert slate.night is not None
     numbers = {instrument.id: n for n, instrument in enumerate(slate.instruments)}
-    if row.start is None or row.instrument not in numbers:
+    if row.start is None or row.instrument not in numbers or row.object_id not in names:
         return None
     slew = timedelta(seconds=slate.instruments[numbers[row.instrument]].slew_s)
     slot = (row.start - slew - slate.night.begin) / (slate.night.step / _SUBSTEPS)
-    if abs(slot - round(slot)) > 1e-6:
+    if slot < 0 or abs(slot - round(slot)) > 1e-6:
         return None
-    return (row.object_id, numbers[row.instrument], round(slot))
+    return (names.index(row.object_id), numbers[row.instrument], round(slot))
 
 
-def _filled(row: PlanRow, spot: _Spot | None, slate: Slate) -> PlanRow:
+def _filled(row: PlanRow, spot: tuple[int, int] | None, slate: Slate) -> PlanRow:
     """The row as it is scheduled; the exposure begins after the slew."""
     assert slate.night is not None
     reasons = dict(row.reasons)
@@ -244,7 +253,7 @@ def _filled(row: PlanRow, spot: _Spot | None, slate: Slate) -> PlanRow:
             row, reasons=reasons, instrument=None, band=None, start=None, exposure_s=None,
             predicted_mag=None,
         )  # fmt: skip
-    _, number, slot = spot
+    number, slot = spot
     instrument, sheet = slate.instruments[number], slate.sheets[row.object_id][number]
     step = slot // _SUBSTEPS
     start = slate.night.begin + slot * slate.night.step / _SUBSTEPS

@@ -22,7 +22,7 @@ class Packed(NamedTuple):
     A group is a run of options of one instrument, start and length, best first.
     """
 
-    index: Int
+    which: Int
     """(O',) where each stands in the problem's options."""
     pointing: Int32
     instrument: Int32
@@ -89,7 +89,7 @@ def pack(problem: Problem) -> Packed:
     by_goal = np.argsort(cover.goal, kind="stable")
     after, min_gap, max_gap = _after(problem, goal_owner[by_goal], cover.goal[by_goal])
     return Packed(
-        index=index,
+        which=index,
         pointing=pointing.astype(np.int32),
         instrument=instrument.astype(np.int32),
         start=options.start[index].astype(np.int32),

@@ -67,7 +67,7 @@ def empty_state(packed: Packed, bonus: Float | None = None) -> State:
         worth=np.zeros(packed.n_goals),
         used_s=np.zeros(len(packed.quota_s)),
         followers=np.zeros(n_pointings, np.int64),
-        bonus=np.zeros(len(packed.index)) if bonus is None else bonus,
+        bonus=np.zeros(len(packed.which)) if bonus is None else bonus,
         total=np.zeros(1),
         price=np.zeros(n_pointings),
     )

@@ -119,12 +119,12 @@ def _kept(packed: Packed, warm: Warm | None) -> Int:
     """The earlier choice as packed options, by start so that first looks come first."""
     if warm is None:
         return np.zeros(0, np.int64)
-    where = np.flatnonzero(np.isin(packed.index, warm.chosen))
+    where = np.flatnonzero(np.isin(packed.which, warm.chosen))
     return where[np.argsort(packed.start[where], kind="stable")]
 
 
 def _bonus(packed: Packed, warm: Warm | None) -> Float:
-    bonus = np.zeros(len(packed.index))
+    bonus = np.zeros(len(packed.which))
     kept = _kept(packed, warm)
     bonus[kept] = KEEP * packed.value[kept]
     return bonus
@@ -133,7 +133,7 @@ def _bonus(packed: Packed, warm: Warm | None) -> Float:
 def _chosen(packed: Packed, state: State) -> Int:
     placed = state.placed[state.placed >= 0]
     order = np.lexsort((packed.start[placed], packed.instrument[placed]))
-    return packed.index[placed[order]]
+    return packed.which[placed[order]]
 
 
 def _worth(packed: Packed, state: State) -> float:

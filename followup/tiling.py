@@ -28,6 +28,7 @@ __all__ = ["Covered", "Tiling", "tile_map"]
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 _PIXELS_ACROSS = 12
 """Pixels across the narrowest field, at least: its edge is known to a few per cent."""
@@ -139,7 +140,7 @@ def _pixels(
     weight = np.repeat(skymap.probability[tiles] / count, count)
     unique, inverse = np.unique(pixel, return_inverse=True)
     ra, dec = pixel_center(np.full(len(unique), order), unique)
-    return ra, dec, np.bincount(inverse, weight, len(unique))
+    return ra, dec, np.bincount(inverse, weight, len(unique)).astype(np.float64)
 
 
 def _grid(dec_deg: Float, width: float) -> list[tuple[float, float]]:
@@ -160,14 +161,15 @@ def _grid(dec_deg: Float, width: float) -> list[tuple[float, float]]:
     return centres
 
 
-def _inside(places: Float, ra_deg: float, dec_deg: float, field_deg2: float) -> npt.NDArray:
+def _inside(places: Float, ra_deg: float, dec_deg: float, field_deg2: float) -> Flags:
     """Whether unit vectors (N, 3) lie within a square field, in its tangent plane."""
     half = np.tan(np.radians(_width_deg(field_deg2)) / 2.0)
     ra, dec = np.radians(ra_deg), np.radians(dec_deg)
     ahead = places @ unit_vectors(ra_deg, dec_deg)
     east = places @ np.array([-np.sin(ra), np.cos(ra), 0.0])
     north = places @ np.array([-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)])
-    return (ahead > 0) & (np.abs(east) <= half * ahead) & (np.abs(north) <= half * ahead)
+    inside: Flags = (ahead > 0) & (np.abs(east) <= half * ahead) & (np.abs(north) <= half * ahead)
+    return inside
 
 
 def _patches(members: Sequence[Int], weight: Float) -> tuple[Cover, Float]:
