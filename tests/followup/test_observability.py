@@ -44,7 +44,8 @@ def sphere(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def altitude_deg(ra: np.ndarray, dec: np.ndarray, site: Site, times: np.ndarray) -> np.ndarray:
-    return np.degrees(np.arcsin(sin_altitude(unit_vectors(ra, dec), sky_over([site], times), 0)))
+    sine = sin_altitude(unit_vectors(ra, dec), sky_over([site], times), 0)
+    return np.degrees(np.arcsin(np.clip(sine, -1.0, 1.0)))
 
 
 # From 2018 to the end of the Earth-orientation predictions of any table we may have.
@@ -72,7 +73,7 @@ def test_altitude_is_within_an_arcsecond_of_astropy(site: Site, date: float, see
     assert np.median(np.abs(difference)) < 0.02 * ARCSEC
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(site=sites, date=dates)
 def test_near_the_zenith_too(site: Site, date: float) -> None:
     """Within 0.1 deg of it, where the altitude turns and its arcsine is steepest."""
