@@ -3,8 +3,8 @@
 ``score = membership x time x kilonova x classified x brightness x observability``, and for the most
 promising targets with predictions ``membership x time x classified x information``; where galaxies
 or observations of others are known, x ``host`` and x ``elsewhere``. All factors are in [0, 1] and
-kept with their sentences. Nothing reads the clock: ``now`` is data. There is no
-schedule yet: two targets may be sent to one telescope at one time.
+kept with their sentences. Nothing reads the clock: ``now`` is data. Each target is looked at
+alone here; :mod:`followup.assign` makes a schedule of them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from datetime import datetime
 
 import numpy as np
 
+from followup.assign import Slate
 from followup.elsewhere import others_of
 from followup.evidence import TargetEvidence
 from followup.factors import Factor, RankSettings, classified, kilonova, membership, timing
@@ -47,11 +48,13 @@ def rank(
     worth: ValueSettings | None = None,
     galaxies: GalaxySource | None = None,
     elsewhere: Sequence[Elsewhere] = (),
+    slate: Slate | None = None,
 ) -> tuple[PlanRow, ...]:
     """Rank the targets of one event for the day that follows ``now``.
 
     A target that no instrument can observe in the coming day keeps its row, with the reason;
     its observability counts as ``settings.unobservable``.
+    ``slate``: where what the targets could have is kept for :func:`followup.assign.assign`.
     The same inputs in any order give the same rows; ties go by ``object_id``.
     ``galaxies`` None: no catalogue, hosts are not a factor; ``elsewhere``: what others observe.
 
@@ -74,6 +77,7 @@ def rank(
         worth or ValueSettings(),
         galaxies,
         tuple(elsewhere),
+        slate,
     )
     merits = [_merits(target, question) for target in ordered]
     chosen = most_promising(ordered, merits, question.worth.informed_targets)
@@ -144,6 +148,7 @@ class _Question:
     worth: ValueSettings
     galaxies: GalaxySource | None
     elsewhere: tuple[Elsewhere, ...]
+    slate: Slate | None
 
 
 def _merits(target: TargetEvidence, question: _Question) -> dict[str, Factor]:
@@ -194,13 +199,15 @@ def _drafts(
     values = np.array([best.value for best in bests]).reshape(len(instruments), len(targets))
     winners = values.argmax(axis=0) if instruments else np.zeros(len(targets), np.int64)
     choices = sight.choices(values)
-    drafts = []
+    drafts: list[_Draft] = []
+    merit_of: list[float] = []
     for row, target in enumerate(targets):
         factors = dict(merits[row])
         choice = choices.get(row)
         if choice is None:
             factors |= _out_of_reach(row, sight.seen, instruments, settings)
             score = math.prod(f.counted for f in factors.values())
+            merit_of.append(0.0)
             drafts.append(_Draft(target, factors, float(f"{score:.12g}"), None, {}))
             continue
         winner = int(winners[row])
@@ -216,9 +223,14 @@ def _drafts(
             at, band, depth = option_of(row, best, instruments[winner], night)
             factors["elsewhere"] = others[row].factor(band, at, depth)
         merit = math.prod(f.counted for name, f in factors.items() if name not in _OF_THE_NIGHT)
+        merit_of.append(merit)
         # Twelve digits: the last bits depend on where a row stands in an array.
         score = float(f"{merit * float(values[winner, row]):.12g}")
         drafts.append(_Draft(target, factors, score, choice, said))
+    if question.slate is not None:
+        scores = np.array([draft.score for draft in drafts])
+        names = [target.object_id for target in targets]
+        question.slate.take(names, np.array(merit_of), scores, sight)
     return drafts
 
 

@@ -20,7 +20,8 @@ from followup.brightness import (
 from followup.elsewhere import Others
 from followup.evidence import TargetEvidence
 from followup.factors import RankSettings
-from followup.observability import Observability, observability
+from followup.moonlight import depth_loss_mag
+from followup.observability import Observability, observability, sky_over, unit_vectors
 from followup.sites import Instrument
 from followup.value_table import Lesson, share_told
 from mmcoord.timescales import mjd_utc, tai_minus_utc_s
@@ -138,6 +139,17 @@ class Sight:
             band: expected_magnitudes(targets, band, night.tai, settings) for band in bands
         }
         self.known = self._known_anywhere(len(targets))
+        places = unit_vectors([t.ra_deg for t in targets], [t.dec_deg for t in targets])
+        sites = list({i.site.id: i.site for i in instruments}.values())
+        sky = sky_over(sites, night.utc)
+        self.moon_phase_deg = np.degrees(np.arccos(2.0 * sky.moon_illumination - 1.0))
+        self.moon = {
+            site.id: (
+                np.degrees(np.arccos(np.clip(places @ sky.moon[n].T, -1.0, 1.0))),
+                np.sin(np.radians(sky.moon_altitude_deg[n])),
+            )
+            for n, site in enumerate(sites)
+        }
 
     def best(self, number: int) -> Best:
         """The best observation of every target with one instrument."""
@@ -169,6 +181,7 @@ class Sight:
         unknown = np.where(self.known[rows], settings.floor, settings.unknown_brightness)
         for place, band in enumerate(instrument.bands):
             depth = depth_mag(instrument, band, safe, instrument.max_exposure_s)
+            depth -= self.moonlight(number, rows, band.canonical)
             depths[..., place] = depth
             probability = reach_probability(
                 self.magnitudes[band.canonical], rows, depth, settings.depth_scatter_mag
@@ -192,6 +205,21 @@ class Sight:
         """Brightness and value of every start and band, each (n, T, bands), of some targets."""
         parts = self.parts(number, rows)
         return parts.brightness, parts.value
+
+    def moonlight(self, number: int, rows: Index, band: str) -> Array:
+        """What the Moon takes from the depth, (n, T) mag, of some targets with one instrument."""
+        instrument = self.instruments[number]
+        if instrument.is_in_space:
+            return np.zeros((len(rows), len(self.night.utc)))
+        separation, sine = self.moon[instrument.site.id]
+        airmass = self.airmass[number][rows]
+        return depth_loss_mag(
+            band,
+            self.moon_phase_deg,
+            separation[rows],
+            sine,
+            np.where(np.isfinite(airmass), 1.0 / airmass, 1.0),
+        )
 
     def choices(self, values: Array) -> dict[int, Choice]:
         """For each target the cheapest instrument within the tolerance of the best.

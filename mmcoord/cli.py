@@ -309,6 +309,7 @@ def plan(
         _print_json(document)
         return
     print(f"{document['event']}, plan revision {document['revision']}")
+    print(document["note"])
     for row in document["plan"]:
         factors = ", ".join(
             f"{name} {'?' if value is None else format(value, '.2g')}"

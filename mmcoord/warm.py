@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 import skymaps
+from followup.schedule import Options, Problem, Warm, one_goal_each
+from followup.scheduler import schedule
 from listeners.projection import compile_plan, read
 from mmcoord.inference import bank
 from mmcoord.inference.engine import warm_up
@@ -44,7 +46,17 @@ def main() -> None:
     limit = Photometry("a", 60002.0, "lsst:r", 24.0, None, True)
     for redshift in (None, 0.02):
         screen_many([ScreenRequest((*points, limit), 60000.0, 40.0, 8.0, redshift=redshift)])
+    schedule(_two_targets(), Warm(np.zeros(1, np.int64)))
     warm_up()
+
+
+def _two_targets() -> Problem:
+    """The smallest schedule with a choice in it."""
+    two = np.arange(2)
+    options = Options(
+        two, 0 * two, 0 * two, 0 * two, np.ones(2), 1.0 + two, 0.0 * two, np.full(2, -1)
+    )
+    return Problem(options, one_goal_each(2), n_instruments=1, n_slots=2, slot_s=1.0)
 
 
 if __name__ == "__main__":

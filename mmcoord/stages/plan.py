@@ -1,4 +1,4 @@
-"""Plan: everything known about an event's candidates becomes one ranked list.
+"""Plan: everything known about an event's candidates becomes one ranked, scheduled list.
 
 A new revision is written only when its content differs from the last, and the deliveries
 that it calls for are written in the same transaction (outbox). A retracted event gets an
@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,11 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
+from followup.assign import Slate, assign
 from followup.evidence import Prediction, TargetEvidence, gather
 from followup.factors import RankSettings
 from followup.rank import outlook, rank
+from followup.weather import read_weather
 from mmcoord.elsewhere import Elsewhere
 from mmcoord.galaxies import installed
 from mmcoord.inference.outlook import predictions
@@ -30,7 +33,7 @@ from mmcoord.stages import outbox
 from mmcoord.stages.classes import PREDICTED_BANDS, classes_of
 from mmcoord.stages.context import Context
 from mmcoord.stages.isolate import bury_work, isolating
-from mmcoord.stages.planrows import row_to_json
+from mmcoord.stages.planrows import newest_rows, row_to_json
 from mmcoord.stages.policy import reason_to_rest
 from mmcoord.stages.question import screen_request
 from mmcoord.store import crossid, journal, queue
@@ -76,10 +79,9 @@ class Draft:
     rows: tuple[PlanRow, ...]
     planned_for: datetime
     note: str
-
-    @property
-    def objective(self) -> float:
-        return sum(row.score for row in self.rows)
+    objective: float = 0.0
+    upper_bound: float = 0.0
+    certified_gap: float = 0.0
 
 
 def content_sha256(draft: Draft) -> str:
@@ -122,18 +124,35 @@ def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
     if rest is not None:
         return Draft((), planned_for, rest)
     targets = _targets(ctx, session, event, known_until)
+    wanted, settings = ctx.settings.plan, RankSettings()
+    slate = Slate(keep=wanted.max_rows)
     rows = rank(
         targets,
         event_time=event.event_time,
         now=planned_for,
-        instruments=ctx.catalogue.select(ctx.settings.plan.instruments)
-        if ctx.settings.plan.instruments
-        else ctx.catalogue.instruments,
-        settings=RankSettings(),
+        instruments=ctx.catalogue.select(wanted.instruments)
+        if wanted.instruments
+        else ctx.catalogue.asked,
+        settings=settings,
         galaxies=installed(ctx.settings),
         elsewhere=_elsewhere(session, planned_for),
+        slate=slate,
     )
-    return Draft(rows[: ctx.settings.plan.max_rows], planned_for, outlook(rows))
+    assigned = assign(
+        rows[: wanted.max_rows],
+        slate,
+        tolerance=settings.choice_tolerance,
+        previous=newest_rows(session, event_id),
+        weather=read_weather(Path(wanted.weather)) if wanted.weather else None,
+    )
+    return Draft(
+        assigned.rows,
+        planned_for,
+        "\n".join([outlook(rows), *([assigned.sentence] if assigned.upper_bound > 0 else [])]),
+        assigned.objective,
+        assigned.upper_bound,
+        assigned.certified_gap,
+    )
 
 
 def _elsewhere(session: Session, planned_for: datetime) -> list[Elsewhere]:
@@ -288,6 +307,8 @@ def _commit(ctx: Context, session: Session, work: Work, draft: Draft) -> None:
         planned_for=draft.planned_for,
         n_targets=len(draft.rows),
         objective=draft.objective,
+        upper_bound=draft.upper_bound,
+        certified_gap=draft.certified_gap,
         note=draft.note,
         created_at=now,
         cause_id=work.cause_id,
