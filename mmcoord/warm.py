@@ -8,9 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 import skymaps
+from followup.value import information
 from listeners.projection import compile_plan, read
 from mmcoord.inference.engine import warm_up
 from mmcoord.inference.screening import ScreenRequest, screen_many
+from mmcoord.predictions import ClassPredictions
 from mmcoord.records import Photometry
 from mmcoord.stages.livesky import LiveSky
 
@@ -39,8 +41,16 @@ def main() -> None:
     plan = compile_plan({"type": "record", "name": "packet", "fields": fields}, {"time": None})
     assert plan is not None
     read(bytes(8), plan)
+    information(_two_classes(), [0], [0.0], [22.0])
     screen_many([ScreenRequest(points, 60000.0, 40.0, 8.0)])
     warm_up()
+
+
+def _two_classes() -> ClassPredictions:
+    magnitudes = np.full((2, 2, 1, 1), 21.0, np.float32)
+    return ClassPredictions(
+        ("a", "b"), np.array([0.5, 0.5]), ("lsst:r",), np.zeros(1), magnitudes, "screen"
+    )
 
 
 if __name__ == "__main__":
