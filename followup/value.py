@@ -35,7 +35,7 @@ import numpy.typing as npt
 
 from mmcoord.predictions import ClassPredictions
 
-__all__ = ["FLOOR_MAG", "Information", "information", "joint_information", "signal"]
+__all__ = ["FLOOR_MAG", "Information", "information", "interpolated", "signal", "threshold_of"]
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -115,14 +115,15 @@ def information(
         raise ValueError(f"probability: {probability!r} are not of exclusive classes")
     wanted, time = np.asarray(band, np.int64), np.asarray(mjd_tai, np.float64)
     depth = np.asarray(depth_mag, np.float64)
-    c = 0.4 * math.log(10.0) * floor_mag
-    threshold = math.asinh(_THRESHOLD_SNR * c) / c
+    threshold = threshold_of(floor_mag)
     outcome = np.zeros((3 + len(probability), len(wanted)))
     possible = np.flatnonzero((wanted >= 0) & np.isfinite(depth) & np.isfinite(time))
     by_option = np.ascontiguousarray(magnitudes.transpose(2, 3, 0, 1))
     for start in range(0, len(possible), _BLOCK):
         some = possible[start : start + _BLOCK]
-        mags = _at(by_option, np.asarray(predictions.mjd_tai, np.float64), wanted[some], time[some])
+        mags = interpolated(
+            by_option, np.asarray(predictions.mjd_tai, np.float64), wanted[some], time[some]
+        )
         u = signal(mags, depth[some, None, None], floor_mag)
         _every_option(u, probability, threshold, is_corrected, _KERNEL, some, outcome)
     return Information(outcome[0], outcome[1], outcome[3:], outcome[2])
@@ -136,7 +137,13 @@ def signal(magnitude: npt.ArrayLike, depth_mag: npt.ArrayLike, floor_mag: float)
     return np.asarray(np.log(x + np.sqrt(x * x + 1.0)) / c)
 
 
-def _at(
+def threshold_of(floor_mag: float) -> float:
+    """``u`` of a source at the limit."""
+    c = 0.4 * math.log(10.0) * floor_mag
+    return math.asinh(_THRESHOLD_SNR * c) / c
+
+
+def interpolated(
     magnitudes: npt.NDArray[np.float32], grid: Float, band: Int, time: Float
 ) -> npt.NDArray[np.float32]:
     """(O, C, D) magnitudes from (B, T, C, D), linear in time and held at the ends."""
@@ -146,81 +153,6 @@ def _at(
     part = np.clip((time - grid[place]) / (grid[place + 1] - grid[place]), 0.0, 1.0)
     low, high = magnitudes[band, place], magnitudes[band, place + 1]
     return np.asarray(low + part[:, None, None].astype(np.float32) * (high - low))
-
-
-def joint_information(
-    predictions: ClassPredictions,
-    band: npt.ArrayLike,
-    mjd_tai: npt.ArrayLike,
-    depth_mag: npt.ArrayLike,
-    *,
-    floor_mag: float = FLOOR_MAG,
-    n_outcomes: int = 1024,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Information of ``K`` observations taken together: about the class, and whether the first.
-
-    Nested Monte Carlo: outcomes are drawn from the draws of light curves, and the likelihood of a
-    class is the mean over its draws. A finite number of draws makes each outcome seem to know where
-    it came from; the jackknife over two halves of the draws takes that back to first order. Bits,
-    never negative; the error is about ``1 / sqrt(n_outcomes)``.
-    """
-    rng = np.random.default_rng(seed)
-    bands, times = np.asarray(band, np.int64), np.asarray(mjd_tai, np.float64)
-    magnitudes = np.asarray(predictions.magnitudes, np.float32).transpose(2, 3, 0, 1)
-    mags = _at(magnitudes, np.asarray(predictions.mjd_tai, np.float64), bands, times)
-    depth = np.asarray(depth_mag, np.float64)
-    seen = np.ascontiguousarray(signal(mags, depth[:, None, None], floor_mag).transpose(1, 2, 0))
-    c = 0.4 * math.log(10.0) * floor_mag
-    threshold = math.asinh(_THRESHOLD_SNR * c) / c
-    probability = np.asarray(predictions.probability, np.float64)
-    whole = _nested(seen, probability, threshold, n_outcomes, rng)
-    halves = [_nested(seen[:, k::2], probability, threshold, n_outcomes, rng) for k in (0, 1)]
-    corrected = 2.0 * whole - 0.5 * (halves[0] + halves[1])
-    return max(0.0, float(corrected[0])), max(0.0, float(corrected[1]))
-
-
-def _nested(
-    seen: Float, probability: Float, threshold: float, n_outcomes: int, rng: np.random.Generator
-) -> Float:
-    """(2,) bits about the class and about the first class, of the draws (C, D, K) as they are."""
-    n_classes, n_draws, n_seen = seen.shape
-    # Stratified: every class has its share of the outcomes, to within one.
-    of_class = np.searchsorted(
-        np.cumsum(probability), (np.arange(n_outcomes) + rng.random()) / n_outcomes, side="right"
-    ).clip(max=n_classes - 1)
-    of_draw = rng.integers(n_draws, size=n_outcomes)
-    values = seen[of_class, of_draw] + rng.standard_normal((n_outcomes, n_seen))
-    with np.errstate(divide="ignore"):
-        log_joint = _outcome_log_likelihood(seen, values, threshold) + np.log(probability)
-    top = log_joint.max(axis=1, keepdims=True)
-    posterior = np.exp(log_joint - top)
-    posterior /= posterior.sum(axis=1, keepdims=True)
-    gain = np.log(posterior[np.arange(n_outcomes), of_class] / probability[of_class])
-    first = np.where(of_class == 0, posterior[:, 0], 1.0 - posterior[:, 0]).clip(1e-300)
-    prior = np.where(of_class == 0, probability[0], 1.0 - probability[0])
-    return np.array([gain.mean(), np.log(first / prior).mean()]) * _NAT
-
-
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _outcome_log_likelihood(seen: Float, values: Float, threshold: float) -> Float:
-    """(S, C) log mean likelihood of outcomes ``values`` (S, K) under the draws (C, D, K)."""
-    n_classes, n_draws, n_seen = seen.shape
-    out = np.empty((len(values), n_classes))
-    for s in range(len(values)):
-        for c in range(n_classes):
-            total = 0.0
-            for d in range(n_draws):
-                log_l = 0.0
-                for k in range(n_seen):
-                    if values[s, k] < threshold:
-                        below = 0.5 * math.erfc(-(threshold - seen[c, d, k]) / math.sqrt(2.0))
-                        log_l += math.log(max(below, 1e-300))
-                    else:
-                        log_l += -0.5 * (values[s, k] - seen[c, d, k]) ** 2 - _HALF_LN_2PI
-                total += math.exp(max(log_l, -690.0))
-            out[s, c] = math.log(max(total / n_draws, 1e-300))
-    return out
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]

@@ -179,7 +179,7 @@ def _depths(reach: Sequence[float]) -> Float:
         return np.zeros(0)
     first = math.floor((min(reach) - _SHALLOWER_MAG) / _DEPTH_STEP_MAG)
     last = math.ceil(max(reach) / _DEPTH_STEP_MAG)
-    return np.arange(first, last + 1) * _DEPTH_STEP_MAG
+    return np.asarray(np.arange(first, last + 1) * _DEPTH_STEP_MAG, np.float64)
 
 
 def _place(grid: Float, values: Float) -> tuple[npt.NDArray[np.int64], Float]:

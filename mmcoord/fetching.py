@@ -25,7 +25,7 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, BinaryIO
+from typing import IO, Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpcore
@@ -152,7 +152,7 @@ def fetch(
     network: Network = _INTERNET,
     *,
     stopped: Callable[[], bool] = lambda: False,
-    into: BinaryIO | None = None,
+    into: IO[bytes] | None = None,
 ) -> bytes:
     """The file behind a link, as it was sent.
 
@@ -187,7 +187,7 @@ def fetch(
 
 
 def _get(
-    pool: httpcore.ConnectionPool, url: str, policy: Policy, into: BinaryIO | None
+    pool: httpcore.ConnectionPool, url: str, policy: Policy, into: IO[bytes] | None
 ) -> bytes | str:
     """The body, or where the server sends us instead."""
     headers = [
@@ -227,7 +227,7 @@ def _header(answer: httpcore.Response, name: bytes) -> str:
     return values[0].decode("latin-1").strip() if values else ""
 
 
-def _body(url: str, answer: httpcore.Response, policy: Policy, into: BinaryIO | None) -> bytes:
+def _body(url: str, answer: httpcore.Response, policy: Policy, into: IO[bytes] | None) -> bytes:
     """The whole body within the limits."""
     encoding = _header(answer, b"content-encoding").lower()
     if encoding not in ("", "identity", "gzip", "x-gzip"):

@@ -10,10 +10,12 @@ import numpy as np
 import skymaps
 from followup.schedule import Options, Problem, Warm, one_goal_each
 from followup.scheduler import schedule
+from followup.value import information
 from listeners.projection import compile_plan, read
 from mmcoord.inference import bank
 from mmcoord.inference.engine import warm_up
 from mmcoord.inference.screening import ScreenRequest, screen_many
+from mmcoord.predictions import ClassPredictions
 from mmcoord.records import Photometry
 from mmcoord.stages.livesky import LiveSky
 
@@ -47,6 +49,7 @@ def main() -> None:
     for redshift in (None, 0.02):
         screen_many([ScreenRequest((*points, limit), 60000.0, 40.0, 8.0, redshift=redshift)])
     schedule(_two_targets(), Warm(np.zeros(1, np.int64)))
+    information(_two_classes(), [0], [0.0], [22.0])
     warm_up()
 
 
@@ -57,6 +60,13 @@ def _two_targets() -> Problem:
         two, 0 * two, 0 * two, 0 * two, np.ones(2), 1.0 + two, 0.0 * two, np.full(2, -1)
     )
     return Problem(options, one_goal_each(2), n_instruments=1, n_slots=2, slot_s=1.0)
+
+
+def _two_classes() -> ClassPredictions:
+    magnitudes = np.full((2, 2, 1, 1), 21.0, np.float32)
+    return ClassPredictions(
+        ("a", "b"), np.array([0.5, 0.5]), ("lsst:r",), np.zeros(1), magnitudes, "screen"
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from followup.value import information, joint_information, signal
+from followup.value import information, signal
+from followup.value_joint import joint_information
 from mmcoord.predictions import ClassPredictions
 
 Array = npt.NDArray[np.float64]
