@@ -16,7 +16,14 @@ from followup.evidence import Prediction, TargetEvidence
 from followup.factors import RankSettings
 from followup.sites import Band, Instrument
 
-__all__ = ["Magnitudes", "depth_mag", "expected_magnitudes", "exposure_for", "reach_probability"]
+__all__ = [
+    "Magnitudes",
+    "depth_mag",
+    "expected_magnitudes",
+    "exposure_for",
+    "exposures_for",
+    "reach_probability",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -95,11 +102,20 @@ def exposure_for(
 
     Sky-limited, so S/N grows as the square root of the time.
     """
-    depth = band.limit_mag - float(_airmass_loss(band, np.asarray(airmass)))
+    return float(exposures_for(instrument, band, np.asarray(airmass), np.asarray(mag), snr=snr))
+
+
+def exposures_for(
+    instrument: Instrument, band: Band, airmass: Array, mag: Array, *, snr: float
+) -> Array:
+    """:func:`exposure_for` of arrays; where the magnitude is NaN, that of the stated depth."""
+    depth = band.limit_mag - _airmass_loss(band, airmass)
     wanted = mag + 2.5 * math.log10(snr / 5.0)
-    power = min(max((wanted - depth) / 1.25, -9.0), 9.0)
-    seconds = math.ceil(instrument.depth_exposure_s * 10.0**power)
-    return float(min(max(seconds, instrument.min_exposure_s), instrument.max_exposure_s))
+    power = np.clip((wanted - depth) / 1.25, -9.0, 9.0)
+    seconds = np.ceil(instrument.depth_exposure_s * 10.0**power)
+    seconds = np.where(np.isnan(seconds), instrument.depth_exposure_s, seconds)
+    limited: Array = np.clip(seconds, instrument.min_exposure_s, instrument.max_exposure_s)
+    return limited
 
 
 def reach_probability(

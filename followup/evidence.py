@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy.typing as npt
 
+from mmcoord.predictions import ClassPredictions
 from mmcoord.records import Candidate, KnownTransient, Match, Photometry
 from mmcoord.timescales import mjd_tai
 
@@ -64,6 +65,8 @@ class TargetEvidence:
     run_key: str | None = None
     predicted: Mapping[str, Prediction] | None = None
     """Canonical band -> prediction."""
+    classes: ClassPredictions | None = None
+    """What each class of source would show; None: nothing can be said."""
     known: tuple[KnownTransient, ...] = ()
     """What catalogues of transients say of it, the surest identity first."""
 
@@ -78,6 +81,7 @@ def gather(
     p_kilonova_origin: Origin | None = None,
     run_key: str | None = None,
     predicted: Mapping[str, Prediction] | None = None,
+    classes: ClassPredictions | None = None,
     known: Sequence[KnownTransient] = (),
 ) -> TargetEvidence:
     """Put together what is known of one candidate. Pure; ``photometry`` in any order.
@@ -110,6 +114,7 @@ def gather(
         p_kilonova_origin=p_kilonova_origin,
         run_key=run_key,
         predicted=predicted,
+        classes=classes,
         known=tuple(known),
     )
 

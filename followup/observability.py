@@ -1,12 +1,14 @@
 """When a target can be observed: altitude, darkness and Moon for many targets at once.
 
 The chain is the IAU 2006/2000A celestial-to-terrestrial matrix (``erfa.c2t06a``: bias,
-precession, nutation, Earth rotation, polar motion) with first-order stellar aberration,
-annual and diurnal. Instead of rotating the targets, the zenith of each site is rotated into
+precession, nutation, Earth rotation, polar motion) with stellar aberration, annual and diurnal. Instead of rotating the targets, the zenith of each site is rotated into
 the celestial frame; with target ``p``, zenith ``z`` (unit vectors, GCRS) and the observer's
-velocity ``v`` in units of c, dropping terms of order v^2 (0.002 arcsec),
+velocity ``v`` in units of c, aberration being special relativity's (Urban and Seidelmann 2013,
+Explanatory Supplement, equation 7.40), with ``b = sqrt(1 - v^2)``,
 
-    sin(altitude) = (z.p) (1 - p.v) + z.v
+    sin(altitude) = [b z.p + (1 + p.v / (1 + b)) z.v] / (1 + p.v)
+
+Terms of order v^2 count: near the zenith, dropping them is 4 arcsec.
 
 Altitudes are those of the vacuum: no refraction (1.7 arcmin at 30 deg). Light deflection is
 left out (0.004 arcsec at 45 deg from the Sun). Earth orientation comes from the tables
@@ -28,6 +30,7 @@ import numpy.typing as npt
 from astropy.utils import iers
 
 from followup.sites import Instrument, Site
+from skymaps.threads import run_chunks
 
 __all__ = [
     "Observability",
@@ -57,6 +60,12 @@ class Sky:
     """(S, T, 3) unit vectors along the geodetic vertical."""
     velocity: Array
     """(S, T, 3) observer's barycentric velocity over c."""
+    meridian: Array
+    """(S, T, 3) unit vectors to where the site's meridian cuts the equator."""
+    pole: Array
+    """(T, 3) the Earth's axis, north."""
+    sun: Array
+    """(S, T, 3) unit vectors to the Sun's centre."""
     sun_altitude_deg: Array
     """(S, T) of the Sun's centre."""
     moon: Array
@@ -112,6 +121,9 @@ def sky_over(sites: Sequence[Site], times_mjd_utc: npt.ArrayLike) -> Sky:
         times_mjd_utc=utc,
         zenith=zenith,
         velocity=velocity,
+        meridian=_meridians(sites, to_terrestrial),
+        pole=to_terrestrial[:, 2, :],  # the terrestrial z axis seen in GCRS
+        sun=sun_seen,
         sun_altitude_deg=_asin_deg(_seen_sine(zenith, sun_seen, velocity)),
         moon=moon_seen,
         # The Moon shares the Earth's orbital motion: no annual aberration.
@@ -146,12 +158,14 @@ def sin_altitude(
     zenith, velocity = sky.zenith[site], sky.velocity[site]
     if columns is not None:
         zenith, velocity = zenith[columns], velocity[columns]
-    vertical = _dot(targets, zenith)
-    drift = _dot(targets, velocity)
+    slowed = np.sqrt(1.0 - np.sum(velocity * velocity, axis=-1))
     shift = np.sum(zenith * velocity, axis=-1)
-    np.subtract(1, drift, out=drift)
-    np.multiply(vertical, drift, out=vertical)
+    vertical = _dot(targets, zenith * slowed[:, None])
+    drift = _dot(targets, velocity)
     vertical += shift.astype(targets.dtype)
+    vertical += drift * (shift / (1.0 + slowed)).astype(targets.dtype)
+    np.add(drift, 1, out=drift)
+    np.divide(vertical, drift, out=vertical)
     return vertical
 
 
@@ -183,8 +197,13 @@ def observability(
         up_in_dark=np.zeros(shape[:2], bool),
     )
     if sky is not None:
-        for number, instrument in enumerate(instruments):
-            _fill(result, number, instrument, targets, sky, sites.index(instrument.site))
+
+        def fill(low: int, high: int) -> None:
+            for number in range(low, high):
+                instrument = instruments[number]
+                _fill(result, number, instrument, targets, sky, sites.index(instrument.site))
+
+        run_chunks(fill, len(instruments), serial_below=1 if result.allowed.size > 1e6 else 1000)
     return result
 
 
@@ -196,21 +215,30 @@ def _fill(
     sky: Sky,
     site: int,
 ) -> None:
-    dark = sky.sun_altitude_deg[site] <= instrument.sun_altitude_deg
+    if instrument.is_in_space:
+        dark = np.ones(len(sky.times_mjd_utc), bool)
+    else:
+        dark = sky.sun_altitude_deg[site] <= instrument.sun_altitude_deg
     result.dark[number] = dark
-    columns = np.flatnonzero(dark)
+    columns = np.flatnonzero(dark & ~instrument.is_down(sky.times_mjd_utc))
     if not len(columns) or not len(targets):
         return
-    sine = sin_altitude(targets, sky, site, columns)
-    lowest = max(np.sin(np.radians(instrument.min_altitude_deg)), 1.0 / instrument.max_airmass)
-    highest = np.sin(np.radians(instrument.max_altitude_deg))
-    within = (sine >= np.float32(lowest)) & (sine <= np.float32(highest))
+    if instrument.is_in_space:
+        sine = np.ones((len(targets), len(columns)), targets.dtype)
+        within = _apart(targets, sky.sun[site, columns], instrument.sun_separation_deg)
+        moon_up = np.ones(len(columns), bool)
+    else:
+        sine = sin_altitude(targets, sky, site, columns)
+        lowest = max(np.sin(np.radians(instrument.min_altitude_deg)), 1.0 / instrument.max_airmass)
+        highest = np.sin(np.radians(instrument.max_altitude_deg))
+        within = (sine >= np.float32(lowest)) & (sine <= np.float32(highest))
+        if instrument.max_hour_angle_h < 12.0:
+            within &= _near_meridian(targets, sky, site, columns, instrument.max_hour_angle_h)
+        moon_up = sky.moon_altitude_deg[site, columns] > 0.0
     result.up_in_dark[number] = within.any(axis=1)
-    moon_up = sky.moon_altitude_deg[site, columns] > 0.0
-    if moon_up.any():
-        nearest = np.float32(np.cos(np.radians(instrument.moon_separation_deg)))
-        near = _dot(targets, sky.moon[site, columns[moon_up]]) > nearest
-        within[:, moon_up] &= ~near
+    if moon_up.any() and instrument.moon_separation_deg > 0.0:
+        moon = sky.moon[site, columns[moon_up]]
+        within[:, moon_up] &= _apart(targets, moon, instrument.moon_separation_deg)
     window = slice(columns[0], columns[-1] + 1)
     if len(columns) == window.stop - window.start:  # one unbroken night: no scatter needed
         result.allowed[number, :, window] = within
@@ -218,6 +246,25 @@ def _fill(
     else:
         result.allowed[number][:, columns] = within
         result.airmass[number][:, columns] = np.where(within, 1 / sine, np.inf)
+
+
+def _apart(
+    targets: npt.NDArray[np.float32], bodies: Array, least_deg: float
+) -> npt.NDArray[np.bool_]:
+    """(N, T) whether targets are at least so far from a moving body (T, 3)."""
+    nearest = np.float32(np.cos(np.radians(least_deg)))
+    return np.asarray(_dot(targets, bodies) <= nearest)
+
+
+def _near_meridian(
+    targets: npt.NDArray[np.float32], sky: Sky, site: int, columns: npt.NDArray[np.int64],
+    most_h: float,
+) -> npt.NDArray[np.bool_]:  # fmt: skip
+    """(N, T') whether the hour angle is at most ``most_h``, without aberration."""
+    north = _dot(targets, sky.pole[columns])
+    across = np.sqrt(np.maximum(0, 1 - north * north))
+    least = np.float32(np.cos(np.radians(15.0 * most_h)))
+    return np.asarray(_dot(targets, sky.meridian[site, columns]) >= least * across)
 
 
 def _earth(utc: Array) -> tuple[Array, Array]:
@@ -264,6 +311,12 @@ def _places(sites: Sequence[Site], to_terrestrial: Array) -> tuple[Array, Array]
     return turned[0], turned[1] / _AU_M
 
 
+def _meridians(sites: Sequence[Site], to_terrestrial: Array) -> Array:
+    lon = np.radians([site.longitude_deg for site in sites])
+    equator = np.stack([np.cos(lon), np.sin(lon), np.zeros(len(sites))], -1)
+    return np.asarray(np.einsum("tji,sj->sti", to_terrestrial, equator))
+
+
 def _rotation_velocity(place_au: Array, to_terrestrial: Array) -> Array:
     """Velocity over c of the sites by the Earth's rotation, (S, T, 3)."""
     axis = to_terrestrial[:, 2, :]  # the terrestrial z axis seen in GCRS
@@ -280,7 +333,7 @@ def _dot(targets: npt.NDArray[Any], vectors: Array) -> npt.NDArray[Any]:
 
 
 def _seen_sine(zenith: Array, direction: Array, velocity: Array) -> Array:
-    """:func:`sin_altitude` for one moving body, all (S, T, 3)."""
+    """:func:`sin_altitude` for one moving body, all (S, T, 3), to first order in v."""
     drift = np.sum(direction * velocity, axis=-1)
     vertical = np.sum(zenith * direction, axis=-1)
     sine: Array = vertical * (1.0 - drift) + np.sum(zenith * velocity, axis=-1)

@@ -1,8 +1,10 @@
 """The ranked plan of one event: which candidate first, where, when and in which band.
 
-``score = membership x time x kilonova x classified x brightness x observability``, all in
-[0, 1] and kept with its sentence. Nothing reads the clock: ``now`` is data. There is no
-schedule yet: two targets may be sent to one telescope at one time.
+``score = membership x time x kilonova x classified x brightness x observability``, and for the most
+promising targets with predictions ``membership x time x classified x information``; where galaxies
+or observations of others are known, x ``host`` and x ``elsewhere``. All factors are in [0, 1] and
+kept with their sentences. Nothing reads the clock: ``now`` is data. Each target is looked at
+alone here; :mod:`followup.assign` makes a schedule of them.
 """
 
 from __future__ import annotations
@@ -17,11 +19,17 @@ from datetime import datetime
 
 import numpy as np
 
+from followup.assign import Slate
+from followup.elsewhere import others_of
 from followup.evidence import TargetEvidence
 from followup.factors import Factor, RankSettings, classified, kilonova, membership, timing
+from followup.hosts import GalaxySource, host
 from followup.observability import Observability
 from followup.sites import Instrument
 from followup.tonight import Best, Choice, Night, Sight, night_from
+from followup.value_rank import cost_told, given_spectrum, informed, most_promising, option_of
+from followup.value_table import Lesson, ValueSettings
+from mmcoord.elsewhere import Elsewhere
 from mmcoord.records import PlanRow
 
 __all__ = ["explain", "outlook", "rank"]
@@ -37,12 +45,18 @@ def rank(
     now: datetime,
     instruments: Sequence[Instrument],
     settings: RankSettings | None = None,
+    worth: ValueSettings | None = None,
+    galaxies: GalaxySource | None = None,
+    elsewhere: Sequence[Elsewhere] = (),
+    slate: Slate | None = None,
 ) -> tuple[PlanRow, ...]:
     """Rank the targets of one event for the day that follows ``now``.
 
     A target that no instrument can observe in the coming day keeps its row, with the reason;
     its observability counts as ``settings.unobservable``.
+    ``slate``: where what the targets could have is kept for :func:`followup.assign.assign`.
     The same inputs in any order give the same rows; ties go by ``object_id``.
+    ``galaxies`` None: no catalogue, hosts are not a factor; ``elsewhere``: what others observe.
 
     Raises
     ------
@@ -55,12 +69,26 @@ def rank(
     for one, other in itertools.pairwise(ordered):
         if one.object_id == other.object_id:
             raise ValueError(f"two targets are called {one.object_id!r}")
-    night = night_from(now, settings)
+    question = _Question(
+        night_from(now, settings),
+        tuple(instruments),
+        event_time,
+        settings,
+        worth or ValueSettings(),
+        galaxies,
+        tuple(elsewhere),
+        slate,
+    )
+    merits = [_merits(target, question) for target in ordered]
+    chosen = most_promising(ordered, merits, question.worth.informed_targets)
     drafts = [
         draft
         for start in range(0, len(ordered), _BLOCK)
         for draft in _drafts(
-            ordered[start : start + _BLOCK], night, tuple(instruments), event_time, settings
+            ordered[start : start + _BLOCK],
+            merits[start : start + _BLOCK],
+            chosen,
+            question,
         )
     ]
     drafts.sort(key=lambda d: (-d.score, d.target.object_id))
@@ -105,43 +133,109 @@ class _Draft:
     factors: dict[str, Factor]
     score: float
     choice: Choice | None
-    why: str | None
+    said: dict[str, str]
+    """Sentences beside those of the factors."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What the ranking is asked, apart from the targets."""
+
+    night: Night
+    instruments: tuple[Instrument, ...]
+    event_time: datetime | None
+    settings: RankSettings
+    worth: ValueSettings
+    galaxies: GalaxySource | None
+    elsewhere: tuple[Elsewhere, ...]
+    slate: Slate | None
+
+
+def _merits(target: TargetEvidence, question: _Question) -> dict[str, Factor]:
+    """The factors that do not depend on the telescope."""
+    settings, event_time = question.settings, question.event_time
+    factors = {
+        "membership": membership(target, settings),
+        "time": timing(target, event_time, settings),
+        "kilonova": kilonova(target, settings, event_time),
+        "classified": classified(target, event_time, settings),
+    }
+    if question.galaxies is not None:
+        factors["host"] = host(
+            question.galaxies,
+            target.ra_deg,
+            target.dec_deg,
+            map_mpc=target.distance_mean_mpc,
+            map_err_mpc=target.distance_std_mpc,
+            has_own_distance=target.credible_level_3d is not None,
+        )
+    return factors
 
 
 def _drafts(
     targets: Sequence[TargetEvidence],
-    night: Night,
-    instruments: Sequence[Instrument],
-    event_time: datetime | None,
-    settings: RankSettings,
+    merits: Sequence[dict[str, Factor]],
+    chosen: frozenset[str],
+    question: _Question,
 ) -> list[_Draft]:
-    sight = Sight(targets, instruments, night, settings)
+    instruments, settings, night = question.instruments, question.settings, question.night
+    lessons = {
+        row: Lesson.of(
+            given_spectrum(target.classes, merits[row]["classified"]),
+            instruments,
+            float(night.tai[0]),
+            float(night.tai[-1]),
+            question.worth,
+        )
+        for row, target in enumerate(targets)
+        if target.classes is not None and target.object_id in chosen
+    }
+    others = [
+        others_of(target.object_id, target.ra_deg, target.dec_deg, question.elsewhere)
+        for target in targets
+    ] if question.elsewhere else []  # fmt: skip
+    sight = Sight(targets, instruments, night, settings, lessons, others)
     bests = [sight.best(number) for number in range(len(instruments))]
     values = np.array([best.value for best in bests]).reshape(len(instruments), len(targets))
     winners = values.argmax(axis=0) if instruments else np.zeros(len(targets), np.int64)
     choices = sight.choices(values)
-    drafts = []
+    drafts: list[_Draft] = []
+    merit_of: list[float] = []
     for row, target in enumerate(targets):
-        factors = {
-            "membership": membership(target, settings),
-            "time": timing(target, event_time, settings),
-            "kilonova": kilonova(target, settings, event_time),
-            "classified": classified(target, event_time, settings),
-        }
-        merit = math.prod(f.counted for f in factors.values())
+        factors = dict(merits[row])
         choice = choices.get(row)
         if choice is None:
             factors |= _out_of_reach(row, sight.seen, instruments, settings)
-            score = merit * settings.unknown_brightness * settings.unobservable
-            drafts.append(_Draft(target, factors, float(f"{score:.12g}"), None, None))
+            score = math.prod(f.counted for f in factors.values())
+            merit_of.append(0.0)
+            drafts.append(_Draft(target, factors, float(f"{score:.12g}"), None, {}))
             continue
         winner = int(winners[row])
-        best = bests[winner]
-        factors |= _in_reach(row, best, instruments[winner], choice, settings)
+        best, lesson = bests[winner], lessons.get(row)
+        said = {"choice": _why(choice, winner, instruments)}
+        if lesson is None:
+            factors |= _in_reach(row, best, instruments[winner], choice, settings)
+        else:
+            said["kilonova"] = f"{factors.pop('kilonova').reason}; part of the information"
+            said["cost"] = cost_told(lesson, choice, night)
+            factors |= informed(row, best, instruments[winner], night, lesson)
+        if others:
+            at, band, depth = option_of(row, best, instruments[winner], night)
+            factors["elsewhere"] = others[row].factor(band, at, depth)
+        merit = math.prod(f.counted for name, f in factors.items() if name not in _OF_THE_NIGHT)
+        merit_of.append(merit)
         # Twelve digits: the last bits depend on where a row stands in an array.
         score = float(f"{merit * float(values[winner, row]):.12g}")
-        drafts.append(_Draft(target, factors, score, choice, _why(choice, winner, instruments)))
+        drafts.append(_Draft(target, factors, score, choice, said))
+    if question.slate is not None:
+        scores = np.array([draft.score for draft in drafts])
+        names = [target.object_id for target in targets]
+        question.slate.take(names, np.array(merit_of), scores, sight)
     return drafts
+
+
+_OF_THE_NIGHT = ("brightness", "observability", "information", "elsewhere")
+"""Factors that the value of an observation holds already."""
 
 
 def _in_reach(
@@ -201,9 +295,7 @@ def _why(choice: Choice, winner: int, instruments: Sequence[Instrument]) -> str:
 
 def _row(place: int, draft: _Draft) -> PlanRow:
     target, choice = draft.target, draft.choice
-    reasons = {name: factor.reason for name, factor in draft.factors.items()}
-    if draft.why is not None:
-        reasons["choice"] = draft.why
+    reasons = {name: factor.reason for name, factor in draft.factors.items()} | draft.said
     row = PlanRow(
         rank=place,
         object_id=target.object_id,

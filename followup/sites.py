@@ -12,14 +12,19 @@ import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from followup.bands import EFFECTIVE_WAVELENGTH_NM
 from mmcoord.errors import ConfigError
+from mmcoord.timescales import mjd_utc as to_mjd_utc
 
-__all__ = ["Band", "Catalogue", "Instrument", "Site", "load_catalogue"]
+__all__ = ["Band", "Catalogue", "Downtime", "Instrument", "Programme", "Site", "load_catalogue"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +40,12 @@ class Site:
     altitude_m: float
     source: str
     """Where the position comes from."""
+    kind: str = "ground"
+    """``ground``, or ``space``: then the position means nothing, there is no night and no
+    horizon, and only the distances from Sun and Moon are checked."""
 
     def __post_init__(self) -> None:
+        _require(self.kind in ("ground", "space"), "kind", self.kind)
         _require(-90 <= self.latitude_deg <= 90, "latitude_deg", self.latitude_deg)
         _require(-180 <= self.longitude_deg < 360, "longitude_deg", self.longitude_deg)
         _require(-500 <= self.altitude_m <= 9000, "altitude_m", self.altitude_m)
@@ -56,6 +65,30 @@ class Band:
     def __post_init__(self) -> None:
         _require(self.canonical in EFFECTIVE_WAVELENGTH_NM, "canonical", self.canonical)
         _require(10 < self.limit_mag < 32, "limit_mag", self.limit_mag)
+
+
+@dataclass(frozen=True, slots=True)
+class Programme:
+    """Time that a group may use on an instrument."""
+
+    name: str
+    hours: float
+    """What is left of it, for all plans together."""
+
+    def __post_init__(self) -> None:
+        _require(self.hours >= 0, "hours", self.hours)
+
+
+@dataclass(frozen=True, slots=True)
+class Downtime:
+    """When an instrument is not to be had: engineering, another run, a closed dome."""
+
+    start: datetime
+    end: datetime
+    reason: str
+
+    def __post_init__(self) -> None:
+        _require(self.start < self.end, "end", self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +125,38 @@ class Instrument:
     """Where field, limits and overheads come from."""
     bands: tuple[Band, ...]
     """Preferred first."""
+    max_hour_angle_h: float = 12.0
+    """Equatorial mounts and some domes stop here, east and west."""
+    sun_separation_deg: float = 0.0
+    """Least distance from the Sun; for space telescopes."""
+    visible_fraction: float = 1.0
+    """Part of the time for which the Earth is not in the way; 1 on the ground. Where in its
+    orbit a spacecraft will be is not known here: time is stretched, no start is exact."""
+    cost_per_hour: float = 0.0
+    """In the catalogue's unit of cost; 0: the aperture squared, in m2."""
+    access: str = ""
+    """Who may use it, for people."""
+    asked: bool = True
+    """Whether plans ask it by default; otherwise only where a configuration names it."""
+    programmes: tuple[Programme, ...] = ()
+    """Whose time it is taken from, in this order; none: not counted."""
+    downtimes: tuple[Downtime, ...] = ()
+
+    @property
+    def cost_rate(self) -> float:
+        """Cost of an hour."""
+        return self.cost_per_hour or self.aperture_m**2
+
+    @property
+    def is_in_space(self) -> bool:
+        return self.site.kind == "space"
+
+    def is_down(self, mjd_utc: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """(T,) whether a downtime covers each instant."""
+        down = np.zeros(len(mjd_utc), bool)
+        for one in self.downtimes:
+            down |= (mjd_utc >= to_mjd_utc(one.start)) & (mjd_utc < to_mjd_utc(one.end))
+        return down
 
     def __post_init__(self) -> None:
         for name in ("aperture_m", "field_deg2", "min_exposure_s", "depth_exposure_s"):
@@ -104,6 +169,11 @@ class Instrument:
         _require(-90 < self.sun_altitude_deg <= 0, "sun_altitude_deg", self.sun_altitude_deg)
         moon_ok = 0 <= self.moon_separation_deg < 180
         _require(moon_ok, "moon_separation_deg", self.moon_separation_deg)
+        _require(0 < self.max_hour_angle_h <= 12, "max_hour_angle_h", self.max_hour_angle_h)
+        sun_ok = 0 <= self.sun_separation_deg < 180
+        _require(sun_ok, "sun_separation_deg", self.sun_separation_deg)
+        _require(0 < self.visible_fraction <= 1, "visible_fraction", self.visible_fraction)
+        _require(self.cost_per_hour >= 0, "cost_per_hour", self.cost_per_hour)
         _require(self.overhead_s >= 0, "overhead_s", self.overhead_s)
         _require(self.slew_s >= 0, "slew_s", self.slew_s)
         longest_ok = self.min_exposure_s <= self.max_exposure_s < 86400
@@ -119,6 +189,11 @@ class Catalogue:
 
     sites: tuple[Site, ...]
     instruments: tuple[Instrument, ...]
+
+    @property
+    def asked(self) -> tuple[Instrument, ...]:
+        """The instruments that plans ask unless a configuration names others."""
+        return tuple(i for i in self.instruments if i.asked)
 
     def select(self, ids: Sequence[str]) -> tuple[Instrument, ...]:
         """The instruments named, in the order asked for.
@@ -212,24 +287,54 @@ def _instrument(table: Mapping[str, Any], sites: Mapping[str, Site], where: str)
     if not isinstance(bands, list) or not all(isinstance(b, dict) for b in bands):
         raise ConfigError(f"{where}: band: must be an array of tables ([[instrument.band]])")
     built = tuple(_build(Band, b, f"{where}: band {b.get('name')!r}") for b in bands)
-    plain = {key: value for key, value in table.items() if key != "band"}
-    return _build(Instrument, {**plain, "site": sites[site], "bands": built}, where)
+    programmes = tuple(_build(Programme, p, where) for p in _tables_of(table, "programme", where))
+    downtimes = tuple(
+        _build(Downtime, {"reason": "", **_instants(d, where)}, where)
+        for d in _tables_of(table, "downtime", where)
+    )
+    plain = {k: v for k, v in table.items() if k not in ("band", "programme", "downtime")}
+    parts = {"bands": built, "programmes": programmes, "downtimes": downtimes}
+    return _build(Instrument, {**plain, "site": sites[site], **parts}, where)
 
 
-_Record = TypeVar("_Record", Site, Band, Instrument)
+def _tables_of(table: Mapping[str, Any], key: str, where: str) -> list[Mapping[str, Any]]:
+    inner = table.get(key, [])
+    if not isinstance(inner, list) or not all(isinstance(t, dict) for t in inner):
+        raise ConfigError(f"{where}: {key}: must be an array of tables ([[instrument.{key}]])")
+    return inner
+
+
+def _instants(table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """TOML's own dates and times; without a zone they are UTC."""
+    values = dict(table)
+    for key in ("start", "end"):
+        value = values.get(key)
+        if not isinstance(value, datetime):
+            raise ConfigError(f"{where}: downtime: {key}: {value!r} is not a date with a time")
+        values[key] = value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
+    return values
+
+
+_Record = TypeVar("_Record", Site, Band, Instrument, Programme, Downtime)
 
 
 def _build(kind: type[_Record], table: Mapping[str, Any], where: str) -> _Record:
-    fields = {field.name: field.type for field in dataclasses.fields(kind)}
+    described = dataclasses.fields(kind)
+    fields = {field.name: field.type for field in described}
+    optional = {f.name for f in described if f.default is not dataclasses.MISSING}
     for key in table:
         if key not in fields:
             raise ConfigError(f"{where}: unknown key {key!r}")
     values = dict(table)
     for name, type_name in fields.items():
         if name not in table:
+            if name in optional:
+                continue
             raise ConfigError(f"{where}: {name} is missing")
         if type_name == "float":
             values[name] = _number(table[name], f"{where}: {name}")
+        elif type_name == "bool" and not isinstance(table[name], bool):
+            raise ConfigError(f"{where}: {name}: {table[name]!r} is not true or false")
         elif type_name == "str" and not isinstance(table[name], str):
             raise ConfigError(f"{where}: {name}: {table[name]!r} is not a text")
     try:

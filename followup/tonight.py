@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -17,16 +17,22 @@ from followup.brightness import (
     exposure_for,
     reach_probability,
 )
+from followup.elsewhere import Others
 from followup.evidence import TargetEvidence
 from followup.factors import RankSettings
-from followup.observability import Observability, observability
+from followup.moonlight import depth_loss_mag
+from followup.observability import Observability, observability, sky_over, unit_vectors
 from followup.sites import Instrument
+from followup.value_table import Lesson, share_told
 from mmcoord.timescales import mjd_utc, tai_minus_utc_s
 
-__all__ = ["Best", "Choice", "Night", "Sight", "night_from"]
+__all__ = ["Best", "Choice", "Night", "Parts", "Sight", "night_from"]
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
+
+_N_EXPOSURES = 9
+"""Tried between the shortest and the longest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +49,35 @@ class Night:
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """What makes up the value of observations with one instrument, each (n, T, bands)."""
+
+    brightness: Array
+    """Chance to be within reach."""
+    told: Array
+    """``1 - 2^-bits`` of what it is expected to teach; NaN for a target without predictions."""
+    nobody_else: Array
+    """Chance that nobody else has got or will get it."""
+    depth: Array
+    """5-sigma depth of the longest exposure, AB."""
+    value: Array
+    """``told``, else brightness x observability, times ``nobody_else``; 0 where not allowed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Best:
     """The best observation of each of ``n`` targets with one instrument."""
 
     value: Array
-    """Brightness x observability; 0 where the target cannot be observed."""
+    """See :class:`Parts`; 0 where the target cannot be observed."""
     brightness: Array
     """At that best observation."""
+    told: Array
+    depth: Array
     airmass: Array
+    time: Index
+    band: Index
+    """Indices of that best observation in the night and among the instrument's bands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +120,10 @@ class Sight:
         instruments: Sequence[Instrument],
         night: Night,
         settings: RankSettings,
+        lessons: Mapping[int, Lesson] | None = None,
+        others: Sequence[Others] = (),
     ) -> None:
+        """``lessons``: by number of target, where known; ``others``: for each target, or none."""
         seen = observability(
             [t.ra_deg for t in targets], [t.dec_deg for t in targets], instruments, night.utc
         )
@@ -101,44 +131,95 @@ class Sight:
         self.instruments = instruments
         self.night = night
         self.settings = settings
+        self.lessons = lessons or {}
+        self.others = others
         self.airmass = [self._lasting(n, i, seen) for n, i in enumerate(instruments)]
         bands = sorted({band.canonical for i in instruments for band in i.bands})
         self.magnitudes: dict[str, Magnitudes] = {
             band: expected_magnitudes(targets, band, night.tai, settings) for band in bands
         }
         self.known = self._known_anywhere(len(targets))
+        places = unit_vectors([t.ra_deg for t in targets], [t.dec_deg for t in targets])
+        sites = list({i.site.id: i.site for i in instruments}.values())
+        sky = sky_over(sites, night.utc)
+        self.moon_phase_deg = np.degrees(np.arccos(2.0 * sky.moon_illumination - 1.0))
+        self.moon = {
+            site.id: (
+                np.degrees(np.arccos(np.clip(places @ sky.moon[n].T, -1.0, 1.0))),
+                np.sin(np.radians(sky.moon_altitude_deg[n])),
+            )
+            for n, site in enumerate(sites)
+        }
 
     def best(self, number: int) -> Best:
         """The best observation of every target with one instrument."""
         rows = np.arange(len(self.known))
-        reach, value = self.values(number, rows)
-        flat = value.reshape(len(rows), -1)
+        parts = self.parts(number, rows)
+        flat = parts.value.reshape(len(rows), -1)
         index = flat.argmax(axis=1)
-        time = index // len(self.instruments[number].bands)
+        time, band = np.divmod(index, len(self.instruments[number].bands))
         return Best(
             value=flat[rows, index],
-            brightness=reach.reshape(len(rows), -1)[rows, index],
+            brightness=parts.brightness.reshape(len(rows), -1)[rows, index],
+            told=parts.told.reshape(len(rows), -1)[rows, index],
+            depth=parts.depth.reshape(len(rows), -1)[rows, index],
             airmass=self.airmass[number][rows, time],
+            time=time,
+            band=band,
         )
 
-    def values(self, number: int, rows: Index) -> tuple[Array, Array]:
-        """Brightness, and brightness x observability, each (n, T, bands), of some targets."""
+    def parts(self, number: int, rows: Index) -> Parts:
+        """The value of every start and band with one instrument, of some targets."""
         instrument, settings = self.instruments[number], self.settings
         airmass = self.airmass[number][rows]
         allowed = np.isfinite(airmass)
         safe = np.where(allowed, airmass, 1.0)
         reach = np.empty((*airmass.shape, len(instrument.bands)))
+        told, nobody = np.full(reach.shape, np.nan), np.ones(reach.shape)
+        depths = np.empty(reach.shape)
         # A band that nobody predicts must not beat one that is predicted to be too faint.
         unknown = np.where(self.known[rows], settings.floor, settings.unknown_brightness)
         for place, band in enumerate(instrument.bands):
             depth = depth_mag(instrument, band, safe, instrument.max_exposure_s)
+            depth -= self.moonlight(number, rows, band.canonical)
+            depths[..., place] = depth
             probability = reach_probability(
                 self.magnitudes[band.canonical], rows, depth, settings.depth_scatter_mag
             )
             floored = np.maximum(settings.floor, probability)
             reach[..., place] = np.where(np.isnan(probability), unknown[:, None], floored)
+            for k, row in enumerate(rows):
+                if (lesson := self.lessons.get(int(row))) is not None:
+                    bits = lesson.worth(band.canonical, self.night.tai, depth[k])
+                    told[k, :, place] = np.maximum(settings.floor, share_told(bits))
+                if self.others and self.others[row].records:
+                    nobody[k, :, place] = self.others[row].nobody_else(
+                        band.canonical, self.night.tai, depth[k]
+                    )
         weight = np.where(allowed, 1.0 / safe, 0.0)
-        return reach, reach * weight[..., None]
+        # The airmass is in the depth already where the depth decides what is told.
+        plain = np.where(np.isnan(told), reach * weight[..., None], told * allowed[..., None])
+        return Parts(reach, told, nobody, depths, plain * nobody)
+
+    def values(self, number: int, rows: Index) -> tuple[Array, Array]:
+        """Brightness and value of every start and band, each (n, T, bands), of some targets."""
+        parts = self.parts(number, rows)
+        return parts.brightness, parts.value
+
+    def moonlight(self, number: int, rows: Index, band: str) -> Array:
+        """What the Moon takes from the depth, (n, T) mag, of some targets with one instrument."""
+        instrument = self.instruments[number]
+        if instrument.is_in_space:
+            return np.zeros((len(rows), len(self.night.utc)))
+        separation, sine = self.moon[instrument.site.id]
+        airmass = self.airmass[number][rows]
+        return depth_loss_mag(
+            band,
+            self.moon_phase_deg,
+            separation[rows],
+            sine,
+            np.where(np.isfinite(airmass), 1.0 / airmass, 1.0),
+        )
 
     def choices(self, values: Array) -> dict[int, Choice]:
         """For each target the cheapest instrument within the tolerance of the best.
@@ -178,6 +259,8 @@ class Sight:
         exposure = min(instrument.depth_exposure_s, longest)
         if faint is not None:
             exposure = exposure_for(instrument, band, airmass, faint, snr=self.settings.wanted_snr)
+        if (lesson := self.lessons.get(row)) is not None:
+            exposure = _worth_its_time(lesson, instrument, place, airmass, self.night.tai[time])
         return Choice(
             instrument=instrument,
             band=place,
@@ -210,3 +293,18 @@ class Sight:
                 median = self.magnitudes[band.canonical].median
                 known |= (allowed & np.isfinite(median)).any(axis=1)
         return known
+
+
+def _worth_its_time(
+    lesson: Lesson, instrument: Instrument, place: int, airmass: float, mjd_tai: float
+) -> float:
+    """The exposure (s) worth most for the time it takes, of those that keep enough of the worth."""
+    band = instrument.bands[place]
+    ladder = np.geomspace(instrument.min_exposure_s, instrument.max_exposure_s, _N_EXPOSURES)
+    depth = np.array(
+        [float(depth_mag(instrument, band, np.asarray(airmass), float(t))) for t in ladder]
+    )
+    worth = lesson.worth(band.canonical, mjd_tai, depth)
+    per_time = worth / (ladder + instrument.overhead_s + instrument.slew_s)
+    enough = worth >= lesson.settings.enough * worth.max()
+    return float(ladder[np.argmax(np.where(enough, per_time, -1.0))])

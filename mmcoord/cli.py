@@ -28,6 +28,7 @@ from mmcoord.cli_common import pipeline as _pipeline
 from mmcoord.cli_common import print_json as _print_json
 from mmcoord.cli_common import settings_of as _settings
 from mmcoord.cli_data import data_app
+from mmcoord.cli_galaxies import galaxies_app
 from mmcoord.cli_model import model_app
 from mmcoord.cli_practice import practice
 from mmcoord.cli_rerun import rerun
@@ -58,6 +59,7 @@ app.command()(practice)
 app.add_typer(data_app, name="data")
 app.command()(triangulate)
 app.add_typer(model_app, name="model")
+app.add_typer(galaxies_app, name="galaxies")
 
 HostDust = Literal["own", "av", "av_rv"]
 Systematics = Literal["common", "per_band"]
@@ -301,6 +303,7 @@ def plan(
         _print_json(document)
         return
     print(f"{document['event']}, plan revision {document['revision']}")
+    print(document["note"])
     for row in document["plan"]:
         factors = ", ".join(
             f"{name} {'?' if value is None else format(value, '.2g')}"

@@ -165,7 +165,9 @@ class PlanSettings:
     catalogue: str | None = None
     """TOML file of sites and instruments over the built-in one."""
     instruments: tuple[str, ...] = ()
-    """Names of the instruments that may be asked; empty: all of the catalogue."""
+    """Names of the instruments that may be asked; empty: those that the catalogue marks so."""
+    weather: str | None = None
+    """JSON file of the weather at the sites, read at each plan; absent: nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)

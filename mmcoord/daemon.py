@@ -96,7 +96,7 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
         pipeline = Pipeline(ctx, build_executor(settings.infer), alerts_apart=True)
         stack.callback(pipeline.close)
         stages |= {
-            "alerts": _Stage(localize.warm_up, lambda: _alerts(ctx)),
+            "alerts": _Stage(_warm_up, lambda: _alerts(ctx)),
             "stages": _Stage(pipeline.recover, pipeline.step, gather_s=_GATHER_S),
             "deliver": _Stage(lambda: deliver.recover(ctx), lambda: deliver.run(ctx)),
         }
@@ -140,6 +140,11 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
             stop.set()
             for thread in threads:
                 thread.join(timeout=30)
+
+
+def _warm_up() -> None:
+    localize.warm_up()
+    bursts.warm_up()
 
 
 def _alerts(ctx: Context) -> int:

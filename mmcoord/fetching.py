@@ -25,7 +25,7 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpcore
@@ -152,11 +152,15 @@ def fetch(
     network: Network = _INTERNET,
     *,
     stopped: Callable[[], bool] = lambda: False,
+    into: IO[bytes] | None = None,
 ) -> bytes:
     """The file behind a link, as it was sent.
 
     Parameters
     ----------
+    into
+        Where a large file is written as it comes; then nothing is returned. After an error it
+        holds what came so far.
     stopped
         Asked between reads; true ends the transfer.
 
@@ -175,14 +179,16 @@ def fetch(
     ) as pool:
         for _ in range(_MAX_REDIRECTS + 1):
             url = permitted(url, policy.hosts)
-            found = _get(pool, url, policy)
+            found = _get(pool, url, policy, into)
             if isinstance(found, bytes):
                 return found
             url = urljoin(url, found)
     raise Refused(f"link {url[:200]!r}: more than {_MAX_REDIRECTS} redirects")
 
 
-def _get(pool: httpcore.ConnectionPool, url: str, policy: Policy) -> bytes | str:
+def _get(
+    pool: httpcore.ConnectionPool, url: str, policy: Policy, into: IO[bytes] | None
+) -> bytes | str:
     """The body, or where the server sends us instead."""
     headers = [
         ("Host", urlsplit(url).netloc),
@@ -198,7 +204,7 @@ def _get(pool: httpcore.ConnectionPool, url: str, policy: Policy) -> bytes | str
                 return _header(answer, b"location") or _no(url, answer.status)
             if answer.status != 200:
                 return _no(url, answer.status)
-            return _body(url, answer, policy)
+            return _body(url, answer, policy, into)
     except httpcore.TimeoutException as error:
         raise Retryable(f"{url}: took too long ({error or type(error).__name__})") from error
     except httpcore.LocalProtocolError as error:
@@ -221,7 +227,7 @@ def _header(answer: httpcore.Response, name: bytes) -> str:
     return values[0].decode("latin-1").strip() if values else ""
 
 
-def _body(url: str, answer: httpcore.Response, policy: Policy) -> bytes:
+def _body(url: str, answer: httpcore.Response, policy: Policy, into: IO[bytes] | None) -> bytes:
     """The whole body within the limits."""
     encoding = _header(answer, b"content-encoding").lower()
     if encoding not in ("", "identity", "gzip", "x-gzip"):
@@ -231,6 +237,7 @@ def _body(url: str, answer: httpcore.Response, policy: Policy) -> bytes:
     if declared.isdecimal() and int(declared[:20]) > policy.max_bytes:
         raise Refused(too_large)
     chunks: list[bytes] = []
+    keep = chunks.append if into is None else into.write
     size = 0
     gauge = _Gauge(policy.max_expanded_bytes)
     try:
@@ -239,7 +246,7 @@ def _body(url: str, answer: httpcore.Response, policy: Policy) -> bytes:
             if size > policy.max_bytes:
                 raise Refused(too_large)
             gauge.take(chunk)
-            chunks.append(chunk)
+            keep(chunk)
     except zlib.error as error:
         raise Retryable(f"{url}: broken gzip: {error}") from error
     except _Swells as error:

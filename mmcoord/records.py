@@ -21,6 +21,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from mmcoord.elsewhere import Elsewhere
 from mmcoord.errors import BadCandidate, BadNotice, BadPhotometry
 
 __all__ = [
@@ -374,7 +375,15 @@ class Withdrawal:
 
 
 ParsedRecord = (
-    Alert | Candidate | Photometry | Vetoed | KnownTransient | Circular | LateMap | Withdrawal
+    Alert
+    | Candidate
+    | Photometry
+    | Vetoed
+    | KnownTransient
+    | Circular
+    | LateMap
+    | Withdrawal
+    | Elsewhere
 )
 """What a listener makes of a payload."""
 

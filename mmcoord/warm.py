@@ -8,11 +8,16 @@ from __future__ import annotations
 import numpy as np
 
 import skymaps
+from followup.schedule import Options, Problem, Warm, one_goal_each
+from followup.scheduler import schedule
+from followup.value import information
 from listeners.projection import compile_plan, read
 from mmcoord.inference import bank
 from mmcoord.inference.engine import warm_up
 from mmcoord.inference.screening import ScreenRequest, screen_many
+from mmcoord.predictions import ClassPredictions
 from mmcoord.records import Photometry
+from mmcoord.stages import bursts
 from mmcoord.stages.livesky import LiveSky
 
 __all__ = ["main"]
@@ -44,7 +49,33 @@ def main() -> None:
     limit = Photometry("a", 60002.0, "lsst:r", 24.0, None, True)
     for redshift in (None, 0.02):
         screen_many([ScreenRequest((*points, limit), 60000.0, 40.0, 8.0, redshift=redshift)])
+    schedule(_two_targets(), Warm(np.zeros(1, np.int64)))
+    information(_two_classes(), [0], [0.0], [22.0])
     warm_up()
+    bursts.warm_up()
+
+
+def _two_targets() -> Problem:
+    """The smallest schedule with a choice in it."""
+    two = np.arange(2)
+    options = Options(
+        two,
+        0 * two,
+        0 * two,
+        0 * two,
+        np.ones(2),
+        np.array([1.0, 2.0]),
+        np.zeros(2),
+        np.full(2, -1),
+    )
+    return Problem(options, one_goal_each(2), n_instruments=1, n_slots=2, slot_s=1.0)
+
+
+def _two_classes() -> ClassPredictions:
+    magnitudes = np.full((2, 2, 1, 1), 21.0, np.float32)
+    return ClassPredictions(
+        ("a", "b"), np.array([0.5, 0.5]), ("lsst:r",), np.zeros(1), magnitudes, "screen"
+    )
 
 
 if __name__ == "__main__":

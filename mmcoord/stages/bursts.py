@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -31,8 +31,9 @@ from mmcoord.store.tables import AlertRow, BurstRow, EventRow
 from mmcoord.supernova.assess import Assessment, assess
 from mmcoord.supernova.burst import Sighting, Statement, SuperK, clusters, join
 from mmcoord.supernova.distance import distance_kpc_of
+from skymaps.detectors import builtin_detectors
 
-__all__ = ["run", "statement_of"]
+__all__ = ["run", "statement_of", "warm_up"]
 
 _BATCH = 20
 
@@ -48,6 +49,16 @@ def run(ctx: Context) -> int:
             lambda one, reason: bury_work(ctx, one, reason, one.key),
         )
     return len(works)
+
+
+def warm_up() -> None:
+    """Load the compiled kernels on a small burst: the first one does not wait for them."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    sightings = tuple(Sighting(name, now) for name in ("IceCube", "Super-K", "JUNO"))
+    statement = Statement("warm", "SNEWS2", "", now, now, True, sightings=sightings)
+    found = assess(join([statement]), builtin_detectors())
+    assert found.skymap is not None
+    localize.measured(found.skymap)
 
 
 def statement_of(alert: AlertRow) -> Statement | None:

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from listeners.base import Source
+from mmcoord.elsewhere import Elsewhere
 from mmcoord.records import (
     Alert,
     AlertType,
@@ -42,6 +43,7 @@ from mmcoord.stages.known import active_before, wishes_for_known
 from mmcoord.stages.readout import Readout, read
 from mmcoord.store import journal, queue
 from mmcoord.store.cursors import Place
+from mmcoord.store.elsewhere import store_elsewhere
 from mmcoord.store.ingest import (
     count_vetoes,
     store_candidates,
@@ -194,6 +196,7 @@ def _write(
             session, known.event_id, known.object_id, known.name, reason, plain_cause, now
         )
     store_circulars(session, flat, now)
+    wishes += store_elsewhere(session, flat, now)
     count_vetoes(session, [record for record, _ in flat if isinstance(record, Vetoed)])
     queue.enqueue(session, wishes, now)
     _close_notices(session, readouts, outcomes, now)
@@ -220,6 +223,8 @@ def _describe(records: Sequence[ParsedRecord]) -> str:
             parts.append(f"{record.object_id}: {record.band} withdrawn")
         elif isinstance(record, KnownTransient):
             parts.append(f"{record.catalogue}: {record.name}")
+        elif isinstance(record, Elsewhere):
+            parts.append(f"{record.status} elsewhere by {record.who} ({record.source})")
         elif isinstance(record, Circular):
             parts.append(f"circular {record.circular_id}: {record.subject}")
     return "; ".join(parts[:10])

@@ -1,4 +1,4 @@
-"""Plan: everything known about an event's candidates becomes one ranked list.
+"""Plan: everything known about an event's candidates becomes one ranked, scheduled list.
 
 A new revision is written only when its content differs from the last, and the deliveries
 that it calls for are written in the same transaction (outbox). A retracted event gets an
@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,20 +20,25 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
+from followup.assign import Slate, assign
 from followup.evidence import Prediction, TargetEvidence, gather
 from followup.factors import RankSettings
 from followup.rank import outlook, rank
-from mmcoord.inference.bank import SURVEY_BANDS
+from followup.weather import read_weather
+from mmcoord.elsewhere import Elsewhere
+from mmcoord.galaxies import installed
 from mmcoord.inference.outlook import predictions
 from mmcoord.records import Photometry, PlanRow
 from mmcoord.stages import breakout, outbox
+from mmcoord.stages.classes import PREDICTED_BANDS, classes_of
 from mmcoord.stages.context import Context
 from mmcoord.stages.isolate import bury_work, isolating
-from mmcoord.stages.planrows import row_to_json
+from mmcoord.stages.planrows import newest_rows, row_to_json
 from mmcoord.stages.policy import reason_to_rest
 from mmcoord.stages.question import screen_request
 from mmcoord.store import bursts, crossid, journal, queue
 from mmcoord.store.crossid import Place
+from mmcoord.store.elsewhere import elsewhere_between
 from mmcoord.store.queue import Work
 from mmcoord.store.reading import (
     candidate_record,
@@ -58,7 +64,9 @@ _STAGE = "plan"
 _BATCH = 10
 _CLOCK_SLACK = timedelta(seconds=1)
 """A point may be stamped a little later than the message that brought it."""
-_PREDICTED_BANDS = tuple(name for name in SURVEY_BANDS if not name.startswith("ztf"))
+_DAY = timedelta(days=1)
+_OTHERS_SPAN = timedelta(days=2)
+"""Four times the time in which an observation is worth making again."""
 _AHEAD_DAY = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0])
 _GRID = timedelta(minutes=10)
 """Plans are made for instants on this grid, so that a plan does not change by the second."""
@@ -71,10 +79,9 @@ class Draft:
     rows: tuple[PlanRow, ...]
     planned_for: datetime
     note: str
-
-    @property
-    def objective(self) -> float:
-        return sum(row.score for row in self.rows)
+    objective: float = 0.0
+    upper_bound: float = 0.0
+    certified_gap: float = 0.0
 
 
 def content_sha256(draft: Draft) -> str:
@@ -119,17 +126,43 @@ def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
     rest = reason_to_rest(ctx.settings, event)
     if rest is not None:
         return Draft((), planned_for, rest)
-    targets = _targets(session, event, known_until)
+    targets = _targets(ctx, session, event, known_until)
+    wanted, settings = ctx.settings.plan, RankSettings()
+    slate = Slate(keep=wanted.max_rows)
     rows = rank(
         targets,
         event_time=event.event_time,
         now=planned_for,
-        instruments=ctx.catalogue.select(ctx.settings.plan.instruments)
-        if ctx.settings.plan.instruments
-        else ctx.catalogue.instruments,
-        settings=RankSettings(),
+        instruments=ctx.catalogue.select(wanted.instruments)
+        if wanted.instruments
+        else ctx.catalogue.asked,
+        settings=settings,
+        galaxies=installed(ctx.settings),
+        elsewhere=_elsewhere(session, planned_for),
+        slate=slate,
     )
-    return Draft(rows[: ctx.settings.plan.max_rows], planned_for, outlook(rows))
+    assigned = assign(
+        rows[: wanted.max_rows],
+        slate,
+        tolerance=settings.choice_tolerance,
+        previous=newest_rows(session, event_id),
+        weather=read_weather(Path(wanted.weather)) if wanted.weather else None,
+    )
+    return Draft(
+        assigned.rows,
+        planned_for,
+        "\n".join([outlook(rows), *([assigned.sentence] if assigned.upper_bound > 0 else [])]),
+        assigned.objective,
+        assigned.upper_bound,
+        assigned.certified_gap,
+    )
+
+
+def _elsewhere(session: Session, planned_for: datetime) -> list[Elsewhere]:
+    """What others observe in the coming day, or near enough to it to matter."""
+    return elsewhere_between(
+        session, mjd_tai(planned_for - _OTHERS_SPAN), mjd_tai(planned_for + _DAY + _OTHERS_SPAN)
+    )
 
 
 def _instant(ctx: Context, event: EventRow) -> datetime:
@@ -146,7 +179,9 @@ def _on_grid(instant: datetime) -> datetime:
     return midnight + (instant - midnight) // _GRID * _GRID
 
 
-def _targets(session: Session, event: EventRow, known_until: datetime) -> list[TargetEvidence]:
+def _targets(
+    ctx: Context, session: Session, event: EventRow, known_until: datetime
+) -> list[TargetEvidence]:
     pairs = session.execute(
         select(MatchRow, CandidateRow)
         .join(CandidateRow, col(CandidateRow.object_id) == col(MatchRow.object_id))
@@ -171,12 +206,16 @@ def _targets(session: Session, event: EventRow, known_until: datetime) -> list[T
     targets = []
     for match, candidate in pairs:
         screening, result = screenings.get(match.object_id), runs.get(match.object_id)
-        points = photometry.get(match.object_id, ())
+        points = [p for p in photometry.get(match.object_id, ()) if p.obs_mjd_tai <= until]
+        classes = None
+        if event.event_time is not None and screening is not None and screening.run_key is not None:
+            request = screen_request(candidate, match, points, mjd_tai(event.event_time))
+            classes = classes_of(request, until, result, ctx.settings.infer.base_rate)
         targets.append(
             gather(
                 candidate_record(candidate),
                 match_record(match),
-                [point for point in points if point.obs_mjd_tai <= until],
+                points,
                 event_time=event.event_time,
                 p_kilonova=_p_kilonova(screening, result),
                 p_kilonova_origin=(
@@ -188,6 +227,7 @@ def _targets(session: Session, event: EventRow, known_until: datetime) -> list[T
                     if result is not None
                     else _from_screen(event, match, candidate, points, screening, until)
                 ),
+                classes=classes,
                 known=[one.entry for one in known.get(match.object_id, ())],
             )
         )
@@ -252,7 +292,7 @@ def _from_screen(
     if screening is None or screening.run_key is None or event.event_time is None:
         return None
     request = screen_request(candidate, match, points, mjd_tai(event.event_time))
-    return _predicted(predictions(request, _PREDICTED_BANDS, until + _AHEAD_DAY)) or None
+    return _predicted(predictions(request, PREDICTED_BANDS, until + _AHEAD_DAY)) or None
 
 
 def _commit(ctx: Context, session: Session, work: Work, draft: Draft) -> None:
@@ -270,6 +310,8 @@ def _commit(ctx: Context, session: Session, work: Work, draft: Draft) -> None:
         planned_for=draft.planned_for,
         n_targets=len(draft.rows),
         objective=draft.objective,
+        upper_bound=draft.upper_bound,
+        certified_gap=draft.certified_gap,
         note=draft.note,
         created_at=now,
         cause_id=work.cause_id,

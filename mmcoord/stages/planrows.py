@@ -7,9 +7,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from mmcoord.records import PlanRow
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from sqlmodel import col
 
-__all__ = ["row_from_json", "row_to_json"]
+from mmcoord.records import PlanRow
+from mmcoord.store.reading import newest_plan
+from mmcoord.store.tables import RequestRow
+
+__all__ = ["newest_rows", "row_from_json", "row_to_json"]
 
 
 def row_to_json(row: PlanRow) -> dict[str, Any]:
@@ -25,3 +31,16 @@ def row_from_json(document: Mapping[str, Any]) -> PlanRow:
     """The plan row of :func:`row_to_json`."""
     start = document["start"]
     return PlanRow(**{**document, "start": datetime.fromisoformat(start) if start else None})
+
+
+def newest_rows(session: Session, event_id: str) -> tuple[PlanRow, ...]:
+    """The rows of an event's newest plan revision; empty before the first."""
+    plan = newest_plan(session, event_id)
+    if plan is None:
+        return ()
+    rows = session.execute(
+        select(RequestRow)
+        .where(col(RequestRow.event_id) == event_id, col(RequestRow.revision) == plan.revision)
+        .order_by(col(RequestRow.rank))
+    ).scalars()
+    return tuple(row_from_json(row.row) for row in rows)

@@ -143,9 +143,8 @@ def event_document(session: Session, event_id: str) -> dict[str, Any]:
 def plan_document(session: Session, event_id: str) -> dict[str, Any]:
     """The newest plan of an event, in the shape of ``mmcoord plan --json``.
 
-    Every factor of the score is known to lie in [0, 1], so that no choice of targets can do
-    better than taking all of them: the ranking is its own optimum and the gap is zero. A
-    schedule that must choose will have a gap to state.
+    ``upper_bound`` certifies the schedule: none of the same targets is worth more. It is null
+    in plans that were made before there was a schedule.
 
     Raises
     ------
@@ -158,17 +157,17 @@ def plan_document(session: Session, event_id: str) -> dict[str, Any]:
     document = event_summary(session, event)
     if document["plan_revision"] is None:
         raise UnknownRecord(f"event {event_id} has no plan yet")
-    rows = document["plan"]
-    objective = sum(row["score"] for row in rows)
+    plan = newest_plan(session, event_id)
+    assert plan is not None
     return {
         "event": event_id,
         "revision": document["plan_revision"],
         "planned_for": document["planned_for"],
         "note": document["plan_note"],
-        "plan": rows,
-        "objective": objective,
-        "upper_bound": objective,
-        "certified_gap": 0.0,
+        "plan": document["plan"],
+        "objective": plan.objective,
+        "upper_bound": plan.upper_bound,
+        "certified_gap": plan.certified_gap,
     }
 
 

@@ -27,6 +27,10 @@ class PlanRevisionRow(SQLModel, table=True):
     """The instant from which the night was planned."""
     n_targets: int
     objective: float
+    """Worth of what is scheduled, less its price."""
+    upper_bound: float | None = None
+    """No schedule of the same targets is worth more; None: planned before this was known."""
+    certified_gap: float | None = None
     note: str = Field(default="", sa_column=Column(Text, nullable=False))
     created_at: datetime = when()
     cause_id: str = ""

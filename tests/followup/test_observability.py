@@ -44,7 +44,8 @@ def sphere(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def altitude_deg(ra: np.ndarray, dec: np.ndarray, site: Site, times: np.ndarray) -> np.ndarray:
-    return np.degrees(np.arcsin(sin_altitude(unit_vectors(ra, dec), sky_over([site], times), 0)))
+    sine = sin_altitude(unit_vectors(ra, dec), sky_over([site], times), 0)
+    return np.degrees(np.arcsin(np.clip(sine, -1.0, 1.0)))
 
 
 # From 2018 to the end of the Earth-orientation predictions of any table we may have.
@@ -53,7 +54,7 @@ sites = st.builds(
     Site,
     id=st.just("x"),
     name=st.just("x"),
-    latitude_deg=st.floats(-89.0, 89.0),
+    latitude_deg=st.floats(-90.0, 90.0),
     longitude_deg=st.floats(-180.0, 359.9),
     altitude_m=st.floats(0.0, 5000.0),
     source=st.just("test"),
@@ -70,6 +71,21 @@ def test_altitude_is_within_an_arcsecond_of_astropy(site: Site, date: float, see
     difference = altitude_deg(ra, dec, site, times) - oracle.alt.deg
     assert np.abs(difference).max() < 1 * ARCSEC
     assert np.median(np.abs(difference)) < 0.02 * ARCSEC
+
+
+@settings(max_examples=10, deadline=None)
+@given(site=sites, date=dates)
+def test_near_the_zenith_too(site: Site, date: float) -> None:
+    """Within 0.1 deg of it, where the altitude turns and its arcsine is steepest."""
+    zenith = sky_over([site], [date]).zenith[0, 0]
+    aside = np.random.default_rng(1).normal(size=(20, 3)) * np.radians(0.05)
+    places = zenith + aside
+    places /= np.linalg.norm(places, axis=1)[:, None]
+    ra = np.degrees(np.arctan2(places[:, 1], places[:, 0])) % 360.0
+    dec = np.degrees(np.arcsin(places[:, 2]))
+    times = np.array([date])
+    oracle = SkyCoord(ra * u.deg, dec * u.deg)[:, None].transform_to(frame(site, times)[None])
+    assert np.abs(altitude_deg(ra, dec, site, times) - oracle.alt.deg).max() < 1 * ARCSEC
 
 
 @settings(max_examples=25, deadline=None)

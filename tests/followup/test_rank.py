@@ -154,7 +154,7 @@ def test_a_start_leaves_room_for_the_longest_exposure() -> None:
 
 def test_the_proposed_start_is_dark_and_high_by_astropy() -> None:
     rng = np.random.default_rng(2)
-    cameras = load_catalogue().instruments
+    cameras = load_catalogue().asked
     targets = [
         target(f"t{k}", **(FULL | {"ra_deg": ra, "dec_deg": dec}))
         for k, (ra, dec) in enumerate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,77 @@ def test_the_catalogue_holds_the_facilities_asked_for(builtin: Catalogue) -> Non
     } <= ids  # fmt: skip
     nodes = {i.site.id for i in builtin.instruments if i.id.startswith("lco-1m")}
     assert nodes == {"siding-spring", "sutherland", "cerro-tololo", "teide", "mcdonald"}
+
+
+REGISTRY = {
+    "cerro-pachon": (-30.24074167, 289.26331667, 2750),
+    "keck": (19.82833333, 204.52166667, 4160),
+    "mauna-kea": (19.82380145, -155.46904675, 4213),
+    "mcdonald": (30.67166669, 255.97833331, 2075),
+    "palomar": (33.356, 243.137, 1706),
+    "paranal": (-24.62743941, -70.40498688, 2669),
+    "siding-spring": (-31.27336111, 149.06119444, 1149),
+    "sutherland": (-32.375823, 20.810808, 1798),
+    "teide": (28.3, 343.490278, 2390),
+    "la-palma": (28.75833333, 342.12, 2327),
+    "haleakala": (20.71552, 203.831, 3048),
+    "la-silla": (-29.25666667, 289.27, 2347),
+    "las-campanas": (-29.00333333, 289.29833333, 2282),
+    "mmt": (31.68833333, 249.115, 2608),
+    "lowell-dt": (34.744305, 248.577485, 2337),
+}
+"""coordinates/sites.json of astropy/astropy-data at commit 0114fac2, read there."""
+
+
+def test_positions_are_those_of_astropys_registry(builtin: Catalogue) -> None:
+    ours = {site.id: site for site in builtin.sites}
+    for name, (latitude, longitude, height) in REGISTRY.items():
+        site = ours[name]
+        here = EarthLocation.from_geodetic(site.longitude_deg, site.latitude_deg, site.altitude_m)
+        there = EarthLocation.from_geodetic(longitude, latitude, height)
+        apart = (here.get_itrs().cartesian - there.get_itrs().cartesian).norm()
+        assert apart.to_value("m") < 1.0, name
+    assert set(ours) - set(REGISTRY) == {"cerro-tololo", "rubin", "swift"}
+
+
+def test_survey_telescopes_and_spacecraft_are_asked_only_by_name(builtin: Catalogue) -> None:
+    silent = {i.id for i in builtin.instruments} - {i.id for i in builtin.asked}
+    assert {"swift-uvot", "goto-north", "goto-south", "blackgem", "pan-starrs1", "winter"} <= silent
+    assert {"atlas-haleakala", "atlas-sutherland", "pgir"} <= silent
+    assert {"not-alfosc", "ntt-efosc2", "magellan-ldss3", "mmt-binospec", "ldt-lmi"} <= {
+        i.id for i in builtin.asked
+    }
+
+
+def test_a_depth_that_was_not_checked_says_so(builtin: Catalogue) -> None:
+    for camera in builtin.instruments:
+        assert camera.depth_source.startswith(("published: ", "scaled ", "estimate: ")), camera.id
+
+
+def test_programmes_and_downtimes_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    more = """
+[[instrument.programme]]
+name = "ours"
+hours = 6.5
+[[instrument.downtime]]
+start = 2026-11-23T18:00:00Z
+end = 2026-11-24T18:00:00
+reason = "engineering"
+"""
+    path.write_text(SITE + INSTRUMENT + more)
+    camera = by_id(load_catalogue(path), "hill-cam")
+    assert [(p.name, p.hours) for p in camera.programmes] == [("ours", 6.5)]
+    assert camera.downtimes[0].end.isoformat() == "2026-11-24T18:00:00+00:00"
+    for old, new, words in (
+        ("hours = 6.5", "hours = -1", "hours: -1"),
+        ("2026-11-24T18:00:00", "2026-11-22T18:00:00", "end: "),
+        ("start = 2026-11-23T18:00:00Z", "start = 3", "start: 3 is not a date"),
+        ("[[instrument.programme]]", "[instrument.programme]", "array of tables"),
+    ):
+        path.write_text(SITE + INSTRUMENT + more.replace(old, new))
+        with pytest.raises(ConfigError, match=re.escape(words)):
+            load_catalogue(path)
 
 
 def test_every_number_has_a_source(builtin: Catalogue) -> None:

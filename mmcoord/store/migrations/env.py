@@ -5,7 +5,11 @@ from __future__ import annotations
 from alembic import context
 from sqlmodel import SQLModel
 
-from mmcoord.store import tables, tables_attempts  # noqa: F401  (fill the metadata)
+from mmcoord.store import (  # noqa: F401  (fill the metadata)
+    tables,
+    tables_attempts,
+    tables_elsewhere,
+)
 
 engine = context.config.attributes["engine"]
 with engine.connect() as connection:

@@ -1,0 +1,277 @@
+"""From a ranking to a schedule: every target an instrument, a band, a start, no collisions.
+
+While the targets are ranked, a :class:`Slate` keeps what each could have: for the best of them,
+every instrument and start with its worth (merit x brightness x observability, as in the score),
+its best band and its exposure. :func:`assign` then solves the schedule over the whole slate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from followup.brightness import exposures_for
+from followup.schedule import Options, Problem, Warm, one_goal_each
+from followup.scheduler import schedule
+from followup.sites import Instrument
+from followup.tonight import Night, Sight
+from followup.weather import Spell, usable_chance
+from mmcoord.records import PlanRow
+
+__all__ = ["Assigned", "Slate", "assign"]
+
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+
+_SUBSTEPS = 3
+"""Slots of the schedule in a step of the night's grid: 5 min in 15."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """What one target could have with one instrument, arrays (T,) over the night's grid."""
+
+    value: Float
+    band: Int
+    exposure_s: Float
+    airmass: Float
+    magnitude: Float
+    """Predicted median in that band; NaN where no model predicts it."""
+
+
+@dataclass(slots=True)
+class Slate:
+    """Gathers the sheets of the best targets while they are ranked."""
+
+    keep: int
+    """How many targets of a block may be scheduled."""
+    night: Night | None = None
+    instruments: tuple[Instrument, ...] = ()
+    sheets: dict[str, dict[int, _Sheet]] = field(default_factory=dict)
+    """By target, by number of the instrument."""
+
+    def take(self, names: Sequence[str], merit: Float, score: Float, sight: Sight) -> None:
+        """Note what the best targets of a block could have.
+
+        ``merit`` (N,) is the part of the score that does not depend on the telescope.
+        """
+        self.night, self.instruments = sight.night, tuple(sight.instruments)
+        rows = np.sort(np.argsort(-score, kind="stable")[: self.keep])
+        for number in range(len(sight.instruments)):
+            _, worth = sight.values(number, rows)
+            band = worth.argmax(axis=2)
+            best = np.take_along_axis(worth, band[..., None], axis=2)[..., 0]
+            exposure_s, magnitude = _exposures(sight, number, rows, band)
+            for place in np.flatnonzero(best.any(axis=1)):
+                row = rows[place]
+                self.sheets.setdefault(names[row], {})[number] = _Sheet(
+                    value=best[place] * merit[row],
+                    band=band[place],
+                    exposure_s=exposure_s[place],
+                    airmass=sight.airmass[number][row],
+                    magnitude=magnitude[place],
+                )
+
+
+def _exposures(sight: Sight, number: int, rows: Int, band: Int) -> tuple[Float, Float]:
+    """Exposure and predicted magnitude (NaN: no prediction) in the bands chosen, (n, T)."""
+    instrument, airmass = sight.instruments[number], sight.airmass[number][rows]
+    safe = np.where(np.isfinite(airmass), airmass, 1.0)
+    exposure, magnitude = np.zeros(safe.shape), np.full(safe.shape, np.nan)
+    for place, one in enumerate(instrument.bands):
+        here = band == place
+        if not here.any():
+            continue
+        expected = sight.magnitudes[one.canonical]
+        median = expected.median[rows]
+        faint = median + 1.6449 * expected.sigma_faint[rows]
+        wanted = exposures_for(instrument, one, safe, faint, snr=sight.settings.wanted_snr)
+        exposure[here] = wanted[here]
+        predicted = here & expected.is_predicted[rows][:, None]
+        magnitude[predicted] = median[predicted]
+    return exposure, magnitude
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """A plan with its certificate."""
+
+    rows: tuple[PlanRow, ...]
+    objective: float
+    """Worth of what is scheduled, less what it costs."""
+    upper_bound: float
+    certified_gap: float
+
+    @property
+    def sentence(self) -> str:
+        """The certificate for people."""
+        n = sum(row.instrument is not None for row in self.rows)
+        return (
+            f"Scheduled: {n} of {len(self.rows)} targets, worth {self.objective:.4g}; no schedule "
+            f"can be worth more than {self.upper_bound:.4g} (gap {100 * self.certified_gap:.2g} %)."
+        )
+
+
+def assign(
+    rows: Sequence[PlanRow],
+    slate: Slate,
+    *,
+    tolerance: float,
+    previous: Sequence[PlanRow] = (),
+    weather: Mapping[str, Sequence[Spell]] | None = None,
+) -> Assigned:
+    """Give each row an instrument, a band, a start and an exposure, or the reason for none.
+
+    Parameters
+    ----------
+    tolerance
+        Part of a target's best worth that the dearest instrument must bring beyond the
+        cheapest to be preferred.
+    previous
+        The plan before: what need not move stays.
+    weather
+        Spells by site; where nothing is known nothing is weighed.
+    """
+    if slate.night is None or not slate.sheets:
+        return Assigned(tuple(rows), 0.0, 0.0, 0.0)
+    names = [row.object_id for row in rows if row.object_id in slate.sheets]
+    problem = _problem(names, slate, tolerance, weather or {})
+    options = problem.options
+    code = _codes(problem, options.pointing, options.instrument, options.start)
+    held = [_spot_of(row, names, slate) for row in previous]
+    spots = np.array([spot for spot in held if spot is not None], np.int64).reshape(-1, 3)
+    kept = np.flatnonzero(np.isin(code, _codes(problem, *spots.T)))
+    solved = schedule(problem, Warm(kept) if len(kept) else None)
+    got = {
+        names[options.pointing[i]]: (int(options.instrument[i]), int(options.start[i]))
+        for i in solved.chosen
+    }
+    new = tuple(_filled(row, got.get(row.object_id), slate) for row in rows)
+    return Assigned(new, solved.objective, solved.upper_bound, solved.certified_gap)
+
+
+def _codes(problem: Problem, target: Int, number: Int, slot: Int) -> Int:
+    """One number for a target, an instrument and a slot."""
+    code: Int = (target * problem.n_instruments + number) * problem.n_slots + slot
+    return code
+
+
+def _problem(
+    names: Sequence[str],
+    slate: Slate,
+    tolerance: float,
+    weather: Mapping[str, Sequence[Spell]],
+) -> Problem:
+    assert slate.night is not None
+    n_steps = len(slate.night.utc)
+    slot_s = slate.night.step / timedelta(seconds=1) / _SUBSTEPS
+    usable = [usable_chance(weather.get(i.site.id, ()), slate.night.utc) for i in slate.instruments]
+    dearest = max(i.cost_rate for i in slate.instruments)
+    programmes = _programmes(slate.instruments)
+    columns: list[Int] = []
+    reals: list[Float] = []
+    for target, name in enumerate(names):
+        sheets = slate.sheets[name]
+        top = max(float(sheet.value.max()) for sheet in sheets.values())
+        for number, sheet in sheets.items():
+            instrument = slate.instruments[number]
+            worth = sheet.value * usable[number]
+            slot = np.arange((n_steps - 1) * _SUBSTEPS)
+            step, between = slot // _SUBSTEPS, slot % _SUBSTEPS > 0
+            good = (worth[step] > 0) & (~between | (worth[step + 1] > 0))
+            slot, step = slot[good], step[good]
+            taken = sheet.exposure_s[step] / instrument.visible_fraction
+            duration = instrument.slew_s + taken + instrument.overhead_s
+            same = np.ones(len(slot), np.int64)
+            programme, _ = programmes.get(number, (-1, 0.0))
+            columns.append(
+                np.stack([same * target, same * number, sheet.band[step], slot, same * programme])
+            )
+            price = same * top * instrument.cost_rate / dearest
+            reals.append(np.stack([duration, worth[step], price]))
+    whole = np.concatenate(columns, axis=1) if columns else np.zeros((5, 0), np.int64)
+    real = np.concatenate(reals, axis=1) if reals else np.zeros((3, 0))
+    options = Options(
+        pointing=whole[0],
+        instrument=whole[1],
+        band=whole[2],
+        start=whole[3],
+        duration_s=real[0],
+        value=real[1],
+        cost=real[2],
+        programme=whole[4],
+    )
+    return Problem(
+        options,
+        one_goal_each(len(names)),
+        n_instruments=len(slate.instruments),
+        n_slots=n_steps * _SUBSTEPS,
+        slot_s=slot_s,
+        quota_s=np.array([3600.0 * hours for _, hours in programmes.values()]),
+        price=tolerance,
+    )
+
+
+def _programmes(instruments: Sequence[Instrument]) -> dict[int, tuple[int, float]]:
+    """Number of the instrument -> (number of its quota, hours): what all its programmes have."""
+    counted = [n for n, i in enumerate(instruments) if i.programmes]
+    return {
+        n: (q, math.fsum(p.hours for p in instruments[n].programmes)) for q, n in enumerate(counted)
+    }
+
+
+def _spot_of(row: PlanRow, names: Sequence[str], slate: Slate) -> tuple[int, int, int] | None:
+    """Target, instrument and slot of a planned row, as numbers of this problem."""
+    assert slate.night is not None
+    numbers = {instrument.id: n for n, instrument in enumerate(slate.instruments)}
+    if row.start is None or row.instrument not in numbers or row.object_id not in names:
+        return None
+    slew = timedelta(seconds=slate.instruments[numbers[row.instrument]].slew_s)
+    slot = (row.start - slew - slate.night.begin) / (slate.night.step / _SUBSTEPS)
+    if slot < 0 or abs(slot - round(slot)) > 1e-6:
+        return None
+    return (names.index(row.object_id), numbers[row.instrument], round(slot))
+
+
+def _filled(row: PlanRow, spot: tuple[int, int] | None, slate: Slate) -> PlanRow:
+    """The row as it is scheduled; the exposure begins after the slew."""
+    assert slate.night is not None
+    reasons = dict(row.reasons)
+    if spot is None:
+        if row.object_id in slate.sheets:
+            reasons["choice"] = (
+                "not scheduled: every instrument that could observe it does something of more "
+                "worth at that time, or is not worth its cost"
+            )
+        return dataclasses.replace(
+            row, reasons=reasons, instrument=None, band=None, start=None, exposure_s=None,
+            predicted_mag=None,
+        )  # fmt: skip
+    number, slot = spot
+    instrument, sheet = slate.instruments[number], slate.sheets[row.object_id][number]
+    step = slot // _SUBSTEPS
+    start = slate.night.begin + slot * slate.night.step / _SUBSTEPS
+    start += timedelta(seconds=instrument.slew_s)
+    where = "from orbit, time not exact" if instrument.is_in_space else (
+        f"at airmass {sheet.airmass[step]:.2f}"
+    )  # fmt: skip
+    reasons["choice"] = (
+        f"{instrument.id} {where} from {start:%Y-%m-%d %H:%M} UTC: scheduled beside the others; "
+        f"alone: {row.reasons.get('choice', 'nothing')}"
+    )
+    magnitude = float(sheet.magnitude[step])
+    return dataclasses.replace(
+        row,
+        reasons=reasons,
+        instrument=instrument.id,
+        band=instrument.bands[int(sheet.band[step])].name,
+        start=start,
+        exposure_s=float(sheet.exposure_s[step]),
+        predicted_mag=magnitude if math.isfinite(magnitude) else None,
+    )

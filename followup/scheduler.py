@@ -1,0 +1,145 @@
+"""Solving the schedule: a bound from prices, a plan from search, each helping the other.
+
+The relaxed solutions of :mod:`followup.schedule_bound` say who deserves which slot;
+:mod:`followup.schedule_search` makes feasible plans of them and betters these; what a plan
+reaches sets the length of the next price steps.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import numpy.typing as npt
+
+from followup.schedule import Problem, Schedule, Warm
+from followup.schedule_arrays import Packed, pack
+from followup.schedule_bound import Dual, descend, start_prices
+from followup.schedule_moves import State, empty_state
+from followup.schedule_search import improve, place, polish
+
+__all__ = ["KEEP", "schedule"]
+
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+
+KEEP = 0.02
+"""A planned observation moves only for more than this fraction of its value."""
+_STEPS = 1000
+_WARM_STEPS = 200
+_TRIES = 300
+_CLOSE = 1e-3
+"""A certified gap below which a fresh plan is not sought."""
+_LOOSE = 0.05
+"""The same for a plan that should rather stay as it is."""
+
+
+def schedule(problem: Problem, warm: Warm | None = None, *, effort: float = 1.0) -> Schedule:
+    """A schedule and its certificate; the same input gives the same answer.
+
+    Parameters
+    ----------
+    warm
+        The earlier schedule in the new problem's numbering: what need not move stays
+        (:data:`KEEP`), and the bound starts from its prices.
+    effort
+        Multiplies the number of steps and moves.
+
+    Raises
+    ------
+    ValueError
+        The problem is malformed; the message says where.
+    """
+    begin = time.perf_counter()
+    packed = pack(problem)
+    dual = start_prices(
+        packed, warm.goal_price if warm else None, warm.quota_price if warm else None
+    )
+    firsts = _firsts(packed)
+    bonus = _bonus(packed, warm)
+    best = _greedy(packed, firsts, bonus, _kept(packed, warm))
+    n_steps = _STEPS if warm is None else _WARM_STEPS
+    dual, picked = descend(packed, dual, _worth(packed, best), round(n_steps * effort))
+    if _gap(dual, _worth(packed, best)) > (_CLOSE if warm is None else _LOOSE):
+        best = _better(best, _repaired(packed, firsts, picked, bonus))
+    polish(packed, best, _wanted(packed), firsts, round(_TRIES * effort), 0)
+    chosen = _chosen(packed, best)
+    objective = _worth(packed, best)
+    return Schedule(
+        chosen=chosen,
+        objective=objective,
+        upper_bound=max(objective, dual.bound),
+        goal_price=dual.goal_price,
+        quota_price=dual.quota_price,
+        wall_s=time.perf_counter() - begin,
+    )
+
+
+def _greedy(packed: Packed, firsts: Int, bonus: Float, kept: Int) -> State:
+    state = empty_state(packed, bonus)
+    place(packed, state, kept)
+    density = (packed.value - packed.toll) / packed.length
+    if not len(kept):
+        place(packed, state, np.argsort(-density, kind="stable"))
+    if len(kept):
+        improve(packed, state, _wanted(packed), firsts, 1)
+    return state
+
+
+def _repaired(packed: Packed, firsts: Int, picked: Int, bonus: Float) -> State:
+    """A feasible plan out of a relaxed one, the most rewarding of each pointing first."""
+    state = empty_state(packed, bonus)
+    net = packed.value - packed.toll
+    place(packed, state, picked[np.argsort(-net[picked], kind="stable")])
+    improve(packed, state, _wanted(packed), firsts, 3)
+    return state
+
+
+def _better(one: State, other: State) -> State:
+    return other if other.total[0] > one.total[0] else one
+
+
+def _wanted(packed: Packed) -> Int:
+    """Pointings with any option, the most valuable first."""
+    has = np.flatnonzero(np.diff(packed.of_pointing_first))
+    top = packed.of_pointing[packed.of_pointing_first[has]]
+    net = packed.value[top] - packed.toll[top]
+    return np.asarray(has[np.argsort(-net, kind="stable")])
+
+
+def _firsts(packed: Packed) -> Int:
+    """1 + the lowest follower of each pointing; 0: nothing follows it."""
+    firsts = np.zeros(len(packed.after), np.int64)
+    for follower in np.flatnonzero(packed.after >= 0)[::-1]:
+        firsts[packed.after[follower]] = 1 + follower
+    return firsts
+
+
+def _kept(packed: Packed, warm: Warm | None) -> Int:
+    """The earlier choice as packed options, by start so that first looks come first."""
+    if warm is None:
+        return np.zeros(0, np.int64)
+    where = np.flatnonzero(np.isin(packed.which, warm.chosen))
+    return where[np.argsort(packed.start[where], kind="stable")]
+
+
+def _bonus(packed: Packed, warm: Warm | None) -> Float:
+    bonus = np.zeros(len(packed.which))
+    kept = _kept(packed, warm)
+    bonus[kept] = KEEP * packed.value[kept]
+    return bonus
+
+
+def _chosen(packed: Packed, state: State) -> Int:
+    placed = state.placed[state.placed >= 0]
+    order = np.lexsort((packed.start[placed], packed.instrument[placed]))
+    return packed.which[placed[order]]
+
+
+def _worth(packed: Packed, state: State) -> float:
+    placed = state.placed[state.placed >= 0]
+    return float(state.worth.sum() - packed.toll[placed].sum())
+
+
+def _gap(dual: Dual, worth: float) -> float:
+    return 1.0 - worth / dual.bound if dual.bound > 0 else 0.0

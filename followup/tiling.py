@@ -1,0 +1,196 @@
+"""Wide fields over a map: where to point, what each pointing covers, what is shared.
+
+Each camera gets a grid of its own: rings of constant declination, a field's width apart, and
+on each ring fields a width apart. A field is a square of the instrument's area, north up. The
+map is cut into small pixels; those that lie in the same fields, of whatever camera, become one
+**patch**, which is what the schedule counts once (:class:`followup.schedule.Cover`). What
+others have covered already is taken off before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from followup.observability import unit_vectors
+from followup.schedule import Cover
+from followup.sites import Instrument
+from skymaps import SkyMap
+from skymaps.healpix import pixel_center
+from skymaps.regions import region_tiles
+from skymaps.skymap import MAX_ORDER
+
+__all__ = ["Covered", "Tiling", "tile_map"]
+
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+_PIXELS_ACROSS = 12
+"""Pixels across the narrowest field, at least: its edge is known to a few per cent."""
+_MAX_PIXELS = 400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """A field that somebody has observed, or will."""
+
+    ra_deg: float
+    dec_deg: float
+    field_deg2: float
+    detection: float
+    """Chance that the source would have been seen there, in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """``P`` fields of several instruments, and the patches that they cover."""
+
+    instrument: Int
+    """(P,) index into the instruments asked for."""
+    ra_deg: Float
+    dec_deg: Float
+    probability: Float
+    """(P,) of the map within each field, less what is covered already."""
+    cover: Cover
+    """Shares of each field's probability by patch."""
+    patch_probability: Float
+    """(G,)"""
+    outside: float
+    """Probability that lies in none of the fields, or is covered already."""
+
+
+def tile_map(
+    skymap: SkyMap,
+    instruments: Sequence[Instrument],
+    *,
+    level: float = 0.95,
+    covered: Sequence[Covered] = (),
+    least: float = 1e-4,
+) -> Tiling:
+    """Fields of every instrument over the credible region of ``level``.
+
+    Fields that hold less than ``least`` are left out.
+
+    Raises
+    ------
+    ValueError
+        A field wider than 60 deg.
+    """
+    ra, dec, weight = _pixels(skymap, level, instruments)
+    places = unit_vectors(ra, dec)
+    for one in covered:
+        inside = _inside(places, one.ra_deg, one.dec_deg, one.field_deg2)
+        weight = np.where(inside, weight * (1.0 - one.detection), weight)
+    tree = cKDTree(places)
+    which: list[int] = []
+    centres: list[tuple[float, float]] = []
+    members: list[Int] = []
+    for number, instrument in enumerate(instruments):
+        width = _width_deg(instrument.field_deg2)
+        for centre in _grid(dec, width):
+            near = tree.query_ball_point(unit_vectors(*centre), np.radians(width) * 0.75)
+            some = np.array(sorted(near), np.int64)
+            if not len(some):
+                continue
+            some = some[_inside(places[some], *centre, instrument.field_deg2)]
+            if weight[some].sum() >= least:
+                which.append(number)
+                centres.append(centre)
+                members.append(some)
+    cover, patches = _patches(members, weight)
+    covers = [weight[some].sum() for some in members]
+    return Tiling(
+        instrument=np.array(which, np.int64),
+        ra_deg=np.array([c[0] for c in centres]),
+        dec_deg=np.array([c[1] for c in centres]),
+        probability=np.array(covers),
+        cover=cover,
+        patch_probability=patches,
+        outside=1.0 - float(patches.sum()),
+    )
+
+
+def _width_deg(field_deg2: float) -> float:
+    width = float(np.sqrt(field_deg2))
+    if width > 60.0:
+        raise ValueError(f"field of {field_deg2:g} deg2: wider than 60 deg")
+    return width
+
+
+def _pixels(
+    skymap: SkyMap, level: float, instruments: Sequence[Instrument]
+) -> tuple[Float, Float, Float]:
+    """Centres and probabilities of equal pixels over the credible region."""
+    narrowest = min((i.field_deg2 for i in instruments), default=1.0)
+    wanted = np.log2(58.6 * _PIXELS_ACROSS / np.sqrt(narrowest))  # 58.6 deg: a base pixel
+    tiles = region_tiles(skymap, level)
+    region_deg2 = float(skymap.area_sr[tiles].sum()) * (180.0 / np.pi) ** 2
+    most = np.log2(_MAX_PIXELS / max(region_deg2, 1e-9) * 41253.0 / 12.0) / 2.0
+    order = int(np.clip(np.ceil(min(wanted, most)), 0, 20))
+    depth = skymap.order[tiles].astype(np.int64)
+    first = skymap.start[tiles] >> (2 * (MAX_ORDER - order))
+    count = np.where(depth < order, 4 ** np.maximum(order - depth, 0), 1)
+    step = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    pixel = np.repeat(first, count) + step
+    weight = np.repeat(skymap.probability[tiles] / count, count)
+    unique, inverse = np.unique(pixel, return_inverse=True)
+    ra, dec = pixel_center(np.full(len(unique), order), unique)
+    return ra, dec, np.bincount(inverse, weight, len(unique)).astype(np.float64)
+
+
+def _grid(dec_deg: Float, width: float) -> list[tuple[float, float]]:
+    """Centres of the rings that the declinations touch; rings start at the south pole."""
+    if not len(dec_deg):
+        return []
+    n_rings = int(np.ceil(180.0 / width))
+    height = 180.0 / n_rings
+    low = max(0, int((dec_deg.min() + 90.0) // height))
+    high = min(n_rings - 1, int((dec_deg.max() + 90.0) // height))
+    centres = []
+    for ring in range(low, high + 1):
+        dec = -90.0 + (ring + 0.5) * height
+        # The ring's edge that is nearer to the equator is the longest.
+        widest = np.cos(np.radians(max(abs(dec) - height / 2, 0.0)))
+        n_fields = max(1, int(np.ceil(360.0 * widest / width)))
+        centres += [(360.0 * i / n_fields, dec) for i in range(n_fields)]
+    return centres
+
+
+def _inside(places: Float, ra_deg: float, dec_deg: float, field_deg2: float) -> Flags:
+    """Whether unit vectors (N, 3) lie within a square field, in its tangent plane."""
+    half = np.tan(np.radians(_width_deg(field_deg2)) / 2.0)
+    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
+    ahead = places @ unit_vectors(ra_deg, dec_deg)
+    east = places @ np.array([-np.sin(ra), np.cos(ra), 0.0])
+    north = places @ np.array([-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)])
+    inside: Flags = (ahead > 0) & (np.abs(east) <= half * ahead) & (np.abs(north) <= half * ahead)
+    return inside
+
+
+def _patches(members: Sequence[Int], weight: Float) -> tuple[Cover, Float]:
+    """Pixels that lie in the same fields, put together."""
+    seen_by: dict[int, list[int]] = {}
+    for field, pixels in enumerate(members):
+        for pixel in pixels.tolist():
+            seen_by.setdefault(pixel, []).append(field)
+    numbers: dict[tuple[int, ...], int] = {}
+    total: list[float] = []
+    for pixel, fields in seen_by.items():
+        patch = numbers.setdefault(tuple(fields), len(numbers))
+        if patch == len(total):
+            total.append(0.0)
+        total[patch] += float(weight[pixel])
+    goals: list[list[int]] = [[] for _ in members]
+    for several, patch in numbers.items():
+        for field in several:
+            goals[field].append(patch)
+    patches = np.array(total)
+    first = np.concatenate([[0], np.cumsum([len(g) for g in goals])]).astype(np.int64)
+    goal = np.array([g for some in goals for g in some], np.int64)
+    whole = np.repeat([patches[some].sum() for some in goals], np.diff(first))
+    return Cover(first, goal, patches[goal] / whole if len(goal) else np.zeros(0)), patches

@@ -1,0 +1,80 @@
+"""Where the expected information enters the ranking, and how it is told."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from followup.brightness import depth_mag
+from followup.evidence import TargetEvidence
+from followup.factors import Factor
+from followup.sites import Instrument
+from followup.tonight import Best, Choice, Night
+from followup.value_table import Lesson
+from mmcoord.predictions import ClassPredictions
+from mmcoord.timescales import mjd_utc
+
+__all__ = ["cost_told", "given_spectrum", "informed", "most_promising", "option_of"]
+
+
+def most_promising(
+    targets: Sequence[TargetEvidence], merits: Sequence[Mapping[str, Factor]], n: int
+) -> frozenset[str]:
+    """The ``n`` targets of the largest merit among those with predictions of every class."""
+    able = [
+        (-math.prod(f.counted for f in factors.values()), target.object_id)
+        for target, factors in zip(targets, merits, strict=True)
+        if target.classes is not None
+    ]
+    return frozenset(object_id for _, object_id in sorted(able)[:n])
+
+
+def given_spectrum(predictions: ClassPredictions, classified: Factor) -> ClassPredictions:
+    """The predictions of a source that a spectrum shows to be a kilonova: no class is in doubt."""
+    if classified.value != 1.0:
+        return predictions
+    certain = np.zeros(len(predictions.classes))
+    certain[0] = 1.0
+    return dataclasses.replace(predictions, probability=certain)
+
+
+def option_of(
+    row: int, best: Best, instrument: Instrument, night: Night
+) -> tuple[float, str, float]:
+    """MJD (TAI), canonical band and depth of the best observation of a target."""
+    band = instrument.bands[int(best.band[row])]
+    return float(night.tai[int(best.time[row])]), band.canonical, float(best.depth[row])
+
+
+def informed(
+    row: int, best: Best, instrument: Instrument, night: Night, lesson: Lesson
+) -> dict[str, Factor]:
+    """The factors of the night of a target with predictions."""
+    at, band, depth = option_of(row, best, instrument, night)
+    told = float(best.told[row])
+    reason = (
+        f"{lesson.sentence(band, at, depth)}: {100 * told:.0f} % of equally likely possibilities "
+        f"would be ruled out with {instrument.id}"
+    )
+    airmass = float(best.airmass[row])
+    seen = f"best at airmass {airmass:.2f} with {instrument.id}; the depth counts the airmass"
+    return {"information": Factor(told, told, reason), "observability": Factor(1.0, 1.0, seen)}
+
+
+def cost_told(lesson: Lesson, choice: Choice, night: Night) -> str:
+    """What the proposed observation takes, and what it is worth for that, in a sentence."""
+    instrument = choice.instrument
+    band = instrument.bands[choice.band]
+    depth = float(depth_mag(instrument, band, np.asarray(choice.airmass), choice.exposure_s))
+    at = float(np.interp(mjd_utc(choice.start), night.utc, night.tai))
+    bits = float(lesson.worth(band.canonical, at, depth))
+    overhead = instrument.overhead_s + instrument.slew_s
+    hours = (choice.exposure_s + overhead) / 3600.0
+    return (
+        f"{choice.exposure_s:.0f} s and {overhead:.0f} s of overhead for {bits:.2f} bit: "
+        f"{bits / hours:.1f} bit per hour, {bits / hours / instrument.aperture_m**2:.2g} per hour "
+        "and square metre of aperture"
+    )
