@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy.typing as npt
 
+from followup.claims import Claim
 from mmcoord.records import Candidate, KnownTransient, Match, Photometry
 from mmcoord.timescales import mjd_tai
 
@@ -66,6 +67,8 @@ class TargetEvidence:
     """Canonical band -> prediction."""
     known: tuple[KnownTransient, ...] = ()
     """What catalogues of transients say of it, the surest identity first."""
+    claims: tuple[Claim, ...] = ()
+    """Who means to observe it, or has."""
 
 
 def gather(
@@ -79,6 +82,7 @@ def gather(
     run_key: str | None = None,
     predicted: Mapping[str, Prediction] | None = None,
     known: Sequence[KnownTransient] = (),
+    claims: Sequence[Claim] = (),
 ) -> TargetEvidence:
     """Put together what is known of one candidate. Pure; ``photometry`` in any order.
 
@@ -111,6 +115,7 @@ def gather(
         run_key=run_key,
         predicted=predicted,
         known=tuple(known),
+        claims=tuple(claims),
     )
 
 

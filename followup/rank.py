@@ -18,7 +18,15 @@ from datetime import datetime
 import numpy as np
 
 from followup.evidence import TargetEvidence
-from followup.factors import Factor, RankSettings, classified, kilonova, membership, timing
+from followup.factors import (
+    Factor,
+    RankSettings,
+    claimed,
+    classified,
+    kilonova,
+    membership,
+    timing,
+)
 from followup.observability import Observability
 from followup.sites import Instrument
 from followup.tonight import Best, Choice, Night, Sight, night_from
@@ -60,7 +68,7 @@ def rank(
         draft
         for start in range(0, len(ordered), _BLOCK)
         for draft in _drafts(
-            ordered[start : start + _BLOCK], night, tuple(instruments), event_time, settings
+            ordered[start : start + _BLOCK], night, tuple(instruments), event_time, now, settings
         )
     ]
     drafts.sort(key=lambda d: (-d.score, d.target.object_id))
@@ -113,6 +121,7 @@ def _drafts(
     night: Night,
     instruments: Sequence[Instrument],
     event_time: datetime | None,
+    now: datetime,
     settings: RankSettings,
 ) -> list[_Draft]:
     sight = Sight(targets, instruments, night, settings)
@@ -128,6 +137,8 @@ def _drafts(
             "kilonova": kilonova(target, settings, event_time),
             "classified": classified(target, event_time, settings),
         }
+        if (left := claimed(target, now, settings)) is not None:
+            factors["claims"] = left
         merit = math.prod(f.counted for f in factors.values())
         choice = choices.get(row)
         if choice is None:

@@ -26,7 +26,7 @@ from mmcoord.stages.context import Context
 from mmcoord.stages.isolate import bury_work, isolating
 from mmcoord.stages.planrows import row_to_json
 from mmcoord.stages.policy import reason_to_rest
-from mmcoord.store import crossid, journal, queue
+from mmcoord.store import claims, crossid, journal, queue
 from mmcoord.store.crossid import Place
 from mmcoord.store.queue import Work
 from mmcoord.store.reading import (
@@ -157,6 +157,7 @@ def _targets(session: Session, event: EventRow, known_until: datetime) -> list[T
     known = crossid.known_as(
         session, [Place(row.object_id, row.ra_deg, row.dec_deg) for _, row in pairs]
     )
+    claimed = claims.claims_of(session, event.event_id, {match.object_id for match, _ in pairs})
     until = mjd_tai(known_until + _CLOCK_SLACK)
     targets = []
     for match, candidate in pairs:
@@ -175,6 +176,7 @@ def _targets(session: Session, event: EventRow, known_until: datetime) -> list[T
                 run_key=result.run_key if result is not None else None,
                 predicted=_predicted(result),
                 known=[one.entry for one in known.get(match.object_id, ())],
+                claims=claimed.get(match.object_id, ()),
             )
         )
     return targets
