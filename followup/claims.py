@@ -18,6 +18,7 @@ __all__ = [
     "STANDING",
     "Claim",
     "ClaimState",
+    "ClaimTimes",
     "ClaimWorth",
     "SkipReason",
     "Verb",
@@ -118,6 +119,26 @@ class Claim:
     band: str | None = None
     reason: SkipReason | None = None
     """Of a declined one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimTimes:
+    """How long what is said holds."""
+
+    claimed_hours: float = 12.0
+    started_hours: float = 6.0
+    longest_hours: float = 72.0
+    """What a caller may ask for at most."""
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            if not 0 < getattr(self, one.name) < math.inf:
+                raise ValueError(f"{one.name}: not a positive time")
+
+    def hours(self, state: ClaimState, wanted: float | None) -> float:
+        """How long a claim in ``state`` stands."""
+        usual = self.started_hours if state is ClaimState.STARTED else self.claimed_hours
+        return min(wanted or usual, self.longest_hours)
 
 
 @dataclass(frozen=True, slots=True)

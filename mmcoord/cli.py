@@ -21,6 +21,7 @@ import httpx
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
+from mmcoord import cli_claims
 from mmcoord.cli_access import group_app, token_app
 from mmcoord.cli_common import ConfigOption, DbOption, JsonOption
 from mmcoord.cli_common import print_json as _print_json
@@ -43,6 +44,7 @@ event_app = typer.Typer(help="What is known about events.", no_args_is_help=True
 app.add_typer(event_app, name="event")
 app.add_typer(group_app, name="group")
 app.add_typer(token_app, name="token")
+cli_claims.register(app)
 app.add_typer(model_app, name="model")
 
 HostDust = Literal["own", "av", "av_rv"]

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from followup.claims import ClaimTimes
 from listeners.late_map import MAX_FILE_BYTES
 from listeners.vetoes import Vetoes
 from mmcoord.errors import ConfigError
@@ -34,6 +35,7 @@ __all__ = [
     "PlanSettings",
     "Settings",
     "SinkSettings",
+    "SlackSettings",
     "WebSettings",
     "load_settings",
     "secret",
@@ -178,6 +180,16 @@ class SinkSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SlackSettings:
+    """Buttons in Slack messages: what Slack signs, and for whom its users speak."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """``signing_secret_env`` or ``signing_secret_file``: of the Slack app."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Slack user or team id -> our group; whoever is in neither cannot press buttons."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that an operator may set."""
 
@@ -201,6 +213,11 @@ class Settings:
     match: MatchSettings = field(default_factory=MatchSettings)
     infer: InferSettings = field(default_factory=InferSettings)
     plan: PlanSettings = field(default_factory=PlanSettings)
+    claims: ClaimTimes = field(default_factory=ClaimTimes)
+    """How long the claims of observers stand."""
+    policy: str = ""
+    """Rule file that says what is published without asking a person; empty: nothing is."""
+    slack: SlackSettings = field(default_factory=SlackSettings)
     listeners: Mapping[str, ListenerSettings] = field(default_factory=dict)
     sinks: Mapping[str, SinkSettings] = field(default_factory=dict)
 
@@ -299,7 +316,7 @@ def _build(kind: type[Any], document: Mapping[str, Any], where: str) -> Any:
     }
     try:
         return kind(**values)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}: {error}") from error
 
 

@@ -19,7 +19,7 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from mmcoord.api import health, inference, posteriors, routes, stream, uploads
+from mmcoord.api import claims, health, inference, posteriors, routes, slack, stream, uploads
 from mmcoord.api.bodylimit import BodyLimit
 from mmcoord.api.compressed import Compressed
 from mmcoord.api.headers import SecurityHeaders
@@ -34,7 +34,7 @@ from mmcoord.stages.context import load_sources
 from mmcoord.store import views_log
 from mmcoord.store.database import Database
 from mmcoord.store.views_log import Entry
-from mmcoord.web import pages, pages_notices
+from mmcoord.web import pages, pages_claims, pages_notices
 
 __all__ = ["create_app"]
 
@@ -96,12 +96,15 @@ def create_app(
     app.add_middleware(BodyLimit, max_bytes=_MAX_BODY_BYTES)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     for router in (
+        claims.router,
         health.router,
         inference.router,
         posteriors.router,
         routes.router,
+        slack.router,
         stream.router,
         uploads.router,
+        pages_claims.router,
         pages_notices.router,
         pages.router,
     ):

@@ -157,7 +157,7 @@ def _targets(session: Session, event: EventRow, known_until: datetime) -> list[T
     known = crossid.known_as(
         session, [Place(row.object_id, row.ra_deg, row.dec_deg) for _, row in pairs]
     )
-    claimed = claims.claims_of(session, event.event_id, {match.object_id for match, _ in pairs})
+    claimed = claims.claims_of(session, event.event_id)
     until = mjd_tai(known_until + _CLOCK_SLACK)
     targets = []
     for match, candidate in pairs:

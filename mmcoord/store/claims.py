@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,34 +15,27 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from followup.claims import STANDING, Claim, ClaimState, SkipReason, Verb, next_state
+from followup.claims import (
+    STANDING,
+    Claim,
+    ClaimState,
+    ClaimTimes,
+    SkipReason,
+    Verb,
+    next_state,
+)
 from mmcoord.errors import Refused, UnknownRecord
 from mmcoord.store import finding, journal, queue
 from mmcoord.store.queue import Wish
 from mmcoord.store.tables import EventRow, MatchRow, RequestRow
 from mmcoord.store.tables_claims import ClaimActionRow, ClaimRow
 
-__all__ = ["Act", "ClaimTimes", "act", "claims_of", "expire", "of_event", "others"]
+__all__ = ["Act", "act", "claims_of", "expire", "newest", "of_event", "others"]
 
 _STAGE = "claims"
 _PRIORITY = 0
 """Somebody stands at a telescope: their word goes before the plans of new photometry."""
 _EXPIRE_BATCH = 100
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimTimes:
-    """How long what is said holds."""
-
-    claimed_hours: float = 12.0
-    started_hours: float = 6.0
-    longest_hours: float = 72.0
-    """What a caller may ask for at most."""
-
-    def hours(self, state: ClaimState, wanted: float | None) -> float:
-        """How long a claim in ``state`` stands."""
-        usual = self.started_hours if state is ClaimState.STARTED else self.claimed_hours
-        return min(wanted or usual, self.longest_hours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,24 +135,27 @@ def expire(session: Session, now: datetime) -> int:
     return number
 
 
-def claims_of(
-    session: Session, event_id: str, object_ids: Collection[str]
-) -> dict[str, tuple[Claim, ...]]:
+def claims_of(session: Session, event_id: str) -> dict[str, tuple[Claim, ...]]:
     """Claims by target, for the ranking; of each group the last one."""
-    found: dict[tuple[str, str], Claim] = {}
-    for row in of_event(session, event_id):
-        if row.object_id in object_ids:
-            found[row.object_id, row.group] = _record(row)
-    by_target: dict[str, tuple[Claim, ...]] = {}
-    for (object_id, _), claim in sorted(found.items()):
-        by_target[object_id] = (*by_target.get(object_id, ()), claim)
-    return by_target
+    return {
+        object_id: tuple(_record(row) for row in rows)
+        for object_id, rows in newest(session, event_id).items()
+    }
 
 
 def of_event(session: Session, event_id: str) -> list[ClaimRow]:
     """All claims on an event's targets, the oldest first."""
     query = select(ClaimRow).where(col(ClaimRow.event_id) == event_id).order_by(col(ClaimRow.id))
     return list(session.execute(query).scalars())
+
+
+def newest(session: Session, event_id: str) -> dict[str, list[ClaimRow]]:
+    """By target, the last claim of each group."""
+    last = {(row.object_id, row.group): row for row in of_event(session, event_id)}
+    by_target: dict[str, list[ClaimRow]] = {}
+    for (object_id, _), row in sorted(last.items()):
+        by_target.setdefault(object_id, []).append(row)
+    return by_target
 
 
 def others(session: Session, claim: ClaimRow) -> list[ClaimRow]:
@@ -257,11 +253,7 @@ def _tell(session: Session, row: ClaimRow, what: str, now: datetime) -> None:
     text = f"{row.object_id} {done} by {row.group} via {row.via}{why}"
     journal.write(
         session,
-        [
-            journal.Entry(
-                _STAGE, done, text, cause, event_id=row.event_id, object_id=row.object_id
-            )
-        ],
+        [journal.Entry(_STAGE, done, text, cause, event_id=row.event_id, object_id=row.object_id)],
         now,
     )
     queue.enqueue(session, [Wish("plan", row.event_id, cause, priority=_PRIORITY)], now)

@@ -10,10 +10,12 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
+from followup.claims import SkipReason
 from mmcoord.api.health import health_of
 from mmcoord.api.service import Service, ServiceDep
 from mmcoord.errors import UnknownRecord
 from mmcoord.store import alarms as stored_alarms
+from mmcoord.store import claims as stored_claims
 from mmcoord.store import finding, naming, summary, views, views_known, views_log, views_notices
 from mmcoord.store.alarms import open_alarms
 from mmcoord.store.tables import DeadLetterRow, DeliveryRow
@@ -162,6 +164,8 @@ def _event_values(
         "plans": plans,
         "rows": rows,
         "factors": FACTORS,
+        "claims": stored_claims.newest(session, line.event_id),
+        "skip_reasons": [reason.value for reason in SkipReason],
         "moves": changes.compare(before, rows) if len(plans) > 1 else [],
         "sky": sky.draw(place.outlines if place else {}, candidates),
         "n_candidates": views.candidate_total(session, line),
