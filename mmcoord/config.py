@@ -215,6 +215,8 @@ class Settings:
     plan: PlanSettings = field(default_factory=PlanSettings)
     claims: ClaimTimes = field(default_factory=ClaimTimes)
     """How long the claims of observers stand."""
+    hear_every_s: float = 30.0
+    """How often services outside are asked what observers say there."""
     policy: str = ""
     """Rule file that says what is published without asking a person; empty: nothing is."""
     slack: SlackSettings = field(default_factory=SlackSettings)

@@ -5,6 +5,7 @@ Threads, each restarted with growing delay if it ever ends by an exception:
 * ``alerts``: intake of what may wake people, apart from everything that comes in bulk;
 * ``stages``: intake of candidates, match, infer, plan, batch by batch;
 * ``deliver``: the outbox, apart, because services outside may be slow;
+* ``hear``: what observers say at the sinks, apart for the same reason;
 * ``fetch``: maps behind links, apart for the same reason;
 * ``models``: checks of uploaded models, which run for minutes in a process apart;
 * one per listener;
@@ -33,7 +34,7 @@ import uvicorn
 from listeners.settings import ListenerStatus
 from mmcoord.api.app import create_app
 from mmcoord.config import Settings
-from mmcoord.stages import deliver, fetch, intake, localize
+from mmcoord.stages import deliver, fetch, hear, intake, localize
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import PoolExecutor
 from mmcoord.stages.modelcheck import ModelChecks
@@ -115,6 +116,7 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
         for name, sink in operators(settings, ctx.sinks).items():
             teller = Teller(name, sink, database, watchdog.unwritten, ctx.now, settings.page_url)
             loops[f"tell {name}"] = teller.run
+        loops["hear"] = lambda stop: hear.listen(ctx, stop)
         if feeder is not None:
             loops["feed"] = lambda stop: feeder(ctx, stop)
         threads = [

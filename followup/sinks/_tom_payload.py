@@ -63,6 +63,7 @@ def target_payload(
             "groups": [{"name": name} for name in groups],
         },
         "photometry": [_datum(point) for point in points],
+        "request": _app_request(outgoing, row, state),
     }
 
 
@@ -139,6 +140,28 @@ def _extras(outgoing: Outgoing, row: PlanRow, state: str) -> list[Json]:
         "mmcoord_key": outgoing.key,
     }
     return [{"key": name, "value": _text(value)} for name, value in values.items()]
+
+
+def _app_request(outgoing: Outgoing, row: PlanRow, state: str) -> Json:
+    """The same for a TOM that has our app."""
+    return {
+        "event_id": outgoing.event_id,
+        "object_id": row.object_id,
+        "is_practice": outgoing.is_practice,
+        "state": state,
+        "plan_revision": outgoing.plan_revision,
+        "delivery_key": outgoing.key,
+        "rank": row.rank,
+        "score": finite(row.score),
+        "factors": {name: finite(value) for name, value in row.factors.items()},
+        "reasons": dict(row.reasons),
+        "instrument": row.instrument or "",
+        "band": row.band or "",
+        "start": iso_utc(row.start),
+        "exposure_s": finite(row.exposure_s),
+        "predicted_mag": finite(row.predicted_mag),
+        "page_url": outgoing.page_url or "",
+    }
 
 
 def _request(row: PlanRow) -> str | None:

@@ -8,13 +8,15 @@ sink's kind, its value a :data:`Build` function. Outside systems are reached thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 import httpx
 
+from followup.claims import SkipReason, Verb
 from mmcoord.announcements import Announcement
 from mmcoord.records import Outgoing
 
@@ -24,6 +26,9 @@ __all__ = [
     "Build",
     "Checks",
     "Granularity",
+    "Heard",
+    "Hears",
+    "NotHeard",
     "Outcome",
     "Payload",
     "Sink",
@@ -131,6 +136,45 @@ class Announces(Protocol):
     def announcement(self, said: Announcement) -> Payload:
         """What would be sent; pure. It goes out by ``send``, keyed like everything else."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Something that an observer said at a service outside."""
+
+    verb: Verb
+    event_id: str
+    object_id: str
+    who: str
+    """As the service names its users; never one of our groups."""
+    at: datetime
+    key: str
+    """The same word, however often it is heard."""
+    position: int = 0
+    """Where it stands in the service's own order; 0: it has none."""
+    instrument: str | None = None
+    band: str | None = None
+    reason: SkipReason | None = None
+    note: str = ""
+
+
+@runtime_checkable
+class Hears(Protocol):
+    """A sink at which observers answer."""
+
+    def hear(self, after: int) -> Sequence[Heard]:
+        """What was said after this position, and all that has no position.
+
+        Raises
+        ------
+        NotHeard
+            The service cannot be asked now.
+        """
+        ...
+
+
+class NotHeard(Exception):
+    """A service outside cannot be asked now; the message says why."""
 
 
 Build = Callable[[str, Mapping[str, Any], httpx.Client], Sink]

@@ -19,7 +19,7 @@ the target itself is never deleted: others may have observed it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,6 +27,8 @@ import httpx
 
 from followup.sinks._http import MENDED_BY_A_PERSON_S
 from followup.sinks._settings import Settings, web_address
+from followup.sinks._tom_app import TomApp
+from followup.sinks._tom_observed import observed
 from followup.sinks._tom_payload import (
     ACTIVE,
     SOURCE,
@@ -40,7 +42,7 @@ from followup.sinks._tom_payload import (
     target_payload,
 )
 from followup.sinks._tom_rest import Failed, Login, Tom
-from followup.sinks.base import Answer, Granularity, Outcome, Payload
+from followup.sinks.base import Answer, Granularity, Heard, NotHeard, Outcome, Payload
 from mmcoord.records import Outgoing
 
 __all__ = ["TomSink", "build"]
@@ -71,8 +73,13 @@ class TomSink:
     with_photometry: bool
     granularity: Granularity = Granularity.TARGET
     settle_s: float = 0.0
+    app: TomApp = field(init=False, repr=False)
+    with_pictures: bool = False
     _seen: dict[str, _Seen] = field(default_factory=dict, repr=False)
     """By object id; spares a re-ranking its searches."""
+
+    def __post_init__(self) -> None:
+        self.app = TomApp(self.tom)
 
     def payload(self, outgoing: Outgoing) -> Payload:
         """The body that creates the target, and its photometry.
@@ -98,7 +105,7 @@ class TomSink:
         try:
             self.tom.groups()
             target = self._search(wanted)
-            if target is None or not _carries(target, wanted):
+            if target is None or not self._carries(target, wanted):
                 return Answer(Outcome.RETRY, detail="looked: not in the TOM")
             points = {datum_key(datum) for datum in payload["photometry"]}
             if points and points - self._photometry(target):
@@ -122,10 +129,19 @@ class TomSink:
         except Failed as failed:
             return failed.answer
 
+    def hear(self, after: int) -> Sequence[Heard]:
+        """Claims of the TOM's users by our app, and observation records of any facility."""
+        try:
+            self.tom.groups()
+            said = list(self.app.said_after(after, self.name)) if self.app.is_there() else []
+            return [*said, *observed(self.tom, self.name)]
+        except Failed as failed:
+            raise NotHeard(failed.answer.detail) from failed
+
     def _send(self, wanted: Wanted) -> Answer:
         self.tom.groups()
         seen = self._seen.pop(wanted.object_id, None)
-        if seen is not None and not has_extras(seen.target, wanted.extras):
+        if seen is not None and (self.app.is_there() or not has_extras(seen.target, wanted.extras)):
             try:
                 return self._publish(seen.target, wanted, seen.photometry)
             except Failed as failed:
@@ -150,8 +166,14 @@ class TomSink:
             more["aliases"] = [{"name": wanted.object_id}]
         if unshared := self._unshared(target, wanted.object_id):
             more["groups"] = unshared
-        if more or not has_extras(target, wanted.extras):
-            target = self._changed(target, wanted.extras, wanted.lists, more)
+        extras: Mapping[str, str] = wanted.extras
+        if self.app.is_there() and extras_of(target).get("mmcoord_event") == wanted.event_id:
+            extras = {}  # written once, for the list and the search; the app has what changes
+        if more or not has_extras(target, extras):
+            target = self._changed(target, extras, wanted.lists, more)
+        if self.app.is_there():
+            request = {**wanted.payload["request"], "delivery_key": wanted.extras["mmcoord_key"]}
+            self.app.put(target["id"], request)
         data: list[Json] = wanted.payload["photometry"]
         if photometry is None:
             photometry = self._photometry(target) if data else frozenset()
@@ -220,6 +242,20 @@ class TomSink:
             raise Failed(Answer(Outcome.RETRY, str(target["id"]), detail), _CONFLICT)
         return changed
 
+    def _carries(self, target: Json, wanted: Wanted) -> bool:
+        """Whether the TOM has this revision or a newer one."""
+        if self.app.is_there():
+            held = self.app.get(wanted.event_id, wanted.object_id)
+            if held is None:
+                return False
+            newer = int(held["plan_revision"]) > wanted.revision
+            return newer or held["delivery_key"] == wanted.extras["mmcoord_key"]
+        extras = extras_of(target)
+        if extras.get("mmcoord_key") == wanted.extras["mmcoord_key"]:
+            return True
+        same_event = extras.get("mmcoord_event") == wanted.event_id
+        return same_event and revision_of(target) > wanted.revision
+
     def _photometry(self, target: Json) -> frozenset[DatumKey]:
         return frozenset(datum_key(d) for d in self.tom.photometry(target["id"], SOURCE))
 
@@ -247,6 +283,12 @@ class TomSink:
             }
         target = self._changed(target, extras, lists)
         self._seen.pop(wanted.object_id, None)
+        if self.app.is_there():
+            request = wanted.payload["request"]
+            self.app.put(
+                target["id"],
+                {**request, "state": state, "delivery_key": wanted.extras["mmcoord_key"]},
+            )
         where = f", listed under {lists[0]!r}" if lists else ""
         what = state if extras else f"kept, another event's by now ({state} for this one)"
         return Answer(Outcome.SENT, str(target["id"]), f"{target['name']}: {what}{where}")
@@ -255,14 +297,6 @@ class TomSink:
         if len(self._seen) >= _MAX_REMEMBERED:
             self._seen.clear()
         self._seen[object_id] = seen
-
-
-def _carries(target: Json, wanted: Wanted) -> bool:
-    extras = extras_of(target)
-    if extras.get("mmcoord_key") == wanted.extras["mmcoord_key"]:
-        return True
-    same_event = extras.get("mmcoord_event") == wanted.event_id
-    return same_event and revision_of(target) > wanted.revision
 
 
 def _stale(target: Json, wanted: Wanted) -> Answer | None:

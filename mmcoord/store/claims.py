@@ -30,7 +30,7 @@ from mmcoord.store.queue import Wish
 from mmcoord.store.tables import EventRow, MatchRow, RequestRow
 from mmcoord.store.tables_claims import ClaimActionRow, ClaimRow
 
-__all__ = ["Act", "act", "claims_of", "expire", "newest", "of_event", "others"]
+__all__ = ["Act", "act", "claims_of", "expire", "is_known", "newest", "of_event", "others"]
 
 _STAGE = "claims"
 _PRIORITY = 0
@@ -147,6 +147,11 @@ def of_event(session: Session, event_id: str) -> list[ClaimRow]:
     """All claims on an event's targets, the oldest first."""
     query = select(ClaimRow).where(col(ClaimRow.event_id) == event_id).order_by(col(ClaimRow.id))
     return list(session.execute(query).scalars())
+
+
+def is_known(session: Session, said: Act) -> bool:
+    """Whether this act came before, under its key."""
+    return _said_before(session, said) is not None
 
 
 def newest(session: Session, event_id: str) -> dict[str, list[ClaimRow]]:
