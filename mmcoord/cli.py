@@ -21,7 +21,7 @@ import httpx
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from mmcoord import cli_claims
+from mmcoord import cli_approvals, cli_claims
 from mmcoord.cli_access import group_app, token_app
 from mmcoord.cli_common import ConfigOption, DbOption, JsonOption
 from mmcoord.cli_common import print_json as _print_json
@@ -45,6 +45,7 @@ app.add_typer(event_app, name="event")
 app.add_typer(group_app, name="group")
 app.add_typer(token_app, name="token")
 cli_claims.register(app)
+cli_approvals.register(app)
 app.add_typer(model_app, name="model")
 
 HostDust = Literal["own", "av", "av_rv"]

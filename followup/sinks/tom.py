@@ -26,6 +26,7 @@ from typing import Any
 import httpx
 
 from followup.sinks._http import MENDED_BY_A_PERSON_S
+from followup.sinks._picture import light_curve_png
 from followup.sinks._settings import Settings, web_address
 from followup.sinks._tom_app import TomApp
 from followup.sinks._tom_observed import observed
@@ -71,6 +72,7 @@ class TomSink:
     groups: tuple[str, ...]
     cone_arcsec: float
     with_photometry: bool
+    is_public: bool = False
     granularity: Granularity = Granularity.TARGET
     settle_s: float = 0.0
     app: TomApp = field(init=False, repr=False)
@@ -180,6 +182,9 @@ class TomSink:
         for datum in data:
             if datum_key(datum) not in photometry:
                 self.tom.add_datum({**datum, "target": target["id"]})
+        if self.with_pictures and data:
+            name, png = light_curve_png(wanted.event_id, wanted.object_id, data)
+            self.tom.add_product(target["id"], "image_file", name, png)
         there = photometry.union(datum_key(datum) for datum in data)
         self._remember(wanted.object_id, _Seen(target, there))
         return Answer(Outcome.SENT, str(target["id"]), f"target {target['name']}")
@@ -284,11 +289,9 @@ class TomSink:
         target = self._changed(target, extras, lists)
         self._seen.pop(wanted.object_id, None)
         if self.app.is_there():
-            request = wanted.payload["request"]
-            self.app.put(
-                target["id"],
-                {**request, "state": state, "delivery_key": wanted.extras["mmcoord_key"]},
-            )
+            request = {**wanted.payload["request"], "state": state}
+            request["delivery_key"] = wanted.extras["mmcoord_key"]
+            self.app.put(target["id"], request)
         where = f", listed under {lists[0]!r}" if lists else ""
         what = state if extras else f"kept, another event's by now ({state} for this one)"
         return Answer(Outcome.SENT, str(target["id"]), f"{target['name']}: {what}{where}")
@@ -318,8 +321,8 @@ def build(name: str, table: Mapping[str, Any], client: httpx.Client) -> TomSink:
 
     Settings: ``url``; ``token`` or ``username`` and ``password``; ``groups`` (default
     ``["mmcoord"]``; the user must be a member of the first); ``cone_arcsec`` (1; 0 switches
-    the search by place off); ``photometry`` (true); ``timeout_s`` (20); ``allow_http``
-    (false); ``practice`` (false).
+    the search by place off); ``photometry`` (true); ``pictures`` (false; needs matplotlib);
+    ``timeout_s`` (20); ``allow_http`` (false); ``practice`` (false).
 
     Raises
     ------
@@ -346,6 +349,7 @@ def build(name: str, table: Mapping[str, Any], client: httpx.Client) -> TomSink:
         groups,
         cone_arcsec=settings.number("cone_arcsec", 1.0, low=0.0, high=60.0),
         with_photometry=settings.flag("photometry", True),
+        with_pictures=settings.flag("pictures", False),
     )
     settings.finish()
     return sink

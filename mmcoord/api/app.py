@@ -19,7 +19,17 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from mmcoord.api import claims, health, inference, posteriors, routes, slack, stream, uploads
+from mmcoord.api import (
+    approvals,
+    claims,
+    health,
+    inference,
+    posteriors,
+    routes,
+    slack,
+    stream,
+    uploads,
+)
 from mmcoord.api.bodylimit import BodyLimit
 from mmcoord.api.compressed import Compressed
 from mmcoord.api.headers import SecurityHeaders
@@ -96,6 +106,7 @@ def create_app(
     app.add_middleware(BodyLimit, max_bytes=_MAX_BODY_BYTES)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     for router in (
+        approvals.router,
         claims.router,
         health.router,
         inference.router,

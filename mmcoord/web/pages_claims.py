@@ -11,7 +11,7 @@ from followup.claims import SkipReason, Verb
 from mmcoord.access import Scope
 from mmcoord.api.service import ServiceDep
 from mmcoord.errors import Refused
-from mmcoord.store import claims
+from mmcoord.store import approvals, claims
 from mmcoord.store.claims import Act
 from mmcoord.web.rendering import render
 from mmcoord.web.signin import COOKIE, checked_form, form_of, of_token, remember, signed_in
@@ -73,6 +73,28 @@ async def claim(service: ServiceDep, request: Request) -> Response:
         raise HTTPException(409, str(error)) from error
     service.wake()
     return RedirectResponse(f"/events/{quote(event_id, safe='')}#h-targets", 303)
+
+
+@router.post("/approvals")
+async def approval(service: ServiceDep, request: Request) -> Response:
+    """A button beside a message that waits was pressed."""
+    fields = await form_of(request)
+    who = checked_form(signed_in(service, request), fields, Scope.APPROVE)
+    event_id, decision = fields.get("event_id", ""), fields.get("decision", "")
+    if decision not in (approvals.APPROVE, approvals.REJECT):
+        raise HTTPException(422, f"{decision!r} is neither approve nor reject")
+    with service.database.write() as session:
+        approvals.answer(
+            session,
+            event_id,
+            fields.get("sink", ""),
+            decision,
+            by=who.group,
+            now=service.now(),
+            is_standing=fields.get("standing") == "yes",
+        )
+    service.wake()
+    return RedirectResponse(f"/events/{quote(event_id, safe='')}#h-deliveries", 303)
 
 
 def _own_path(text: str) -> str:

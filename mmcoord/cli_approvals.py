@@ -1,0 +1,77 @@
+"""``mmcoord approve``, ``reject``, ``held``: a person decides what is published."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from mmcoord.cli_common import (
+    ConfigOption,
+    DbOption,
+    JsonOption,
+    print_json,
+    settings_of,
+    store,
+)
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("approve", help="Let out what waits of an event at a sink.")(_command("approve"))
+    app.command("reject", help="Refuse what waits of an event at a sink.")(_command("reject"))
+    app.command("held")(held)
+
+
+def _command(decision: str) -> Callable[..., None]:
+    def say(
+        event: Annotated[str, typer.Argument(help="Any name of the event.")],
+        sink: Annotated[str, typer.Argument(help="Name of the sink.")],
+        standing: Annotated[
+            bool, typer.Option("--standing", help="Also for later plan revisions.")
+        ] = False,
+        by: Annotated[str | None, typer.Option(help="Who says it; default: this user.")] = None,
+        note: Annotated[str, typer.Option(help="For people.")] = "",
+        config: ConfigOption = None,
+        db: DbOption = None,
+    ) -> None:
+        from mmcoord.store import approvals, finding
+
+        with store(settings_of(config, db)) as database, database.write() as session:
+            rows = approvals.answer(
+                session,
+                finding.one(session, event),
+                sink,
+                decision,
+                by=by or getpass.getuser(),
+                now=datetime.now(UTC),
+                is_standing=standing,
+                note=note,
+            )
+            said = [f"{row.key}: {row.state}, {row.detail}" for row in rows]
+        print("\n".join(said))
+
+    return say
+
+
+def held(
+    config: ConfigOption = None,
+    db: DbOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What waits for a person; with --json all that it would say."""
+    from mmcoord.store import approvals
+
+    with store(settings_of(config, db)) as database, database.read() as session:
+        rows = approvals.held(session)
+    if as_json:
+        print_json([{"key": row.key, "sink": row.sink, "payload": row.payload} for row in rows])
+        return
+    for row in rows:
+        what = row.target or "whole plan"
+        print(f"{row.event_id}  {row.sink}  revision {row.plan_revision}  {what}: {row.detail}")
