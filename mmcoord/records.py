@@ -440,5 +440,7 @@ class Outgoing:
     classification: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
     photometry: tuple[Photometry, ...] = ()
     page_url: str | None = None
+    outlines: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    """Of the map's credible regions: level (``0.5``, ``0.9``) -> rings of [ra_deg, dec_deg]."""
     key: str = ""
     """Idempotency key: the same key is the same message."""

@@ -50,7 +50,7 @@ def sky_png(
     Parameters
     ----------
     outlines : mapping
-        Level (``50``, ``90``) -> rings of [ra_deg, dec_deg].
+        Level (``0.5``, ``0.9``) -> rings of [ra_deg, dec_deg].
     places : sequence of (float, float)
         RA and Dec of the targets in deg, the best first; the first ten are numbered.
     """
@@ -62,7 +62,7 @@ def sky_png(
             x, y = _mollweide(np.asarray(ring, dtype=float).reshape(-1, 2))
             jump = np.abs(np.diff(x, append=x[:1])) > np.pi
             x = np.where(jump, np.nan, x)  # an outline over the edge is broken there
-            axes.plot(x, y, "-", color="C0", lw=1.0 if level == "90" else 1.6)
+            axes.plot(x, y, "-", color="C0", lw=1.0 if level == "0.9" else 1.6)
     if places:
         x, y = _mollweide(np.asarray(places, dtype=float))
         axes.plot(x, y, "x", color="C3", ms=5)

@@ -110,6 +110,7 @@ def outgoing_for(
         classification=dict(alert.classification) if alert else {},
         photometry=tuple(point for row in rows for point in photometry.get(row.object_id, ())),
         page_url=page_url(ctx, event.event_id),
+        outlines=dict(place.outlines) if place else {},
         key=key,
     )
 
