@@ -17,8 +17,8 @@ from typing import Any
 
 from benchmarks.skymaps_common import report
 from followup.claims import SkipReason
-from followup.skip import Alert, Skip, why_skip
 from followup.sites import load_catalogue
+from followup.skip import Alert, Skip, why_skip
 from tests.shared import shared
 
 CODES = {

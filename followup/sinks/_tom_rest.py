@@ -190,6 +190,14 @@ class Tom:
         """Make or replace an object of an app's."""
         return self._write("PUT", path, body)
 
+    def post(self, path: str, body: Json) -> Json:
+        """Make an object of an app's."""
+        return self._write("POST", path, body)
+
+    def patch(self, path: str, body: Json) -> Json:
+        """Change an object of an app's."""
+        return self._write("PATCH", path, body)
+
     def has(self, path: str) -> bool:
         """Whether the TOM has a list at this place, that is, the app that it belongs to."""
         reply = self._call("GET", path, params={"limit": 1})

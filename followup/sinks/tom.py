@@ -29,6 +29,7 @@ from followup.sinks._http import MENDED_BY_A_PERSON_S
 from followup.sinks._picture import light_curve_png
 from followup.sinks._settings import Settings, web_address
 from followup.sinks._tom_app import TomApp
+from followup.sinks._tom_events import TomEvents
 from followup.sinks._tom_observed import observed
 from followup.sinks._tom_payload import (
     ACTIVE,
@@ -76,12 +77,14 @@ class TomSink:
     granularity: Granularity = Granularity.TARGET
     settle_s: float = 0.0
     app: TomApp = field(init=False, repr=False)
+    events: TomEvents = field(init=False, repr=False)
     with_pictures: bool = False
     _seen: dict[str, _Seen] = field(default_factory=dict, repr=False)
     """By object id; spares a re-ranking its searches."""
 
     def __post_init__(self) -> None:
         self.app = TomApp(self.tom)
+        self.events = TomEvents(self.tom)
 
     def payload(self, outgoing: Outgoing) -> Payload:
         """The body that creates the target, and its photometry.
@@ -176,6 +179,7 @@ class TomSink:
         if self.app.is_there():
             request = {**wanted.payload["request"], "delivery_key": wanted.extras["mmcoord_key"]}
             self.app.put(target["id"], request)
+        self._mark(target, wanted, ACTIVE)
         data: list[Json] = wanted.payload["photometry"]
         if photometry is None:
             photometry = self._photometry(target) if data else frozenset()
@@ -261,6 +265,17 @@ class TomSink:
         same_event = extras.get("mmcoord_event") == wanted.event_id
         return same_event and revision_of(target) > wanted.revision
 
+    def _mark(self, target: Json, wanted: Wanted, state: str) -> None:
+        request = wanted.payload["request"]
+        why = "; ".join(f"{name}: {text}" for name, text in request["reasons"].items())
+        self.events.mark(
+            wanted.event_id,
+            target["id"],
+            priority=request["rank"],
+            viable=state == ACTIVE,
+            why=why if state == ACTIVE else state,
+        )
+
     def _photometry(self, target: Json) -> frozenset[DatumKey]:
         return frozenset(datum_key(d) for d in self.tom.photometry(target["id"], SOURCE))
 
@@ -292,6 +307,7 @@ class TomSink:
             request = {**wanted.payload["request"], "state": state}
             request["delivery_key"] = wanted.extras["mmcoord_key"]
             self.app.put(target["id"], request)
+        self._mark(target, wanted, state)
         where = f", listed under {lists[0]!r}" if lists else ""
         what = state if extras else f"kept, another event's by now ({state} for this one)"
         return Answer(Outcome.SENT, str(target["id"]), f"{target['name']}: {what}{where}")
