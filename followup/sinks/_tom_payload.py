@@ -22,6 +22,7 @@ __all__ = [
     "extras_of",
     "has_extras",
     "revision_of",
+    "stale_answer",
     "target_payload",
 ]
 
@@ -222,3 +223,17 @@ def has_extras(target: Json, extras: Mapping[str, str]) -> bool:
 def revision_of(target: Json) -> int:
     text = extras_of(target).get("mmcoord_plan_revision", "")
     return int(text) if text.isdecimal() else -1
+
+
+def stale_answer(target: Json, wanted: Wanted) -> Answer | None:
+    """The answer to a publication that the TOM has moved past already."""
+    extras = extras_of(target)
+    if extras.get("mmcoord_event") != wanted.event_id:
+        return None
+    there = revision_of(target)
+    remote_id = str(target["id"])
+    if extras.get("mmcoord_state", ACTIVE) != ACTIVE and there >= wanted.revision:
+        return Answer(Outcome.REJECTED, remote_id, f"withdrawn at plan revision {there}; left so")
+    if there > wanted.revision:
+        return Answer(Outcome.SENT, remote_id, f"plan revision {there} is there already")
+    return None

@@ -24,10 +24,10 @@ from typing import Any
 import httpx
 
 from followup.sinks._http import MENDED_BY_A_PERSON_S, Files, Reply, Rule, Trouble, call, judge
-from followup.sinks._settings import Secret
+from followup.sinks._settings import Secret, Settings
 from followup.sinks.base import Answer, Outcome
 
-__all__ = ["READS", "WRITES", "Failed", "Login", "Tom", "separation_arcsec"]
+__all__ = ["READS", "WRITES", "Failed", "Login", "Tom", "login_of", "separation_arcsec"]
 
 Json = dict[str, Any]
 
@@ -89,6 +89,26 @@ class Login:
     def secrets(self) -> tuple[Secret, ...]:
         """What must not be seen."""
         return tuple(s for s in (self.token, self.password) if s)
+
+
+def login_of(settings: Settings) -> Login:
+    """From ``token``, or ``username`` and ``password``.
+
+    Raises
+    ------
+    ConfigError
+        Neither, or both.
+    """
+    token = settings.secret("token")
+    password = settings.secret("password")
+    username = settings.text("username") if settings.has("username") else ""
+    if token is not None:
+        if password is not None or username:
+            raise settings.error("token", "give a token or a username and password, not both")
+        return Login(token=token)
+    if password is None or not username:
+        raise settings.error("token", "is missing (or give username and password)")
+    return Login(username=username, password=password)
 
 
 @dataclass(slots=True)

@@ -92,7 +92,10 @@ class Sink(Protocol):
     """After a crash, how long to wait before ``lookup`` can be believed (its archive lags)."""
 
     def payload(self, outgoing: Outgoing) -> Payload:
-        """What would be sent. Pure: no network, no clock, same input same output."""
+        """What would be sent. Pure: no network, no clock, same input same output.
+
+        Empty: there is nothing to say, and no delivery is made.
+        """
         ...
 
     def send(self, payload: Payload, *, key: str) -> Answer:

@@ -41,9 +41,10 @@ from followup.sinks._tom_payload import (
     extras_of,
     has_extras,
     revision_of,
+    stale_answer,
     target_payload,
 )
-from followup.sinks._tom_rest import Failed, Login, Tom
+from followup.sinks._tom_rest import Failed, Tom, login_of
 from followup.sinks.base import Answer, Granularity, Heard, NotHeard, Outcome, Payload
 from mmcoord.records import Outgoing
 
@@ -162,7 +163,7 @@ class TomSink:
         self, target: Json, wanted: Wanted, photometry: frozenset[DatumKey] | None
     ) -> Answer:
         """Bring ``target`` up to date; ``photometry`` is what it has, None: not known."""
-        stale = _stale(target, wanted)
+        stale = stale_answer(target, wanted)
         if stale is not None:
             return stale
         more: Json = {}
@@ -318,20 +319,6 @@ class TomSink:
         self._seen[object_id] = seen
 
 
-def _stale(target: Json, wanted: Wanted) -> Answer | None:
-    """The answer to a publication that the TOM has moved past already."""
-    extras = extras_of(target)
-    if extras.get("mmcoord_event") != wanted.event_id:
-        return None
-    there = revision_of(target)
-    remote_id = str(target["id"])
-    if extras.get("mmcoord_state", ACTIVE) != ACTIVE and there >= wanted.revision:
-        return Answer(Outcome.REJECTED, remote_id, f"withdrawn at plan revision {there}; left so")
-    if there > wanted.revision:
-        return Answer(Outcome.SENT, remote_id, f"plan revision {there} is there already")
-    return None
-
-
 def build(name: str, table: Mapping[str, Any], client: httpx.Client) -> TomSink:
     """Entry point ``tom``; touches no network.
 
@@ -347,7 +334,7 @@ def build(name: str, table: Mapping[str, Any], client: httpx.Client) -> TomSink:
     """
     settings = Settings(name, table)
     url = web_address(settings, "url", settings.text("url"))
-    login = _login(settings)
+    login = login_of(settings)
     groups = settings.texts("groups", ["mmcoord"])
     if not groups:
         raise settings.error("groups", "needs at least one group that the user is a member of")
@@ -369,16 +356,3 @@ def build(name: str, table: Mapping[str, Any], client: httpx.Client) -> TomSink:
     )
     settings.finish()
     return sink
-
-
-def _login(settings: Settings) -> Login:
-    token = settings.secret("token")
-    password = settings.secret("password")
-    username = settings.text("username") if settings.has("username") else ""
-    if token is not None:
-        if password is not None or username:
-            raise settings.error("token", "give a token or a username and password, not both")
-        return Login(token=token)
-    if password is None or not username:
-        raise settings.error("token", "is missing (or give username and password)")
-    return Login(username=username, password=password)

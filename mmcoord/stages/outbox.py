@@ -21,7 +21,7 @@ from mmcoord.policy import Action, Facts, decide
 from mmcoord.records import AlertType, EventState, Outgoing, OutgoingKind, PlanRow
 from mmcoord.stages.context import Context
 from mmcoord.stages.planrows import row_from_json
-from mmcoord.store import approvals
+from mmcoord.store import approvals, claims
 from mmcoord.store.reading import newest_plan, photometry_of
 from mmcoord.store.tables import (
     AlertRow,
@@ -111,6 +111,7 @@ def outgoing_for(
         photometry=tuple(point for row in rows for point in photometry.get(row.object_id, ())),
         page_url=page_url(ctx, event.event_id),
         outlines=dict(place.outlines) if place else {},
+        undertakings=claims.undertakings(session, event.event_id, rows),
         key=key,
     )
 
@@ -320,6 +321,8 @@ def _add(
                 cause_id=revision.cause_id,
             )
         )
+    if not payload and state != "failed" and outgoing.kind is OutgoingKind.PUBLISH:
+        return
     session.add(
         DeliveryRow(
             key=f"withdraw:{published.key}" if published else outgoing.key,

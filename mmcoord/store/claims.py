@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -25,12 +25,23 @@ from followup.claims import (
     next_state,
 )
 from mmcoord.errors import Refused, UnknownRecord
+from mmcoord.records import PlanRow, Undertaking
 from mmcoord.store import finding, journal, queue
 from mmcoord.store.queue import Wish
 from mmcoord.store.tables import EventRow, MatchRow, RequestRow
 from mmcoord.store.tables_claims import ClaimActionRow, ClaimRow
 
-__all__ = ["Act", "act", "claims_of", "expire", "is_known", "newest", "of_event", "others"]
+__all__ = [
+    "Act",
+    "act",
+    "claims_of",
+    "expire",
+    "is_known",
+    "newest",
+    "of_event",
+    "others",
+    "undertakings",
+]
 
 _STAGE = "claims"
 _PRIORITY = 0
@@ -147,6 +158,19 @@ def of_event(session: Session, event_id: str) -> list[ClaimRow]:
     """All claims on an event's targets, the oldest first."""
     query = select(ClaimRow).where(col(ClaimRow.event_id) == event_id).order_by(col(ClaimRow.id))
     return list(session.execute(query).scalars())
+
+
+def undertakings(
+    session: Session, event_id: str, rows: Sequence[PlanRow]
+) -> tuple[Undertaking, ...]:
+    """What groups have said of the rows' targets, for the sinks that tell it."""
+    wanted = {row.object_id for row in rows}
+    return tuple(
+        Undertaking(row.object_id, row.group, row.state, row.changed_at, row.instrument, row.band)
+        for object_id, found in newest(session, event_id).items()
+        if object_id in wanted
+        for row in found
+    )
 
 
 def is_known(session: Session, said: Act) -> bool:
