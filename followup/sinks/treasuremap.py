@@ -59,7 +59,7 @@ WRITE: tuple[Rule, ...] = (
     *_COMMON,
     # 200 with ERRORS and without an id: nothing of it was stored.
     Rule("not accepted", lambda r: r.status == 200 and _says(r, "errors"), Outcome.REJECTED),
-    Rule("not accepted", lambda r: 400 <= r.status < 500, Outcome.REJECTED),
+    Rule("refused", lambda r: 400 <= r.status < 500, Outcome.REJECTED),
     Rule("failed inside", lambda r: r.status >= 500, Outcome.UNKNOWN, MENDED_BY_A_PERSON_S),
     Rule("no answer", lambda r: True, Outcome.UNKNOWN, 60.0),
 )

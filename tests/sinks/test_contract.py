@@ -21,8 +21,11 @@ TABLES: dict[str, dict[str, object]] = {
     "file": {},
     "hermes": {"token": HERMES_TOKEN, "submitter": "test"},
     "kafka": {"topic": "mmcoord.test", "bootstrap_servers": "127.0.0.1:9"},
+    "gcn_circular": {},
     "slack": {"webhook": WEBHOOK},
+    "slack_bot": {"token": "xoxb-t", "channel": "C1"},
     "tom": {"url": "https://tom.invalid", "token": "t"},
+    "treasuremap": {"token": "t", "groups": ["ztf"], "instruments": ["ztf=47"]},
 }
 
 
