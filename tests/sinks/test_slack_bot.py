@@ -205,7 +205,8 @@ def test_no_secret_is_in_what_is_told_of_a_failure() -> None:
 def test_every_event_has_one_message_through_a_service_that_fails_at_random(seed: int) -> None:
     rng = random.Random(seed)
     slack = FakeSlackWeb()
-    sink = bot(Flaky(httpx.MockTransport(slack), rng, rate=0.2))
+    error = {"ok": False, "error": "internal_error"}
+    sink = bot(Flaky(httpx.MockTransport(slack), rng, rate=0.2, error_200=error))
     for number in range(15):
         for revision in (1, 2):
             made = replace(plan(revision), event_id=f"E{number}", key=f"E{number}-{revision}")
