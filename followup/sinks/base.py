@@ -85,8 +85,8 @@ class Sink(Protocol):
     for every sink, so that no sink can forget it.
     """
     is_public: bool
-    """Whether anybody can read there. What is public waits for a person or a rule that lets
-    it out; a sink that does not say counts as public."""
+    """Whether anybody can read there, or a telescope is asked. What is public waits for a
+    person or a rule that lets it out; a sink that does not say counts as public."""
     granularity: Granularity
     settle_s: float
     """After a crash, how long to wait before ``lookup`` can be believed (its archive lags)."""

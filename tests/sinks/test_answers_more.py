@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import httpx
 import pytest
 
-from followup.sinks import _slack_web, gcn_circular, treasuremap
+from followup.sinks import _slack_web, gcn_circular, skyportal, treasuremap
 from followup.sinks._http import Rule, call, judge
 from followup.sinks.base import Outcome
 from tests.sinks.services import client_for
@@ -70,10 +70,23 @@ MAP_READ = [
     Case("unreadable", httpx.Response(500), R),
     Case("unreadable", httpx.ReadTimeout, R),
 ]
+SKYPORTAL = [
+    Case("done", httpx.Response(200, json={"status": "success", "data": {}}), S),
+    REFUSED,
+    Case("token refused", httpx.Response(401, json={"status": "error"}), R, 300.0),
+    REDIRECT,
+    Case("too many requests", LATER, R, 17.0),
+    Case("not accepted", httpx.Response(400, json={"status": "error", "message": "x"}), N),
+    Case("not accepted", httpx.Response(200, json={"status": "error", "message": "x"}), N),
+    Case("failed inside", httpx.Response(500, json={"status": "error"}), U, 30.0),
+    Case("no answer", httpx.ReadTimeout, U, 30.0),
+    Case("not SkyPortal's answer", httpx.Response(200, text="<html>"), U, 300.0),
+]
 TABLES: dict[str, tuple[Sequence[Rule], list[Case]]] = {
     "slack web": (_slack_web.WEB, SLACK_WEB),
     "gcn submit": (gcn_circular.SUBMIT, GCN_SUBMIT),
     "treasuremap write": (treasuremap.WRITE, MAP_WRITE),
+    "skyportal": (skyportal.ANSWERS, SKYPORTAL),
     "treasuremap read": (treasuremap.READ, MAP_READ),
 }
 CASES = [(table, case) for table, (_, cases) in TABLES.items() for case in cases]
