@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import httpx
 import pytest
 
-from followup.sinks import _slack_web, gcn_circular, skyportal, treasuremap
+from followup.sinks import _slack_web, gcn_circular, portal, skyportal, treasuremap
 from followup.sinks._http import Rule, call, judge
 from followup.sinks.base import Outcome
 from tests.sinks.services import client_for
@@ -82,10 +82,22 @@ SKYPORTAL = [
     Case("no answer", httpx.ReadTimeout, U, 30.0),
     Case("not SkyPortal's answer", httpx.Response(200, text="<html>"), U, 300.0),
 ]
+PORTAL = [
+    Case("done", httpx.Response(201, json={"id": 1}), S),
+    REFUSED,
+    Case("token refused", httpx.Response(401, json={"detail": "Invalid token."}), R, 300.0),
+    REDIRECT,
+    Case("too many requests", LATER, R, 17.0),
+    Case("not accepted", httpx.Response(400, json={"proposal": ["no such proposal"]}), N),
+    Case("failed inside", httpx.Response(502), U, 30.0),
+    Case("no answer", httpx.ReadTimeout, U, 30.0),
+    Case("not a portal's answer", httpx.Response(200, text="<html>"), U, 300.0),
+]
 TABLES: dict[str, tuple[Sequence[Rule], list[Case]]] = {
     "slack web": (_slack_web.WEB, SLACK_WEB),
     "gcn submit": (gcn_circular.SUBMIT, GCN_SUBMIT),
     "treasuremap write": (treasuremap.WRITE, MAP_WRITE),
+    "portal": (portal.ANSWERS, PORTAL),
     "skyportal": (skyportal.ANSWERS, SKYPORTAL),
     "treasuremap read": (treasuremap.READ, MAP_READ),
 }

@@ -22,6 +22,13 @@ TABLES: dict[str, dict[str, object]] = {
     "hermes": {"token": HERMES_TOKEN, "submitter": "test"},
     "kafka": {"topic": "mmcoord.test", "bootstrap_servers": "127.0.0.1:9"},
     "gcn_circular": {},
+    "portal": {
+        "url": "https://observe.invalid",
+        "token": "t",
+        "proposal": "P",
+        "instruments": ["soar_goodman=X"],
+        "filters": ["lsst:r=r"],
+    },
     "skyportal": {
         "url": "https://portal.invalid",
         "token": "t",
