@@ -1,4 +1,4 @@
-"""``mmcoord approve``, ``reject``, ``held``: a person decides what is published."""
+"""``mmcoord approve``, ``reject``, ``held``, ``preload``: a person decides what is published."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from mmcoord.cli_common import (
     settings_of,
     store,
 )
+from mmcoord.errors import ConfigError, MmcoordError
 
 __all__ = ["register"]
 
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command("approve", help="Let out what waits of an event at a sink.")(_command("approve"))
     app.command("reject", help="Refuse what waits of an event at a sink.")(_command("reject"))
     app.command("held")(held)
+    app.command("preload")(preload)
 
 
 def _command(decision: str) -> Callable[..., None]:
@@ -75,3 +77,36 @@ def held(
     for row in rows:
         what = row.target or "whole plan"
         print(f"{row.event_id}  {row.sink}  revision {row.plan_revision}  {what}: {row.detail}")
+
+
+def preload(
+    event: Annotated[str, typer.Argument(help="Any name of the event.")],
+    sink: Annotated[str, typer.Argument(help="Name of a sink with a form: hermes.")],
+    config: ConfigOption = None,
+    db: DbOption = None,
+) -> None:
+    """Fill in the service's own form with the newest plan and print the link to it.
+
+    Nothing is published: a person looks, changes and submits there.
+    """
+    import httpx
+
+    from followup.sinks.base import Outcome, Preloads
+    from mmcoord.preview import payloads
+    from mmcoord.store import finding
+    from mmcoord.wiring import build_context
+
+    settings = settings_of(config, db)
+    with store(settings) as database, httpx.Client() as client:
+        ctx = build_context(settings, database, client)
+        with database.read() as session:
+            event_id = finding.one(session, event)
+        found = payloads(ctx, event_id, sink)
+        service = ctx.sinks[sink]
+        if not isinstance(service, Preloads):
+            raise ConfigError(f"sink {sink!r} has no form to fill in")
+        for payload in found:
+            answer = service.preload(payload)
+            if answer.outcome is not Outcome.SENT:
+                raise MmcoordError(f"{sink}: {answer.detail}")
+            print(answer.extra["link"])

@@ -31,6 +31,7 @@ __all__ = [
     "NotHeard",
     "Outcome",
     "Payload",
+    "Preloads",
     "Sink",
     "Tells",
 ]
@@ -141,6 +142,15 @@ class Announces(Protocol):
 
     def announcement(self, said: Announcement) -> Payload:
         """What would be sent; pure. It goes out by ``send``, keyed like everything else."""
+        ...
+
+
+@runtime_checkable
+class Preloads(Protocol):
+    """A sink whose service has a form that can be filled in for a person."""
+
+    def preload(self, payload: Payload) -> Answer:
+        """Fill the form in; ``extra["link"]`` opens it, and nothing is published."""
         ...
 
 

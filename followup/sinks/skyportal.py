@@ -81,7 +81,7 @@ class SkyPortalSink:
     def payload(self, outgoing: Outgoing) -> Payload:
         """Source and request; empty where no allocation pays for the row's instrument."""
         (row,) = outgoing.rows
-        if row.instrument not in self.allocations:
+        if row.instrument is None or row.instrument not in self.allocations:
             return {}
         rank = min(row.rank, _LOWEST)
         start = iso_utc(row.start)

@@ -32,6 +32,7 @@ from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import DeliveryRow
 from tests.api.conftest import make_token
 from tests.making import make_context
+from tests.sinks.services import HERMES_TOKEN, FakeHermes
 from tests.sinks.test_contract import TABLES
 from tests.stages.test_deliver import publish
 
@@ -292,6 +293,26 @@ def test_a_person_approves_over_the_api_the_page_and_the_command_line(
     assert "approved by me" in done.stdout
     deliver.run(ctx)
     assert len(service.sent) == 3
+
+
+def test_a_form_is_filled_in_for_a_person_and_nothing_is_published(
+    ctx: Context, service: Public, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hermes = FakeHermes()
+    client = httpx.Client(transport=httpx.MockTransport(hermes))
+    monkeypatch.setattr(httpx, "Client", lambda: client)
+    monkeypatch.setenv("TEST_HERMES_TOKEN", HERMES_TOKEN)
+    config = tmp_path / "mmcoord.toml"
+    config.write_text(
+        '[sinks.hermes]\nkind = "hermes"\npractice = false\n[sinks.hermes.options]\n'
+        'token_env = "TEST_HERMES_TOKEN"\nsubmitter = "us"\ntopic = "us.plans"\n'
+        f'[sinks.folder]\nkind = "file"\n[sinks.folder.options]\nfolder = "{tmp_path}"\n'
+    )
+    plan(ctx)
+    words = ["--config", str(config), "--db", str(ctx.database.url.database)]
+    done = CliRunner().invoke(app, ["preload", "S1", "hermes", *words])
+    assert done.stdout.strip() == "https://hermes.lco.global/submit-message?id=0a0b", done.exception
+    assert hermes.published == []
 
 
 # -- practice and production -------------------------------------------------------------
