@@ -6,7 +6,7 @@ import math
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from followup.claims import (
@@ -78,6 +78,7 @@ def test_a_claim_whose_time_is_over_does_not_count() -> None:
     assert worth_left((over,), NOW) is None
 
 
+@settings(deadline=None)
 @given(st.lists(claims, max_size=5), claims)
 def test_one_more_claim_never_raises_the_worth(held: list[Claim], one: Claim) -> None:
     before, after = worth_left(held, NOW), worth_left([*held, one], NOW)
