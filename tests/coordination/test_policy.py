@@ -371,7 +371,9 @@ def test_no_practice_event_reaches_a_production_sink_of_any_kind(
     assert not folder.exists() or list(folder.iterdir()) == []
 
 
-PRODUCTION: dict[str, dict[str, Any]] = {"hermes": TABLES["hermes"] | {"topic": "mmcoord.plans"}}
+PRODUCTION: dict[str, dict[str, Any]] = {
+    kind: TABLES[kind] | {"topic": "mmcoord.plans"} for kind in ("hermes", "kafka")
+}
 """Options with which a kind is a production sink, where the contract's are for practice."""
 
 
