@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check lint types contracts pytest kill-test fault-test format clean
+.PHONY: run test check lint types contracts pytest kill-test fault-test infer-fault-test format clean
 
 run: $(STAMP)
 	$(BIN)/mmcoord serve --practice
@@ -39,6 +39,10 @@ kill-test: $(STAMP)
 # On a real Kafka: kill -9 the consumer and the broker, cut the network, count what is stored.
 fault-test: $(STAMP)
 	$(BIN)/python -m benchmarks.listeners_faults
+
+# On a real PostgreSQL and on SQLite: kill -9 engines and workers, terminate connections.
+infer-fault-test: $(STAMP)
+	$(BIN)/python -m benchmarks.inference_faults
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -9,7 +9,8 @@ Columns of candidates: ``id, ra, dec`` in degrees; optionally ``z`` or ``redshif
 
 Columns of photometry: ``id, mjd, band, mag, mag_err``, with MJD in UTC and AB magnitudes.
 ``mag_err`` empty or ``inf`` marks an upper limit. ``obs_mjd_tai`` may stand instead of
-``mjd`` and is then taken as it is.
+``mjd`` and is then taken as it is. With ``withdrawn`` true the row takes back what was said of
+``id, mjd, band`` before; ``reason`` may say why, magnitudes are not read.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from listeners.base import Source
 from listeners.fields import json_object, shown, text
 from mmcoord.bands import canonical
 from mmcoord.errors import BadCandidate, BadInput, BadPhotometry
-from mmcoord.records import Candidate, Photometry
+from mmcoord.records import Candidate, Photometry, Withdrawal
 from mmcoord.timescales import utc_mjd_to_tai
 
 __all__ = [
@@ -131,7 +132,7 @@ def parse_candidate(payload: bytes) -> list[Candidate]:
     ]
 
 
-def parse_photometry(payload: bytes) -> list[Photometry]:
+def parse_photometry(payload: bytes) -> list[Photometry] | list[Withdrawal]:
     """One row of a table of photometry.
 
     Raises
@@ -145,6 +146,9 @@ def parse_photometry(payload: bytes) -> list[Photometry]:
         obs_mjd_tai = row.mjd("obs_mjd_tai")
     else:
         obs_mjd_tai = utc_mjd_to_tai(row.mjd("mjd"))
+    if row.flag("withdrawn"):
+        band = canonical(row.required("band"))
+        return [Withdrawal(row.required("id"), obs_mjd_tai, band, row.cell("reason"))]
     error_text = row.cell("mag_err", needed=True).lower()
     is_limit = error_text == "" or error_text in _INFINITE
     return [

@@ -45,6 +45,8 @@ class Scope(StrEnum):
     """Say what the group observes."""
     APPROVE = "approve"
     """Let out what waits for a person, or reject it."""
+    WORKER = "worker"
+    """Take runs, the public ones and its group's own, and bring their results."""
 
 
 @dataclass(frozen=True, slots=True)

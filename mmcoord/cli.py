@@ -23,10 +23,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mmcoord import cli_approvals, cli_claims
 from mmcoord.cli_access import group_app, token_app
+from mmcoord.cli_bank import bank_app
 from mmcoord.cli_common import ConfigOption, DbOption, JsonOption
 from mmcoord.cli_common import print_json as _print_json
 from mmcoord.cli_common import settings_of as _settings
 from mmcoord.cli_model import model_app
+from mmcoord.cli_rerun import rerun
+from mmcoord.cli_worker import worker
 from mmcoord.config import Settings, load_settings
 from mmcoord.errors import BadModel, ConfigError, MmcoordError
 from mmcoord.inference.source import UserSource
@@ -46,6 +49,9 @@ app.add_typer(group_app, name="group")
 app.add_typer(token_app, name="token")
 cli_claims.register(app)
 cli_approvals.register(app)
+app.add_typer(bank_app, name="bank")
+app.command()(rerun)
+app.command("worker")(worker)
 app.add_typer(model_app, name="model")
 
 HostDust = Literal["own", "av", "av_rv"]
@@ -270,7 +276,7 @@ def fit(
         return
     print(f"model {result.summary['model']}, converged: {result.summary['converged']}")
     if result.summary.get("p_kilonova") is not None:
-        print(f"P(kilonova) = {result.summary['p_kilonova']:.4g}")
+        print(f"P(kilonova) = {result.summary['p_kilonova']:.4g}: {result.summary['reason']}")
     for name, value in {**result.summary["parameters"], **result.summary["derived"]}.items():
         unit = value.get("unit") or ""
         print(
@@ -583,7 +589,7 @@ def _pipeline(config: Path | None, db: str | None, *, send_real: bool = False) -
     """A context and pipeline for a replay: data clock, no debounce, own store by default."""
     from mmcoord.practice import practice_settings
     from mmcoord.stages import deliver
-    from mmcoord.stages.executor import PoolExecutor
+    from mmcoord.stages.executor import build_executor
     from mmcoord.stages.pipeline import Pipeline
     from mmcoord.wiring import with_default_sink
 
@@ -598,7 +604,7 @@ def _pipeline(config: Path | None, db: str | None, *, send_real: bool = False) -
     try:
         with _context(with_default_sink(settings, outbox)) as ctx:
             with ctx.database.pipeline_lock():
-                pipeline = Pipeline(ctx, PoolExecutor(settings.infer.workers))
+                pipeline = Pipeline(ctx, build_executor(settings.infer))
                 pipeline.recover()
                 deliver.recover(ctx)
                 try:

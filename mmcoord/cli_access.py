@@ -83,7 +83,7 @@ def group_list(
 def token_create(
     group: Annotated[str, typer.Argument(help="The group that it speaks for.")],
     scope: Annotated[
-        list[str], typer.Option(help="read, run, models, claim, approve; may be repeated.")
+        list[str], typer.Option(help="read, run, models, worker, claim, approve; repeat it.")
     ] = [  # noqa: B006
         "read",
         "run",

@@ -23,6 +23,7 @@ from typing import Any
 from followup.claims import ClaimTimes
 from listeners.late_map import MAX_FILE_BYTES
 from listeners.vetoes import Vetoes
+from mmcoord.dask_settings import DaskSettings
 from mmcoord.errors import ConfigError
 from mmcoord.fetching import HOSTS, Policy, is_host
 from mmcoord.watchdog.settings import WatchdogSettings
@@ -45,9 +46,10 @@ _NOT_SETTINGS = (
     "MMCOORD_CHROMIUM",
     "MMCOORD_KAFKA_JARS",
     "MMCOORD_SHARED",
+    "MMCOORD_TOKEN",
     "MMCOORD_TOM_CACHE",
 )
-"""Variables of the project's own tests."""
+"""Variables of the project's own tests and of its clients."""
 _OFF = ("false", "off", "no", "none")
 """What switches off a number that may be absent: TOML has no null."""
 _SECRET_WORDS = ("api_key", "password", "token", "secret", "webhook")
@@ -121,19 +123,38 @@ class InferSettings:
     """When and how inference runs."""
 
     models: str = "all"
-    screen_threshold: float = 0.05
-    """Screen probability from which a full inference is worth its cost."""
+    screen_threshold: float = 0.03
+    """Screen probability from which a full inference is worth its cost. What has passed once is
+    dropped only below a tenth of it, so that one odd point does not end a good candidate."""
     debounce_s: float = 20.0
     """Wait for more photometry of the same object before a run."""
+    base_rate: float = 0.01
+    """Share of kilonovae among new candidates in a localization: P(kilonova) before looking."""
+    bank_dir: str = ""
+    """Where the screening bank is kept; empty: the user's cache directory."""
+    executor: str = "pool"
+    """``pool``: processes of this machine; ``dask``; ``none``: only workers that come for runs."""
     workers: int = 0
-    """Processes; 0: one per core."""
+    """Processes of the pool; 0: one per core."""
+    dask: DaskSettings = field(default_factory=DaskSettings)
     seed: int = 1
     messengers: tuple[str, ...] = ("GW",)
     """Whose events start inference and plans; the others are stored and matched."""
     low_significance: bool = False
     """Whether events below the significance threshold start inference and plans."""
     max_attempts: int = 3
-    lease_s: float = 600.0
+    lease_s: float = 60.0
+    """For so long a run belongs to who has taken it, without a heartbeat."""
+
+    def __post_init__(self) -> None:
+        if self.executor not in ("pool", "dask", "none"):
+            raise ConfigError(f"infer: executor: {self.executor!r} is not pool, dask or none")
+        if not self.lease_s > 0:
+            raise ConfigError("infer: lease_s is positive")
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.base_rate < 1.0:
+            raise ConfigError(f"infer: base_rate: {self.base_rate!r} is not between 0 and 1")
 
 
 @dataclass(frozen=True, slots=True)

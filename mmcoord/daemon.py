@@ -32,11 +32,13 @@ import httpx
 import uvicorn
 
 from listeners.settings import ListenerStatus
+from mmcoord.announcements import RunStatus
 from mmcoord.api.app import create_app
 from mmcoord.config import Settings
 from mmcoord.stages import deliver, fetch, hear, intake, localize
+from mmcoord.stages.announce import announce
 from mmcoord.stages.context import Context
-from mmcoord.stages.executor import PoolExecutor
+from mmcoord.stages.executor import build_executor
 from mmcoord.stages.modelcheck import ModelChecks
 from mmcoord.stages.pipeline import Pipeline
 from mmcoord.watchdog.runner import Watchdog
@@ -91,7 +93,7 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
                 stage.bell.set()
 
         ctx = replace(build_context(settings, database, client), wake=wake)
-        pipeline = Pipeline(ctx, PoolExecutor(settings.infer.workers), alerts_apart=True)
+        pipeline = Pipeline(ctx, build_executor(settings.infer), alerts_apart=True)
         stack.callback(pipeline.close)
         stages |= {
             "alerts": _Stage(localize.warm_up, lambda: intake.run(ctx, intake.Lane.ALERTS)),
@@ -132,6 +134,7 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
                 lambda: [status_json(s) for s in statuses.values()],
                 wake=wake,
                 watched_at=lambda: watchdog.checked_at,
+                tell=lambda session, row: announce(ctx, session, row, RunStatus.DONE),
             )
             _serve_page(app, settings, stop)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -58,6 +59,7 @@ def examine(config: Path | None, db: str | None) -> list[Finding]:
     findings = [Finding("configuration", True, str(config) if config else "built-in defaults")]
     findings += _disk(settings)
     findings.append(_sandbox())
+    findings.append(_inference(settings))
     findings += _parts(with_default_sink(settings, Path(settings.data_dir) / "outbox"))
     return findings
 
@@ -81,6 +83,24 @@ def _sandbox() -> Finding:
         return Finding("models from others", True, f"can be run, confined by {probe()}")
     except NoSandbox as error:
         return Finding("models from others", True, f"{error}; install bubblewrap and libseccomp2")
+
+
+def _inference(settings: Settings) -> Finding:
+    """Where inference runs, and whether it can be reached from here."""
+    infer = settings.infer
+    if infer.executor == "none":
+        return Finding("inference", True, "runs nothing here: workers come for runs over HTTPS")
+    if infer.executor == "pool":
+        n = infer.workers or os.cpu_count() or 1
+        return Finding("inference", True, f"{n} process{'es' if n != 1 else ''} of this machine")
+    try:
+        from mmcoord.stages.dask_executor import reach
+
+        return Finding("inference", True, f"Dask: {reach(infer.dask)}")
+    except Exception as error:
+        # A cluster's library has its own errors; whatever it is belongs into the report.
+        words = str(error) or type(error).__name__
+        return Finding("inference", False, f"Dask, {infer.dask.cluster}: {words}")
 
 
 def _parts(settings: Settings) -> Iterator[Finding]:

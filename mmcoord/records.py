@@ -42,6 +42,7 @@ __all__ = [
     "Photometry",
     "PlanRow",
     "Vetoed",
+    "Withdrawal",
 ]
 
 _MAX_ID = 256
@@ -355,7 +356,19 @@ class LateMap:
     fits: bytes
 
 
-ParsedRecord = Alert | Candidate | Photometry | Vetoed | KnownTransient | Circular | LateMap
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A source takes back what it measured of an object in a band at a time."""
+
+    object_id: str
+    obs_mjd_tai: float
+    band: str
+    reason: str = ""
+
+
+ParsedRecord = (
+    Alert | Candidate | Photometry | Vetoed | KnownTransient | Circular | LateMap | Withdrawal
+)
 """What a listener makes of a payload."""
 
 

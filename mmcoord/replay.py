@@ -25,6 +25,7 @@ from mmcoord.records import (
     Notice,
     ParsedRecord,
     Photometry,
+    Withdrawal,
 )
 from mmcoord.stages.context import Context
 from mmcoord.stages.intake import receive
@@ -45,6 +46,7 @@ _MARKS = (
     (b"{", b"", "gcn_unified"),
 )
 """(first byte, what it holds, whose it would be) of a payload that nobody can read."""
+_POINTS = (Photometry, Withdrawal)
 _TABLES = {
     "table_photometry": {"mjd", "band"},
     "table_candidates": {"ra", "dec"},
@@ -136,7 +138,7 @@ def _notice(path: Path, sources: Mapping[str, Source]) -> Message:
     content = path.read_bytes()
     name, records = _read_by(content, sources)
     times = [r.time_created for r in records if isinstance(r, Alert | LateMap)]
-    times += [datetime_from_mjd_tai(r.obs_mjd_tai) for r in records if isinstance(r, Photometry)]
+    times += [datetime_from_mjd_tai(r.obs_mjd_tai) for r in records if isinstance(r, _POINTS)]
     times += [r.edited_at or r.created_at for r in records if isinstance(r, Circular)]
     if not records:
         _log.warning("%s: no listener can read it; it will be a dead letter of %s", path, name)
@@ -188,7 +190,7 @@ def _table(path: Path, sources: Mapping[str, Source]) -> list[Message]:
         if name == "table_photometry":
             try:
                 record = sources[name].parse(payload)[0]
-                assert isinstance(record, Photometry)
+                assert isinstance(record, _POINTS)
                 sent_at = datetime_from_mjd_tai(record.obs_mjd_tai)
             except (BadInput, OverflowError):
                 pass  # intake will say what is wrong with it
@@ -202,7 +204,7 @@ def _first_seen(found: list[Message], sources: Mapping[str, Source]) -> dict[int
     for message in found:
         if message.source == "table_photometry" and message.sent_at is not None:
             record = sources[message.source].parse(message.payload)[0]
-            assert isinstance(record, Photometry)
+            assert isinstance(record, _POINTS)
             earlier = first.get(record.object_id)
             if earlier is None or message.sent_at < earlier:
                 first[record.object_id] = message.sent_at

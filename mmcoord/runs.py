@@ -37,6 +37,7 @@ __all__ = [
     "settle",
     "submit",
     "supersede",
+    "typical_cpu_s",
     "usage",
 ]
 
@@ -104,9 +105,11 @@ def submit(
     event_id: str = "",
     object_id: str = "",
     cause_id: str = "",
+    parent_key: str | None = None,
 ) -> Submitted:
     """Ask for a run in the caller's transaction.
 
+    ``parent_key`` names the run from whose posterior the job starts.
     ``event_id`` and ``object_id`` belong to public runs alone: what is derived from private
     data is linked to nothing public.
 
@@ -137,6 +140,7 @@ def submit(
         partition=job.partition,
         created_at=now,
         cause_id=cause_id,
+        parent_key=parent_key,
     )
     if known is None and _inserted(session, row):
         how = "executed"
@@ -147,9 +151,18 @@ def submit(
 
 
 def note_cached(session: Session, key: str, requester: Requester, now: datetime) -> None:
-    """Count that an answer was there; it costs nothing, so that nothing is lost if this is."""
+    """Count that an answer was there; it costs nothing, so that nothing is lost if this is.
+
+    The house's asking lifts a taint by a point.
+    """
     if requester.group == HOUSE:
         session.execute(update(_run).where(_run.c.run_key == key).values(cached=_run.c.cached + 1))
+        # The house asks with the points that stand now: those are right again.
+        session.execute(
+            update(_run)
+            .where(_run.c.run_key == key, _run.c.tainted_by.startswith("point "))
+            .values(tainted_at=None, tainted_by=None, taint_reason=None)
+        )
     _note(session, key, requester, "cached", now)
 
 
@@ -252,11 +265,12 @@ def usage(session: Session, group: AccessGroupRow, now: datetime) -> Usage:
         group.period_day,
         float(charged or 0.0),
         int(waiting),
-        int(waiting) * _typical_cpu_s(session),
+        int(waiting) * typical_cpu_s(session),
     )
 
 
-def _typical_cpu_s(session: Session) -> float:
+def typical_cpu_s(session: Session) -> float:
+    """What the newest runs took on average."""
     newest = (
         select(col(RunRow.cpu_s))
         .where(col(RunRow.cpu_s).is_not(None))

@@ -9,6 +9,7 @@ import numpy as np
 
 import skymaps
 from listeners.projection import compile_plan, read
+from mmcoord.inference import bank
 from mmcoord.inference.engine import warm_up
 from mmcoord.inference.screening import ScreenRequest, screen_many
 from mmcoord.records import Photometry
@@ -39,7 +40,10 @@ def main() -> None:
     plan = compile_plan({"type": "record", "name": "packet", "fields": fields}, {"time": None})
     assert plan is not None
     read(bytes(8), plan)
-    screen_many([ScreenRequest(points, 60000.0, 40.0, 8.0)])
+    bank.build(bank.SURVEY_BANDS)
+    limit = Photometry("a", 60002.0, "lsst:r", 24.0, None, True)
+    for redshift in (None, 0.02):
+        screen_many([ScreenRequest((*points, limit), 60000.0, 40.0, 8.0, redshift=redshift)])
     warm_up()
 
 

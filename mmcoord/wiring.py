@@ -20,6 +20,7 @@ from listeners.pubsub import PubSubListener
 from listeners.settings import KafkaSettings, ListenerStatus
 from mmcoord.config import ListenerSettings, Settings, SinkSettings, secret
 from mmcoord.errors import ConfigError
+from mmcoord.inference import bank
 from mmcoord.policy import load_policy
 from mmcoord.polled import build_http_listener, build_pubsub_listener
 from mmcoord.records import Notice
@@ -75,6 +76,8 @@ def build_context(settings: Settings, database: Database, client: httpx.Client) 
     ConfigError
         A sink, catalogue or listener that cannot be set up; the message names the key.
     """
+    if settings.infer.bank_dir:
+        bank.keep_in(Path(settings.infer.bank_dir))
     catalogue = (
         load_catalogue(Path(settings.plan.catalogue))
         if settings.plan.catalogue

@@ -16,6 +16,7 @@ from mmcoord.store.migrate import upgrade
 
 pytest_plugins = [
     "tests.fixtures_postgres",
+    "tests.fixtures_slurm",
     "tests.fixtures_tom",
     "tests.inference.usermodels",
 ]

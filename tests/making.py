@@ -146,7 +146,7 @@ class StandInExecutor:
         self.jobs: list[Job] = []
         self._p_kilonova = p_kilonova
 
-    def submit(self, job: Job) -> Future[Result]:
+    def submit(self, job: Job, priority: float = 0.0) -> Future[Result]:
         self.jobs.append(job)
         future: Future[Result] = Future()
         summary = {"model": "stand-in", "p_kilonova": self._p_kilonova, "converged": True}

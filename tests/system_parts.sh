@@ -11,6 +11,7 @@ command -v java >/dev/null 2>&1 || want="$want default-jre-headless"
 command -v mvn >/dev/null 2>&1 || want="$want maven"
 command -v openssl >/dev/null 2>&1 || want="$want openssl"
 command -v bwrap >/dev/null 2>&1 || want="$want bubblewrap"
+command -v slurmctld >/dev/null 2>&1 || [ -x /usr/sbin/slurmctld ] || want="$want slurm-wlm munge"
 ls /lib/*/libseccomp.so.2 /usr/lib*/libseccomp.so.2 >/dev/null 2>&1 || want="$want libseccomp2"
 
 if [ -n "$want" ]; then

@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 
 from mmcoord.api import (
@@ -29,6 +30,7 @@ from mmcoord.api import (
     slack,
     stream,
     uploads,
+    worker,
 )
 from mmcoord.api.bodylimit import BodyLimit
 from mmcoord.api.compressed import Compressed
@@ -43,6 +45,7 @@ from mmcoord.posteriors.workshop import Workshop
 from mmcoord.stages.context import load_sources
 from mmcoord.store import views_log
 from mmcoord.store.database import Database
+from mmcoord.store.tables import RunRow
 from mmcoord.store.views_log import Entry
 from mmcoord.web import pages, pages_claims, pages_notices
 
@@ -63,6 +66,7 @@ def create_app(
     wake: Callable[[], None] = lambda: None,
     watched_at: Callable[[], datetime | None] | None = None,
     workshop: Workshop | None = None,
+    tell: Callable[[Session, RunRow], object] = lambda session, row: None,
 ) -> FastAPI:
     """The application on an open store.
 
@@ -80,6 +84,8 @@ def create_app(
         When the watchdog last looked; none where no watchdog runs.
     workshop : Workshop
         Where pictures and predictions are made; by default a process of its own.
+    tell : callable
+        Writes what others are told of a run that a worker has done, in its transaction.
     """
     app = FastAPI(
         title="mmcoord",
@@ -99,11 +105,12 @@ def create_app(
         watched_at,
         wake,
         workshop or Workshop(),
+        tell=tell,
     )
     app.add_middleware(Compressed, minimum_size=2000, compresslevel=5)
     app.add_middleware(Heads)
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(BodyLimit, max_bytes=_MAX_BODY_BYTES)
+    app.add_middleware(BodyLimit, max_bytes=_MAX_BODY_BYTES, larger=worker.BODY_LIMITS)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     for router in (
         approvals.router,
@@ -116,6 +123,7 @@ def create_app(
         stream.router,
         uploads.router,
         pages_claims.router,
+        worker.router,
         pages_notices.router,
         pages.router,
     ):

@@ -18,6 +18,7 @@ from mmcoord.config import Settings
 from mmcoord.posteriors.workshop import Workshop
 from mmcoord.store.alarms import AlarmLine, open_alarms
 from mmcoord.store.database import Database
+from mmcoord.store.tables import RunRow
 
 __all__ = ["Service", "ServiceDep", "Watchers"]
 
@@ -58,6 +59,8 @@ class Service:
     workshop: Workshop = field(default_factory=Workshop)
     """Makes pictures and predictions."""
     watchers: Watchers = field(default_factory=Watchers)
+    tell: Callable[[Session, RunRow], object] = lambda session, row: None
+    """Writes what others are told of a run that a worker has done."""
 
     @contextmanager
     def read(self) -> Iterator[Session]:

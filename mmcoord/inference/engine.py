@@ -17,6 +17,7 @@ import numpy as np
 
 from mmcoord.bands import MODELLED
 from mmcoord.errors import BadModel, ConfigError, NoSandbox
+from mmcoord.inference.classes import verdict_of
 from mmcoord.inference.hosted import models_for
 from mmcoord.inference.job import (
     DistancePrior,
@@ -102,6 +103,7 @@ def _answer(job: Job, key: str, models: list[Model], failed: dict[str, str]) -> 
         "comparison": _comparison(fits, probability),
         "failed_models": failed,
         "p_kilonova": p_kilonova,
+        "verdict": verdict_of(p_kilonova),
         "reason": reason,
         "n_points": len(data.t_day),
         "n_detections": int((data.err > 0).sum()),
@@ -238,8 +240,7 @@ def _p_kilonova(job: Job, fits: list[_Fit], probability: Array) -> tuple[float |
     p = min(float(probability[is_kilonova].sum()), 1.0)
     rivals = [(float(q), f.model.name) for q, f in zip(probability, fits, strict=True)]
     best = max(rivals)
-    verdict = "undecided" if 0.1 <= p <= 0.9 else "kilonova" if p > 0.9 else "not a kilonova"
-    return p, f"{verdict}: best model {best[1]} with probability {best[0]:.3g}"
+    return p, f"{verdict_of(p)}: best model {best[1]} with probability {best[0]:.3g}"
 
 
 def _comparison(fits: list[_Fit], probability: Array) -> list[dict[str, Any]]:

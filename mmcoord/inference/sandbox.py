@@ -36,7 +36,7 @@ from mmcoord.inference.exchange import Exchange, Fault, Limits
 from mmcoord.inference.models.base import Array
 from mmcoord.inference.usermodel import UserModel
 
-__all__ = ["Limits", "Sandbox"]
+__all__ = ["Limits", "Sandbox", "spent_cpu_s"]
 
 
 class Sandbox:
@@ -120,6 +120,7 @@ class Sandbox:
         process, self._process = self._process, None
         if process is None:
             return
+        _Spent.cpu_s += _below(process.pid)
         process.kill()
         for pipe in (process.stdin, process.stdout, process.stderr):
             assert pipe is not None
@@ -174,6 +175,31 @@ class Sandbox:
         known = isinstance(line, int) and 0 < line < 10**6
         where = f"model {self.model.name}" + (f" line {line}" if known else "")
         return BadModel(_printable(reason), where=where)
+
+
+class _Spent:
+    """Processor time of models whose sandbox was ended here."""
+
+    cpu_s = 0.0
+
+
+def spent_cpu_s() -> float:
+    """Processor time of the models that this process has ended, s. It is in no ``os.times``:
+    bubblewrap is killed before it has waited for what it had started."""
+    return _Spent.cpu_s
+
+
+def _below(pid: int) -> float:
+    """Processor time of the living descendants of a process, s; 0 where /proc does not tell."""
+    total = 0.0
+    try:
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+            total += sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+            total += _below(int(child))
+    except OSError:
+        pass  # it has ended by itself, and its parent has waited for it
+    return total
 
 
 def _printable(text: str) -> str:

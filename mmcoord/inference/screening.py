@@ -1,15 +1,15 @@
-"""The quick look: P(kilonova) of a candidate in well under a millisecond, from a bank of curves.
+"""The quick look: P(class) of a candidate in well under a millisecond, from a bank of curves.
 
-The bank holds light curves drawn once from the priors of the kilonova models and of every
-contaminant, relative to the event's time. For a candidate, each curve's likelihood is
-marginalised over its brightness in closed form (kilonovae: Normal in distance modulus, from
-the map's distance; contaminants: flat in apparent magnitude), averaged over each class, and
-weighed with the class priors of a job.
+The bank (:mod:`mmcoord.inference.bank`) holds light curves drawn once from the priors of the
+kilonova models and of every contaminant, relative to the event's time. For a candidate, each
+curve's likelihood is marginalised over its brightness in closed form (kilonovae: Normal in
+distance modulus, from the map's distance; contaminants: flat in apparent magnitude, or, where
+the host's redshift is known, at the host's distance as well), averaged over each class, weighed
+with the class priors, and mapped to odds that come true (:mod:`mmcoord.inference.calibration`).
 
 It is coarse on purpose and says so: curves are drawn, not fitted; 0.25 mag is added to every
 error for the spacing of the bank; a misfit is shared by all points of a light curve, so no more
-than 15 points' worth of information is used; redshift acts on the brightness only (the curves
-are those at 100 Mpc). What survives gets a run of the engine.
+than 15 points' worth of information is used. What survives gets a run of the engine.
 """
 
 from __future__ import annotations
@@ -17,48 +17,55 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from mmcoord.bands import canonical, is_modelled
 from mmcoord.errors import BadPhotometry
-from mmcoord.inference.job import DEFAULT_CLASS_PRIORS, detected_before
-from mmcoord.inference.likelihood import LIMIT_SIGMA_MAG, hubble_redshift
-from mmcoord.inference.models import registry
+from mmcoord.inference import bank, bank_curves
+from mmcoord.inference.calibration import installed
+from mmcoord.inference.classes import BASE_RATE, CLASSES, Verdict, class_priors, verdict_of
+from mmcoord.inference.job import DistancePrior, detected_before
 from mmcoord.inference.passbands import passbands
+from mmcoord.inference.screen_kernels import (
+    add_detection,
+    add_limit,
+    log_mean_exp,
+    marginalise_flat,
+    marginalise_normal,
+)
 from mmcoord.records import Photometry
 
-__all__ = ["ScreenRequest", "ScreenResult", "screen", "screen_many"]
+__all__ = [
+    "Fitted",
+    "ScreenRequest",
+    "ScreenResult",
+    "fit_bank",
+    "log_bayes_factor",
+    "screen",
+    "screen_many",
+]
 
-_T_DAY = np.geomspace(0.05, 14.0, 44)
-_LN_T = np.log(_T_DAY)
-_REFERENCE_MPC = 100.0
+Array = npt.NDArray[np.float64]
+Array32 = npt.NDArray[np.float32]
+
+_LN_T = np.log(bank_curves.T_DAY)
 _BANK_SIGMA_MAG = 0.25
 _MAX_INFORMATION = 15.0
 _APPARENT_RANGE_MAG = 13.0
-_UNKNOWN_DISTANCE = (4.28, 0.72)
-"""Mean and deviation of the modulus beyond 100 Mpc for sources uniform in volume to 1 Gpc."""
-_CLASSES: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = (
-    ("kilonova", (("villar17_3", 2048), ("villar17_2", 1024), ("villar17_1", 1024))),
-    ("sn_ia", (("sn_ia", 2048),)),
-    ("sn_ibc", (("sn_ibc", 2048),)),
-    ("sn_iib", (("sn_iib", 2048),)),
-    ("afterglow", (("afterglow", 2048),)),
-    ("fast_blackbody", (("fast_blackbody", 2048),)),
-    ("steady", (("steady", 2048),)),
-)
-_SIZES = np.array([sum(n for _, n in models) for _, models in _CLASSES])
-_EDGES = np.concatenate([[0], np.cumsum(_SIZES)])
-_N_KILONOVAE = int(_SIZES[0])
-_LOG_PRIOR = np.log([dict(DEFAULT_CLASS_PRIORS)[name] for name, _ in _CLASSES])
-
-Array32 = npt.NDArray[np.float32]
-Array = npt.NDArray[np.float64]
+_UNKNOWN_DISTANCE = (720.0, 0.72)
+"""Mpc and deviation of the modulus for sources uniform in volume to 1 Gpc."""
+_LEAST_RELATIVE_ERROR = 0.02
+_NEGLIGIBLE = 40.0
+_OTHERS = slice(0, bank_curves.N_OTHERS)
+_EDGES = np.append(bank_curves.EDGES, bank_curves.N_OTHERS + bank_curves.N_KILONOVAE)
+_KILONOVAE = slice(bank_curves.N_OTHERS, bank_curves.N_OTHERS + bank_curves.N_KILONOVAE)
+_EBV_NODES = (0.05, 0.5, 1.0, 2.0)
+_DUST_ERROR = 0.16
+"""Relative error of a Milky Way E(B-V) (Schlegel, Finkbeiner & Davis 1998)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,9 @@ class ScreenRequest:
     distance_std_mpc: float | None = None
     ebv_mw: float | None = None
     """Milky Way E(B-V) still in the photometry."""
+    redshift: float | None = None
+    """Of the host; it stands in place of the map's distance."""
+    redshift_err: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,218 +90,248 @@ class ScreenResult:
 
     p_kilonova: float
     reason: str
+    verdict: Verdict = "undecided"
+    probabilities: tuple[float, ...] = ()
+    """P(class) in the order of ``CLASSES``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """Every curve of the bank against one candidate; contaminants first, then kilonovae."""
+
+    log_l: npt.NDArray[np.float32]
+    """(n_curves,) log likelihood, marginalised over the shift."""
+    shift: npt.NDArray[np.float32]
+    """(n_curves,) best magnitudes to add to the curve, given the data."""
+    spread_at_distance: float
+    """Deviation of the shift where the distance is known: of kilonovae, say."""
+    spread_free: float
+    """The same where any brightness is possible."""
+    is_at_host: bool
+    """Whether supernovae lie at the distance too."""
+    node: int
+    """Which of the bank's distances the kilonovae are from."""
+    n_detections: int
+    n_limits: int
 
 
 def screen(
-    photometry: Sequence[Photometry],
-    t0_mjd_tai: float,
-    distance_mean_mpc: float | None,
-    distance_std_mpc: float | None,
-    ebv_mw: float | None = None,
+    request: ScreenRequest, priors: Sequence[tuple[str, float]] = class_priors(BASE_RATE)
 ) -> ScreenResult:
-    """P(kilonova) of one candidate, with the reason in a sentence.
+    """P(class) of one candidate, with the reason in a sentence.
 
-    A source clearly detected before the event gets 0; one without a usable detection after it
-    gets the prior. Odd points (unknown bands) are left out, never an error.
+    A source clearly detected before the event gets P(kilonova) = 0; one without a usable
+    detection after it gets the prior and stays undecided. Odd points (unknown bands) are left
+    out, never an error. ``priors`` are those of :func:`class_priors`.
     """
-    early = detected_before(photometry, t0_mjd_tai)
+    prior = np.array([p for _, p in priors])
+    early = detected_before(request.photometry, request.t0_mjd_tai)
     if early is not None:
-        days = t0_mjd_tai - early.obs_mjd_tai
+        days = request.t0_mjd_tai - early.obs_mjd_tai
+        others = np.concatenate([[0.0], prior[1:] / prior[1:].sum()])
         return ScreenResult(
-            0.0, f"detected {days:.2f} d before the event ({early.band} {early.mag_ab:.2f})"
+            0.0,
+            f"detected {days:.2f} d before the event ({early.band} {early.mag_ab:.2f})",
+            "not favoured",
+            tuple(others.tolist()),
         )
-    points = _usable(photometry, t0_mjd_tai)
-    n_detections = sum(p.mag_err is not None for _, _, p in points)
-    if n_detections == 0:
+    fitted = fit_bank(request)
+    if fitted is None:
         return ScreenResult(
-            math.exp(_LOG_PRIOR[0]), "no usable detection after the event: prior only"
+            float(prior[0]),
+            "no usable detection after the event: prior only",
+            "undecided",
+            tuple(prior.tolist()),
         )
-    modulus = _modulus(distance_mean_mpc, distance_std_mpc)
-    log_l = _bank_log_likelihood(points, modulus, ebv_mw or 0.0)
-    log_z = np.array([_log_mean_exp(log_l[a:b]) for a, b in itertools.pairwise(_EDGES)])
-    log_p = log_z + _LOG_PRIOR
-    p = np.exp(log_p - log_p.max())
-    p /= p.sum()
+    p = _probabilities(fitted, prior)
     best = int(p.argmax())
+    verdict = verdict_of(float(p[0]))
     return ScreenResult(
         float(p[0]),
-        f"{n_detections} detections, {len(points) - n_detections} limits: "
-        f"most like {_CLASSES[best][0]} ({p[best]:.2f})",
+        f"{verdict}: {fitted.n_detections} detections, {fitted.n_limits} limits, "
+        f"most like {CLASSES[best]} ({p[best]:.2f})",
+        verdict,
+        tuple(p.tolist()),
     )
 
 
-def screen_many(objects: Iterable[ScreenRequest]) -> list[ScreenResult]:
+def screen_many(
+    requests: Iterable[ScreenRequest], priors: Sequence[tuple[str, float]] = class_priors(BASE_RATE)
+) -> list[ScreenResult]:
     """Screen candidates one after the other; each answer is that of :func:`screen`."""
-    return [
-        screen(o.photometry, o.t0_mjd_tai, o.distance_mean_mpc, o.distance_std_mpc, o.ebv_mw)
-        for o in objects
-    ]
+    return [screen(request, priors) for request in requests]
 
 
-def _usable(
-    photometry: Sequence[Photometry], t0_mjd_tai: float
-) -> list[tuple[float, str, Photometry]]:
+def fit_bank(request: ScreenRequest) -> Fitted | None:
+    """All curves against a candidate; None without a usable detection after the event."""
+    points = _usable(request)
+    detections = [p for p in points if p.mag_err is not None]
+    if not detections:
+        return None
+    mean_mpc, deviation = _distance(request)
+    at_host = _has_redshift(request)
+    node = bank_curves.node_of(mean_mpc)
+    n = bank_curves.N_OTHERS + bank_curves.N_KILONOVAE
+    sum_wr, sum_wr2, log_l, shift = np.zeros((4, n), dtype=np.float32)
+    total_w, log_norm = 0.0, 0.0
+    for point in detections:
+        assert point.mag_err is not None
+        variance = point.mag_err**2 + _BANK_SIGMA_MAG**2 + point.dust_err_mag**2
+        for low, high, to in _pieces(point, node):
+            add_detection(low, high, point.part, point.mag, 1 / variance, sum_wr[to], sum_wr2[to])
+        total_w += 1.0 / variance
+        log_norm -= 0.5 * math.log(2.0 * math.pi * variance)
+    share = min(1.0, _MAX_INFORMATION / len(detections))
+    for to, mean in _distance_shifts(mean_mpc, node, at_host):
+        if mean is None:
+            marginalise_flat(
+                sum_wr[to], sum_wr2[to], total_w, share, _APPARENT_RANGE_MAG, log_l[to], shift[to]
+            )
+        else:
+            marginalise_normal(
+                sum_wr[to], sum_wr2[to], total_w, share, mean, deviation, log_l[to], shift[to]
+            )
+    floor = float(log_l.max()) - _NEGLIGIBLE
+    for point in points:
+        if point.mag_err is None:
+            extra = math.hypot(_BANK_SIGMA_MAG, point.dust_err_mag)
+            for low, high, to in _pieces(point, node):
+                add_limit(low, high, point.part, point.mag, extra, floor, shift[to], log_l[to])
+    log_l += np.float32(share * log_norm)
+    w = share * total_w
+    return Fitted(
+        log_l=log_l,
+        shift=shift,
+        spread_at_distance=deviation / math.sqrt(1.0 + w * deviation**2),
+        spread_free=1.0 / math.sqrt(w),
+        is_at_host=at_host,
+        node=node,
+        n_detections=len(detections),
+        n_limits=len(points) - len(detections),
+    )
+
+
+def _pieces(point: _Point, node: int) -> Iterator[tuple[Array32, Array32, slice]]:
+    """Magnitudes at the nodes about a point, and which of the candidate's curves they are of:
+    the contaminants, then the kilonovae of one distance."""
+    mags = bank.band(point.band)
+    low, high = mags[point.row], mags[point.row + 1]
+    first = bank_curves.N_OTHERS + node * bank_curves.N_KILONOVAE
+    for columns, to in (
+        (_OTHERS, _OTHERS),
+        (slice(first, first + bank_curves.N_KILONOVAE), _KILONOVAE),
+    ):
+        yield low[columns], high[columns], to
+
+
+def _distance_shifts(
+    mean_mpc: float, node: int, at_host: bool
+) -> Iterator[tuple[slice, Array | None]]:
+    """Which curves, and the shift (n,) that the distance alone would give them; None: any."""
+    modulus = 5.0 * math.log10(mean_mpc * 1e5)
+    if at_host:
+        for a, b in itertools.pairwise(bank_curves.EDGES):
+            own = bank_curves.moduli()[a:b]
+            yield slice(a, b), None if math.isnan(own[0]) else modulus - own
+    else:
+        yield _OTHERS, None
+    shift = modulus - 5.0 * math.log10(bank_curves.NODES_MPC[node] * 1e5)
+    yield _KILONOVAE, np.full(bank_curves.N_KILONOVAE, shift)
+
+
+def log_bayes_factor(fitted: Fitted, priors: Sequence[tuple[str, float]]) -> float:
+    """ln B of the kilonova against the mixture of contaminants, as the bank has it."""
+    return _compared(fitted, np.array([p for _, p in priors]))[0]
+
+
+def _compared(fitted: Fitted, prior: Array) -> tuple[float, Array]:
+    """ln B, and the contaminants' shares of what is not the kilonova."""
+    *log_z, log_z_kilonova = log_mean_exp(fitted.log_l, _EDGES)
+    log_others = np.array(log_z) + np.log(prior[1:] / prior[1:].sum())
+    top = float(log_others.max())
+    share = np.exp(log_others - top)
+    return float(log_z_kilonova - top - math.log(share.sum())), share / share.sum()
+
+
+def _probabilities(fitted: Fitted, prior: Array) -> Array:
+    log_bayes, others = _compared(fitted, prior)
+    log_odds = installed()(log_bayes, fitted.n_detections) + math.log(prior[0] / prior[1:].sum())
+    p_kilonova = 1.0 / (1.0 + math.exp(-max(min(log_odds, 700.0), -700.0)))
+    return np.concatenate([[p_kilonova], (1.0 - p_kilonova) * others])
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A point placed in the bank."""
+
+    band: str
+    row: int
+    part: float
+    """How far from ``row`` to the next."""
+    mag: float
+    """Without the Milky Way's dust."""
+    mag_err: float | None
+    dust_err_mag: float
+
+
+def _usable(request: ScreenRequest) -> list[_Point]:
     points = []
-    for point in photometry:
-        t_day = point.obs_mjd_tai - t0_mjd_tai
-        if not 0.0 < t_day <= _T_DAY[-1]:
+    ebv_mw = request.ebv_mw or 0.0
+    for point in request.photometry:
+        t_day = point.obs_mjd_tai - request.t0_mjd_tai
+        if not 0.0 < t_day <= bank_curves.T_DAY[-1]:
             continue
         try:
             band = canonical(point.band)
         except BadPhotometry:
             continue
-        if is_modelled(band):
-            points.append((t_day, band, point))
+        if not is_modelled(band):
+            continue
+        dust = mw_extinction(band, ebv_mw)
+        row, part = _place(t_day)
+        points.append(
+            _Point(band, row, part, point.mag_ab - dust, point.mag_err, _DUST_ERROR * dust)
+        )
     return points
 
 
-def _modulus(mean_mpc: float | None, std_mpc: float | None) -> tuple[float, float]:
-    """Mean and deviation of the distance modulus relative to the bank's distance."""
-    if mean_mpc is None or not (math.isfinite(mean_mpc) and mean_mpc > 0):
+def _place(t_day: float) -> tuple[int, float]:
+    position = (math.log(max(t_day, bank_curves.T_DAY[0])) - _LN_T[0]) / (_LN_T[1] - _LN_T[0])
+    row = min(int(position), len(_LN_T) - 2)
+    return row, position - row
+
+
+def _distance(request: ScreenRequest) -> tuple[float, float]:
+    """Mean (Mpc) and deviation of the distance modulus."""
+    mean, std = request.distance_mean_mpc, request.distance_std_mpc
+    if _has_redshift(request):
+        assert request.redshift is not None
+        mean, std = _distance_at(request.redshift, request.redshift_err)
+    if mean is None or not (math.isfinite(mean) and mean > 0):
         return _UNKNOWN_DISTANCE
-    relative = (std_mpc or 0.0) / mean_mpc
+    relative = (std or 0.0) / mean
     if not math.isfinite(relative):
         return _UNKNOWN_DISTANCE
-    width = 5.0 / math.log(10.0) * min(max(relative, 0.02), 1.0)
-    return 5.0 * math.log10(mean_mpc / _REFERENCE_MPC), width
+    return mean, 5.0 / math.log(10.0) * min(max(relative, _LEAST_RELATIVE_ERROR), 1.0)
 
 
-def _bank_log_likelihood(
-    points: list[tuple[float, str, Photometry]], modulus: tuple[float, float], ebv_mw: float
-) -> Array:
-    """(n_curves,) log likelihood of every curve, marginalised over its brightness."""
-    size = int(_EDGES[-1])
-    sum_wr = np.zeros(size, dtype=np.float32)
-    sum_wr2 = np.zeros(size, dtype=np.float32)
-    total_w, log_norm, n_detections = 0.0, 0.0, 0
-    for t_day, band, point in points:
-        if point.mag_err is None:
-            continue
-        variance = point.mag_err**2 + _BANK_SIGMA_MAG**2
-        low, high, part = _rows(band, t_day)
-        mag = point.mag_ab - _extinction(band, ebv_mw)
-        _add_detection(low, high, part, mag, 1.0 / variance, sum_wr, sum_wr2)
-        total_w += 1.0 / variance
-        log_norm -= 0.5 * math.log(2.0 * math.pi * variance)
-        n_detections += 1
-    share = min(1.0, _MAX_INFORMATION / n_detections)
-    mean, deviation = modulus
-    log_l, offset = _marginalise(
-        sum_wr, sum_wr2, total_w, share, mean, deviation, _N_KILONOVAE, _APPARENT_RANGE_MAG
-    )
-    best = log_l.max()
-    for t_day, band, point in points:
-        if point.mag_err is None:
-            low, high, part = _rows(band, t_day)
-            mag = point.mag_ab - _extinction(band, ebv_mw)
-            _add_limit(low, high, part, mag, best - 40.0, offset, log_l)
-    return np.asarray(log_l + share * log_norm)
+def _has_redshift(request: ScreenRequest) -> bool:
+    return request.redshift is not None and request.redshift > 0
 
 
-def _rows(band: str, t_day: float) -> tuple[Array32, Array32, float]:
-    bank = _bank(band)
-    position = (math.log(max(t_day, _T_DAY[0])) - _LN_T[0]) / (_LN_T[1] - _LN_T[0])
-    k = min(int(position), len(_T_DAY) - 2)
-    return bank[k], bank[k + 1], position - k
+@functools.lru_cache(maxsize=65536)
+def _distance_at(redshift: float, redshift_err: float | None) -> tuple[float, float]:
+    prior = DistancePrior.from_redshift(redshift, redshift_err)
+    return prior.mean_mpc, prior.std_mpc
 
 
-@functools.lru_cache(maxsize=64)
-def _bank(band: str) -> Array32:
-    """(n_times, n_curves) magnitudes in one band; the same draws for every band."""
-    out = np.empty((len(_T_DAY), int(_EDGES[-1])), dtype=np.float32)
-    column = 0
-    band_index = np.zeros(len(_T_DAY), dtype=np.int64)
-    bands = passbands((band,), 0.0)
-    for _, models in _CLASSES:
-        for name, n in models:
-            model = registry.load(name)
-            rng = np.random.default_rng(zlib.crc32(name.encode()))
-            theta = model.theta(rng.random((n, len(model.parameters))))
-            distance_mpc = np.full(n, _REFERENCE_MPC)
-            if model.distance == "own":
-                # Contaminants are further away on average, which reddens them.
-                distance_mpc = np.exp(rng.uniform(np.log(30.0), np.log(1500.0), n))
-            mags = model.magnitudes(
-                theta, distance_mpc, hubble_redshift(distance_mpc), _T_DAY, band_index, bands
-            )
-            out[:, column : column + n] = mags.T
-            column += n
-    return out
+@functools.lru_cache(maxsize=65536)
+def mw_extinction(band: str, ebv_mw: float) -> float:
+    """Milky Way extinction of a flat spectrum in a band, in magnitudes."""
+    return ebv_mw * float(np.interp(ebv_mw, _EBV_NODES, _mag_per_ebv(band))) if ebv_mw > 0 else 0.0
 
 
-@functools.lru_cache(maxsize=4096)
-def _extinction(band: str, ebv_mw: float) -> float:
-    return float(passbands((band,), round(ebv_mw, 3)).mw_mag[0]) if ebv_mw > 0 else 0.0
-
-
-def _log_mean_exp(values: Array) -> float:
-    top = float(values.max())
-    return top + math.log(float(np.exp(values - top).mean()))
-
-
-@numba.njit(cache=True, fastmath=True)
-def _add_detection(
-    low: np.ndarray,
-    high: np.ndarray,
-    part: float,
-    mag: float,
-    weight: float,
-    sum_wr: np.ndarray,
-    sum_wr2: np.ndarray,
-) -> None:
-    f, w, m = np.float32(part), np.float32(weight), np.float32(mag)
-    for i in range(len(low)):
-        r = m - (low[i] + f * (high[i] - low[i]))
-        sum_wr[i] += w * r
-        sum_wr2[i] += w * r * r
-
-
-@numba.njit(cache=True)
-def _marginalise(
-    sum_wr: np.ndarray,
-    sum_wr2: np.ndarray,
-    total_w: float,
-    share: float,
-    mean: float,
-    deviation: float,
-    n_kilonovae: int,
-    apparent_range: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Log likelihood and best brightness offset of each curve; ``share`` tempers the data."""
-    n = len(sum_wr)
-    log_l = np.empty(n)
-    offset = np.empty(n)
-    w = share * total_w
-    for i in range(n):
-        peak = sum_wr[i] / total_w
-        chi2 = share * max(sum_wr2[i] - total_w * peak * peak, 0.0)
-        if i < n_kilonovae:
-            spread = 1.0 + w * deviation * deviation
-            offset[i] = (mean + w * deviation * deviation * peak) / spread
-            miss = (peak - mean) ** 2 * w / spread
-            log_l[i] = -0.5 * (chi2 + miss + math.log(spread))
-        else:
-            offset[i] = peak
-            log_l[i] = -0.5 * (chi2 - math.log(2.0 * math.pi / w)) - math.log(apparent_range)
-    return log_l, offset
-
-
-@numba.njit(cache=True)
-def _add_limit(
-    low: np.ndarray,
-    high: np.ndarray,
-    part: float,
-    limit: float,
-    floor: float,
-    offset: np.ndarray,
-    log_l: np.ndarray,
-) -> None:
-    sigma = math.sqrt(LIMIT_SIGMA_MAG**2 + _BANK_SIGMA_MAG**2)
-    for i in range(len(log_l)):
-        if log_l[i] < floor:
-            continue
-        z = (low[i] + part * (high[i] - low[i]) + offset[i] - limit) / sigma
-        if z < -6.0:
-            log_l[i] += -0.5 * z * z - 2.7
-        elif z < 6.0:
-            log_l[i] += math.log(0.5 * math.erfc(-z / math.sqrt(2.0)))
+@functools.lru_cache(maxsize=256)
+def _mag_per_ebv(band: str) -> Array:
+    # Not quite constant: the more dust, the redder what is left of the band.
+    return np.array([float(passbands((band,), e).mw_mag[0]) / e for e in _EBV_NODES])

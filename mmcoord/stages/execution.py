@@ -1,39 +1,33 @@
 """Execution of queued runs by an :class:`~mmcoord.stages.executor.Executor`.
 
-A run that a crash interrupted is found ``running`` at the next start and queued again.
+Every run under way has a lease (:mod:`mmcoord.leases`) that a heartbeat keeps. Several engines
+may work on one store, on one machine or on many, and workers over HTTPS beside them.
 """
 
 from __future__ import annotations
 
 import logging
-import uuid
+import threading
 from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
-from datetime import timedelta
-from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
-from sqlmodel import col
 
-from mmcoord import runs
+from mmcoord import leases
 from mmcoord.announcements import RunStatus
-from mmcoord.errors import BadInput, ConfigError
 from mmcoord.inference.job import Result
+from mmcoord.stages import outcome
 from mmcoord.stages.announce import announce
 from mmcoord.stages.context import Context
-from mmcoord.stages.executor import Executor
+from mmcoord.stages.executor import Executor, ExecutorAway
 from mmcoord.stages.jobs import job_from_json
-from mmcoord.store import journal, queue
-from mmcoord.store.queue import Wish
-from mmcoord.store.tables import DeadLetterRow, RunRow
-from mmcoord.store.types import table
+from mmcoord.store.tables import RunRow
 
 __all__ = ["Execution"]
 
 _log = logging.getLogger(__name__)
-_STAGE = "infer"
-_run: Any = table(RunRow)
+_BEATS = 4
+"""Heartbeats within a lease."""
 
 
 class Execution:
@@ -44,30 +38,26 @@ class Execution:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self._owner = uuid.uuid4().hex
-        self._running: dict[str, tuple[tuple[str, str], Future[Result]]] = {}
-        """Run key -> (event id, object id) and the future."""
-        self._alone = False
-        """One job at a time, since a worker has died."""
+        self._owner = leases.engine_owner()
+        self._running: dict[str, Future[Result]] = {}
+        self._closed = threading.Event()
+        self._heart: threading.Thread | None = None
+
+    @property
+    def owner(self) -> str:
+        """In whose name runs are leased."""
+        return self._owner
 
     def recover(self, ctx: Context) -> None:
-        """Queue again what is called running and is not under way here.
+        """Queue again what an engine had in hand that is known to be dead.
 
-        After a crash that is what the dead process had in hand (needs the pipeline lock);
-        after a fault of the database, what could not be written down. The interrupted
-        attempt is not held against the run.
+        After a crash that is what the dead process was at; after a fault of the database, what
+        could not be written down here. Such an attempt is not held against the run. What others
+        have in hand, elsewhere, is theirs until their lease has expired.
         """
         with ctx.database.write() as session:
-            session.execute(
-                update(_run)
-                .where(_run.c.state == "running", _run.c.run_key.not_in(list(self._running)))
-                .values(
-                    state="queued",
-                    attempts=_run.c.attempts - 1,
-                    lease_owner=None,
-                    lease_until=None,
-                )
-            )
+            rows = leases.orphans(session, self._owner, list(self._running))
+            leases.give_back(session, rows, ctx.now(), "interrupted")
 
     @property
     def busy(self) -> bool:
@@ -76,46 +66,34 @@ class Execution:
 
     def close(self) -> None:
         """Abandon what is running; it stays ``running`` in the store and is recovered."""
+        self._closed.set()
         self._executor.close()
         self._running.clear()
 
     def dispatch(self, ctx: Context) -> int:
-        """Start the best queued runs, one at a time for each candidate.
-
-        While a candidate's run is under way its newer data wait (and replace one another in
-        the queue), so that a fast light curve cannot occupy every worker with stale data.
-        """
-        free = (1 if self._alone else self._executor.capacity) - len(self._running)
+        """Take over what has expired, then start the best queued runs."""
+        now = ctx.now()
+        with ctx.database.read() as session:
+            is_late = leases.is_late(session, now)
+            is_waiting = is_late or leases.is_waiting(session)
+        if is_late:
+            with ctx.database.write() as session:
+                outcome.take_over_expired(session, now, ctx.settings)
+        free = self._executor.capacity - len(self._running) if is_waiting else 0
         if free <= 0:
             return 0
-        with ctx.database.read() as session:
-            if session.execute(_queued().limit(1)).first() is None:
-                return 0
-        now = ctx.now()
-        busy = {pair for pair, _ in self._running.values()}
-        rows: list[RunRow] = []
         with ctx.database.write() as session:
-            for row in session.execute(_queued()).scalars():
-                pair = _pair_of(row)
-                if len(rows) == free:
-                    break
-                if pair in busy:
-                    continue
-                busy.add(pair)
-                row.state = "running"
-                row.attempts += 1
-                row.started_at = now
-                row.lease_owner = self._owner
-                row.lease_until = now + timedelta(seconds=ctx.settings.infer.lease_s)
-                rows.append(row)
+            rows = leases.take(session, self._owner, now, ctx.settings.infer.lease_s, free)
         for row in rows:
-            self._running[row.run_key] = (_pair_of(row), self._submitted(row))
+            self._running[row.run_key] = self._submitted(row)
+        if rows:
+            self._beat(ctx)
         return len(rows)
 
     def _submitted(self, row: RunRow) -> Future[Result]:
         """The run's future; a run that cannot even be started has failed in it."""
         try:
-            return self._executor.submit(job_from_json(row.job))
+            return self._executor.submit(job_from_json(row.job), row.priority)
         except Exception as error:
             failed: Future[Result] = Future()
             failed.set_exception(error)
@@ -123,122 +101,61 @@ class Execution:
 
     def collect(self, ctx: Context) -> int:
         """Write down what has ended; returns how many runs that were."""
-        finished = [key for key, (_, future) in self._running.items() if future.done()]
-        was_alone = self._alone
+        finished = [key for key, future in self._running.items() if future.done()]
         for key in finished:
-            _, future = self._running[key]
-            error = future.exception()
-            broken = isinstance(error, BrokenProcessPool)
+            future = self._running[key]
             with ctx.database.write() as session:
-                row = session.get(RunRow, key)
-                assert row is not None
-                if error is None:
-                    _complete(session, row, future.result(), ctx)
-                elif broken and not was_alone:
-                    # A dying worker takes all others with it, and nobody knows yet whose
-                    # fault it was: they are run again one by one, and only then it counts.
-                    row.state = "queued"
-                    row.attempts -= 1
-                else:
-                    _fail(session, row, error, ctx)
+                self._end(session, key, future, ctx)
             del self._running[key]  # only now: after a failed commit it is collected again
-            self._alone = broken
         return len(finished)
 
-
-def _pair_of(row: RunRow) -> tuple[str, str]:
-    """What no two runs at a time may be about; a run about nothing public is its own."""
-    return (row.event_id, row.object_id) if row.event_id else ("", row.run_key)
-
-
-def _queued() -> Any:
-    return (
-        select(RunRow)
-        .where(col(RunRow.state) == "queued")
-        .order_by(col(RunRow.priority).desc(), col(RunRow.run_key))
-    )
-
-
-def _complete(session: Session, row: RunRow, result: Result, ctx: Context) -> None:
-    now = ctx.now()
-    row.state = "done"
-    row.finished_at = now
-    row.lease_owner = row.lease_until = None
-    row.summary = result.summary
-    row.light_curve = dict(result.light_curve)
-    row.samples = result.samples
-    runs.settle(session, row, result.summary.get("cpu_s", result.summary.get("wall_s")))
-    if not row.event_id:  # asked for over the API, and linked to nothing that is public
-        return
-    announce(ctx, session, row, RunStatus.DONE)
-    queue.enqueue(
-        session,
-        [Wish("plan", row.event_id, row.cause_id, delay_s=ctx.settings.plan.debounce_s)],
-        now,
-    )
-    journal.write(
-        session,
-        [
-            journal.Entry(
-                _STAGE,
-                "inferred",
-                _say(row),
-                row.cause_id,
-                event_id=row.event_id,
-                object_id=row.object_id,
-                latency_s=(now - row.created_at).total_seconds(),
+    def _end(self, session: Session, key: str, future: Future[Result], ctx: Context) -> None:
+        now = ctx.now()
+        row = leases.lock_run(session, key)
+        assert row is not None
+        error = future.exception()
+        if isinstance(error, ExecutorAway):
+            _log.warning("run %s: %s", key[:12], error)
+            if leases.holds(row, self._owner):
+                leases.give_back(session, [row], now, str(error))
+        elif error is not None:
+            outcome.fail(session, row, self._owner, error, now, ctx.settings)
+        elif (result := future.result()).run_key != key:
+            told = "OtherVersion: the worker has other models than this engine; update it"
+            outcome.fail(session, row, self._owner, told, now, ctx.settings)
+        else:
+            cpu_s = float(result.summary.get("cpu_s", result.summary.get("wall_s", 0.0)))
+            outcome.complete(
+                session,
+                row,
+                self._owner,
+                result,
+                cpu_s,
+                now,
+                ctx.settings,
+                lambda session, row: announce(ctx, session, row, RunStatus.DONE),
             )
-        ],
-        now,
-    )
 
-
-def _say(row: RunRow) -> str:
-    p = row.summary.get("p_kilonova")
-    mass = row.summary.get("derived", {}).get("ejecta_mass_total_msun", {}).get("median")
-    parts = [
-        f"P(kilonova) {p:.3g}" if p is not None else "no class comparison",
-        f"ejecta {mass:.3f} Msun" if mass is not None else "",
-        f"model {row.summary.get('model')}",
-        "converged" if row.summary.get("converged") else "not converged",
-    ]
-    return f"{row.object_id}: " + ", ".join(part for part in parts if part)
-
-
-def _fail(session: Session, row: RunRow, error: BaseException, ctx: Context) -> None:
-    """A refusal of the data is final; a lost worker is tried again a few times."""
-    now = ctx.now()
-    row.error = f"{type(error).__name__}: {error}"
-    row.lease_owner = row.lease_until = None
-    permanent = isinstance(error, BadInput | ConfigError)
-    if not permanent and row.attempts < ctx.settings.infer.max_attempts:
-        row.state = "queued"
-        _log.warning("run %s: attempt %d: %s", row.run_key[:12], row.attempts, row.error)
-        return
-    row.state = "failed"
-    row.finished_at = now
-    runs.settle(session, row, None)
-    if not row.event_id:
-        return
-    session.add(
-        DeadLetterRow(
-            stage=_STAGE,
-            reason=f"inference of {row.object_id} for {row.event_id}: {row.error}",
-            at=now,
-            cause_id=row.cause_id,
-        )
-    )
-    journal.write(
-        session,
-        [
-            journal.Entry(
-                _STAGE,
-                "failed",
-                f"{row.object_id}: inference failed: {row.error}",
-                row.cause_id,
-                event_id=row.event_id,
-                object_id=row.object_id,
+    def _beat(self, ctx: Context) -> None:
+        """Keep the heartbeat going, apart: a step of the other stages can last long."""
+        if self._heart is None or not self._heart.is_alive():
+            self._heart = threading.Thread(
+                target=self._beats, args=(ctx,), name="leases", daemon=True
             )
-        ],
-        now,
-    )
+            self._heart.start()
+
+    def _beats(self, ctx: Context) -> None:
+        lease_s = ctx.settings.infer.lease_s
+        while not self._closed.wait(lease_s / _BEATS):
+            keys = list(self._running)
+            if not keys:
+                continue
+            try:
+                with ctx.database.write() as session:
+                    kept = leases.renew(session, self._owner, keys, ctx.now(), lease_s)
+            except SQLAlchemyError as error:
+                _log.warning("leases were not renewed: %s", error)
+                continue
+            for key in set(keys) - kept:
+                if key in self._running:
+                    _log.warning("run %s: the lease was taken over", key[:12])

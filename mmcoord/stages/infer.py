@@ -13,27 +13,40 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
+from sqlmodel import col
 
 from mmcoord import runs
 from mmcoord.inference.job import Job, detected_before, run_key
 from mmcoord.inference.job import select as select_points
-from mmcoord.inference.screening import ScreenRequest, ScreenResult, screen_many
+from mmcoord.inference.screening import ScreenResult, screen_many
 from mmcoord.stages.context import Context
 from mmcoord.stages.execution import Execution
 from mmcoord.stages.executor import Executor
 from mmcoord.stages.isolate import bury_work, isolating
-from mmcoord.stages.keys import split_pair_key
-from mmcoord.stages.question import Pair, Question, configured, job_of, load_pairs
+from mmcoord.stages.keys import pair_key, split_pair_key
+from mmcoord.stages.question import (
+    Pair,
+    Question,
+    configured,
+    job_of,
+    load_pairs,
+    screen_request,
+)
 from mmcoord.store import journal, queue
+from mmcoord.store.ingest import point_key
 from mmcoord.store.queue import Wish, Work
 from mmcoord.store.tables import ScreeningRow
 from mmcoord.store.types import table
+from mmcoord.taint import taint_seen_before
 
 __all__ = ["InferStage", "Verdict", "decide"]
 
 _STAGE = "infer"
 _BATCH = 200
+_KEPT = 0.1
+"""Of the threshold counts for what has passed before."""
 _screening: Any = table(ScreeningRow)
 
 
@@ -103,20 +116,19 @@ def _serve_some(ctx: Context, works: Sequence[Work]) -> None:
     with ctx.database.read() as session:
         pairs = load_pairs(session, {work.key: split_pair_key(work.key) for work in works})
         question = configured(session, settings)
+        passed = _passed_before(session, pairs)
     screened = screen_many(
-        ScreenRequest(
-            pair.photometry,
-            pair.t0_mjd_tai,
-            pair.match.distance_mean_mpc,
-            pair.match.distance_std_mpc,
-        )
-        for pair in pairs.values()
+        (
+            screen_request(pair.candidate, pair.match, pair.photometry, pair.t0_mjd_tai)
+            for pair in pairs.values()
+        ),
+        question.class_priors,
     )
     verdicts = {
         key: decide(
             pair,
             result,
-            threshold=settings.screen_threshold,
+            threshold=settings.screen_threshold * (_KEPT if key in passed else 1.0),
             question=question,
         )
         for (key, pair), result in zip(pairs.items(), screened, strict=True)
@@ -126,6 +138,8 @@ def _serve_some(ctx: Context, works: Sequence[Work]) -> None:
         for key, verdict in verdicts.items():
             if verdict.job is not None:
                 _request_run(session, pairs[key], verdict, causes[key], now)
+            if verdict.detected_before_event:
+                _taint_unaware(session, pairs[key], causes[key], now)
         _store_screenings(session, pairs, verdicts, causes, now)
         events = {pair.event.event_id: causes[key] for key, pair in pairs.items()}
         queue.enqueue(
@@ -138,6 +152,20 @@ def _serve_some(ctx: Context, works: Sequence[Work]) -> None:
         )
         queue.finish(session, works)
         journal.write(session, _screen_entries(pairs, verdicts, works, ctx.now()), ctx.now())
+
+
+def _passed_before(session: Session, pairs: Mapping[str, Pair]) -> set[str]:
+    """Keys of the pairs that were worth an inference when they were last looked at."""
+    events = {pair.event.event_id for pair in pairs.values()}
+    objects = {pair.candidate.object_id for pair in pairs.values()}
+    rows = session.execute(
+        select(col(ScreeningRow.event_id), col(ScreeningRow.object_id)).where(
+            col(ScreeningRow.event_id).in_(events),
+            col(ScreeningRow.object_id).in_(objects),
+            col(ScreeningRow.run_key).is_not(None),
+        )
+    )
+    return {pair_key(event_id, object_id) for event_id, object_id in rows}
 
 
 def _request_run(
@@ -157,6 +185,22 @@ def _request_run(
     )
     if asked.how == "executed":
         runs.supersede(session, event_id, object_id, asked.run_key, now)
+
+
+def _taint_unaware(session: Session, pair: Pair, cause_id: str, now: datetime) -> None:
+    """Earlier runs of a source that was there before the event, which they did not know. The
+    wishes to look again are not needed: the pair has just been looked at."""
+    early = detected_before(pair.photometry, pair.t0_mjd_tai)
+    assert early is not None
+    taint_seen_before(
+        session,
+        pair.event.event_id,
+        pair.candidate.object_id,
+        f"point {point_key(early)} of {early.object_id}",
+        f"detected {pair.t0_mjd_tai - early.obs_mjd_tai:.2f} d before the event",
+        cause_id,
+        now,
+    )
 
 
 def _store_screenings(

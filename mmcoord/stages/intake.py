@@ -22,6 +22,7 @@ from sqlmodel import col
 from listeners.base import Source
 from mmcoord.records import (
     Alert,
+    AlertType,
     Candidate,
     Circular,
     KnownTransient,
@@ -30,12 +31,14 @@ from mmcoord.records import (
     ParsedRecord,
     Photometry,
     Vetoed,
+    Withdrawal,
 )
 from mmcoord.stages.alerts import Folded, fold, seek_map, write_alert, write_late_map
 from mmcoord.stages.context import Context
+from mmcoord.stages.edits import PointChange, settle_points, table_reader
 from mmcoord.stages.isolate import isolating
 from mmcoord.stages.keys import object_key
-from mmcoord.stages.known import wishes_for_known
+from mmcoord.stages.known import active_before, wishes_for_known
 from mmcoord.stages.readout import Readout, read
 from mmcoord.store import journal, queue
 from mmcoord.store.cursors import Place
@@ -52,6 +55,7 @@ from mmcoord.store.tables import (
     NoticeRow,
 )
 from mmcoord.store.types import table
+from mmcoord.taint import taint_by_points, taint_event, taint_seen_before
 
 __all__ = ["Folded", "Lane", "Readout", "fold", "read", "receive", "run"]
 
@@ -140,7 +144,7 @@ def run(ctx: Context, lane: Lane = Lane.ALL) -> int:
 
     def write(some: Sequence[Readout]) -> None:
         with ctx.database.write() as session:
-            _write(session, some, ctx.now(), fetches=ctx.settings.fetches)
+            _write(session, some, ctx, fetches=ctx.settings.fetches)
 
     def bury(readout: Readout, reason: str) -> None:
         write([replace(readout, records=(), localization=None, combined=None, error=reason)])
@@ -150,8 +154,9 @@ def run(ctx: Context, lane: Lane = Lane.ALL) -> int:
 
 
 def _write(
-    session: Session, readouts: Sequence[Readout], now: datetime, *, fetches: bool = False
+    session: Session, readouts: Sequence[Readout], ctx: Context, *, fetches: bool = False
 ) -> None:
+    now = ctx.now()
     entries: list[journal.Entry] = []
     wishes: list[Wish] = []
     outcomes: dict[int, str] = {}
@@ -159,6 +164,9 @@ def _write(
         said = []
         if readout.records and isinstance(readout.records[0], Alert):
             said.append(write_alert(session, readout, readout.records[0], now, entries, wishes))
+            if readout.records[0].alert_type is AlertType.RETRACTION:
+                event_id = readout.records[0].event_id
+                wishes += taint_event(session, event_id, readout.cause_id, now)
             seek_map(session, readout, readout.records[0], now, wishes, fetches=fetches)
         elif readout.records and isinstance(readout.records[0], LateMap):
             said.append(write_late_map(session, readout, readout.records[0], now, entries, wishes))
@@ -169,20 +177,32 @@ def _write(
         wishes += [
             Wish("match", object_key(name), readout.cause_id)
             for name in sorted(
-                {r.object_id for r in others if isinstance(r, Candidate | Photometry)}
+                {r.object_id for r in others if isinstance(r, Candidate | Photometry | Withdrawal)}
             )
         ]
+    plain_cause = readouts[-1].cause_id if readouts else ""
     flat = [(record, readout.notice_id) for readout in readouts for record in readout.records]
     store_candidates(session, flat, now)
     store_photometry(session, flat, now)
+    changes = settle_points(session, flat, now, table_reader(ctx.sources))
+    wishes += taint_by_points(session, changes, _cause_of(changes), now)
     store_known_transients(session, flat, now)
     wishes += wishes_for_known(session, flat)
+    for known in active_before(session, flat):
+        reason = f"known {known.days:.2f} d before the event"
+        wishes += taint_seen_before(
+            session, known.event_id, known.object_id, known.name, reason, plain_cause, now
+        )
     store_circulars(session, flat, now)
     count_vetoes(session, [record for record, _ in flat if isinstance(record, Vetoed)])
     queue.enqueue(session, wishes, now)
     _close_notices(session, readouts, outcomes, now)
     plain = [r for r in readouts if not r.records or not isinstance(r.records[0], Alert | LateMap)]
     journal.write(session, [*entries, *_batch_entry(plain, now)], now)
+
+
+def _cause_of(changes: Sequence[PointChange]) -> str:
+    return f"notice:{changes[-1].notice_id}" if changes else ""
 
 
 def _describe(records: Sequence[ParsedRecord]) -> str:
@@ -196,6 +216,8 @@ def _describe(records: Sequence[ParsedRecord]) -> str:
     for record in records:
         if isinstance(record, Vetoed):
             parts.append(f"{record.object_id} left out: {record.veto} ({record.detail})")
+        elif isinstance(record, Withdrawal):
+            parts.append(f"{record.object_id}: {record.band} withdrawn")
         elif isinstance(record, KnownTransient):
             parts.append(f"{record.catalogue}: {record.name}")
         elif isinstance(record, Circular):

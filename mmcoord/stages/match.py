@@ -350,6 +350,7 @@ def _first_detections(
             select(col(DetectionRow.object_id), func.min(col(DetectionRow.obs_mjd_tai)))
             .where(
                 col(DetectionRow.is_limit).is_(False),
+                col(DetectionRow.is_current),
                 col(DetectionRow.object_id).in_(object_ids[start : start + _BATCH]),
             )
             .group_by(col(DetectionRow.object_id))

@@ -12,7 +12,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+import numpy as np
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 from sqlmodel import col
@@ -20,12 +22,15 @@ from sqlmodel import col
 from followup.evidence import Prediction, TargetEvidence, gather
 from followup.factors import RankSettings
 from followup.rank import outlook, rank
-from mmcoord.records import PlanRow
+from mmcoord.inference.bank import SURVEY_BANDS
+from mmcoord.inference.outlook import predictions
+from mmcoord.records import Photometry, PlanRow
 from mmcoord.stages import outbox
 from mmcoord.stages.context import Context
 from mmcoord.stages.isolate import bury_work, isolating
 from mmcoord.stages.planrows import row_to_json
 from mmcoord.stages.policy import reason_to_rest
+from mmcoord.stages.question import screen_request
 from mmcoord.store import claims, crossid, journal, queue
 from mmcoord.store.crossid import Place
 from mmcoord.store.queue import Work
@@ -53,6 +58,8 @@ _STAGE = "plan"
 _BATCH = 10
 _CLOCK_SLACK = timedelta(seconds=1)
 """A point may be stamped a little later than the message that brought it."""
+_PREDICTED_BANDS = tuple(name for name in SURVEY_BANDS if not name.startswith("ztf"))
+_AHEAD_DAY = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0])
 _GRID = timedelta(minutes=10)
 """Plans are made for instants on this grid, so that a plan does not change by the second."""
 
@@ -174,7 +181,11 @@ def _targets(session: Session, event: EventRow, known_until: datetime) -> list[T
                     "inference" if result is not None else "screen" if screening else None
                 ),
                 run_key=result.run_key if result is not None else None,
-                predicted=_predicted(result),
+                predicted=(
+                    _predicted(result.light_curve)
+                    if result is not None
+                    else _from_screen(event, match, candidate, points, screening, until)
+                ),
                 known=[one.entry for one in known.get(match.object_id, ())],
                 claims=claimed.get(match.object_id, ()),
             )
@@ -189,7 +200,11 @@ def _newest_runs(
     done = session.execute(
         select(RunRow)
         .options(*without_bulk())
-        .where(col(RunRow.event_id) == event_id, col(RunRow.state) == "done")
+        .where(
+            col(RunRow.event_id) == event_id,
+            col(RunRow.state) == "done",
+            col(RunRow.tainted_at).is_(None),
+        )
         .order_by(col(RunRow.created_at), col(RunRow.run_key))
     ).scalars()
     newest: dict[str, RunRow] = {}
@@ -197,6 +212,8 @@ def _newest_runs(
         screening = screenings.get(row.object_id)
         wanted = screening.run_key if screening else None
         held = newest.get(row.object_id)
+        if held is not None and row.summary.get("p_kilonova") is None:
+            continue  # a model asked alone says nothing of the class
         if held is None or held.run_key != wanted:
             newest[row.object_id] = row
     # Newer data may have ruled an object out without a run: then the screen speaks.
@@ -214,14 +231,27 @@ def _p_kilonova(screening: ScreeningRow | None, result: RunRow | None) -> float 
     return screening.p_kilonova if screening else None
 
 
-def _predicted(result: RunRow | None) -> dict[str, Prediction] | None:
+def _predicted(light_curve: Mapping[str, Any]) -> dict[str, Prediction]:
     """The engine's predictions; its None ("fainter than it says") is the planner's too."""
-    if result is None:
-        return None
     return {
         band: Prediction(curve["mjd_tai"], curve["q05"], curve["q50"], curve["q95"])
-        for band, curve in result.light_curve.items()
+        for band, curve in light_curve.items()
     }
+
+
+def _from_screen(
+    event: EventRow,
+    match: MatchRow,
+    candidate: CandidateRow,
+    points: Sequence[Photometry],
+    screening: ScreeningRow | None,
+    until: float,
+) -> dict[str, Prediction] | None:
+    """The bank's predictions for a candidate that waits for its run."""
+    if screening is None or screening.run_key is None or event.event_time is None:
+        return None
+    request = screen_request(candidate, match, points, mjd_tai(event.event_time))
+    return _predicted(predictions(request, _PREDICTED_BANDS, until + _AHEAD_DAY)) or None
 
 
 def _commit(ctx: Context, session: Session, work: Work, draft: Draft) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import select
@@ -17,10 +17,12 @@ from sqlmodel import col
 from mmcoord import usermodels
 from mmcoord.config import InferSettings
 from mmcoord.errors import BadInput, UnknownRecord
-from mmcoord.inference.job import DistancePrior, Job
+from mmcoord.inference.classes import class_priors
+from mmcoord.inference.job import DEFAULT_CLASS_PRIORS, DistancePrior, Job
 from mmcoord.inference.job import select as select_points
 from mmcoord.inference.models.base import Parameter
 from mmcoord.inference.models.informed import alert_priors, within_reach
+from mmcoord.inference.screening import ScreenRequest
 from mmcoord.inference.source import UserSource
 from mmcoord.records import EventState, Photometry
 from mmcoord.stages.known import fill_redshifts
@@ -37,6 +39,7 @@ __all__ = [
     "load_pairs",
     "pair_job",
     "question_of",
+    "screen_request",
 ]
 
 _log = logging.getLogger(__name__)
@@ -67,6 +70,11 @@ class Question:
     seed: int = 1
     user_models: tuple[UserSource, ...] = ()
     """Models from others that ``models`` names."""
+    class_priors: tuple[tuple[str, float], ...] = DEFAULT_CLASS_PRIORS
+
+    def with_priors(self, priors: tuple[tuple[str, float], ...]) -> Question:
+        """The same question with other P(class) before looking."""
+        return replace(self, class_priors=priors)
 
 
 def job_of(pair: Pair, question: Question) -> Job:
@@ -82,6 +90,7 @@ def job_of(pair: Pair, question: Question) -> Job:
         seed=question.seed,
         priors=priors,
         user_models=question.user_models,
+        class_priors=question.class_priors,
     )
 
 
@@ -101,10 +110,11 @@ def configured(session: Session, settings: InferSettings) -> Question:
     """What the configuration asks for. A model that was withdrawn since must not stop the
     stage: then all of ours are asked, and the log says so."""
     try:
-        return question_of(session, settings.models.split(","), settings.seed)
+        question = question_of(session, settings.models.split(","), settings.seed)
     except (BadInput, UnknownRecord) as error:
         _log.error("infer.models: %s; all installed models are used", error)
-        return Question(seed=settings.seed)
+        question = Question(seed=settings.seed)
+    return question.with_priors(class_priors(settings.base_rate))
 
 
 def pair_job(session: Session, event_id: str, object_id: str, question: Question) -> Job:
@@ -119,6 +129,21 @@ def pair_job(session: Session, event_id: str, object_id: str, question: Question
     if pair is None:
         raise UnknownRecord(f"{object_id!r} is not matched to an active event {event_id!r}")
     return job_of(pair, question)
+
+
+def screen_request(
+    candidate: CandidateRow, match: MatchRow, photometry: Sequence[Photometry], t0_mjd_tai: float
+) -> ScreenRequest:
+    """What the quick look is told of a candidate."""
+    return ScreenRequest(
+        tuple(photometry),
+        t0_mjd_tai,
+        match.distance_mean_mpc,
+        match.distance_std_mpc,
+        candidate.ebv_mw,
+        candidate.redshift,
+        candidate.redshift_err,
+    )
 
 
 def _priors(pair: Pair, models: tuple[str, ...]) -> tuple[Parameter, ...]:

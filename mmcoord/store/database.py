@@ -11,13 +11,13 @@ from __future__ import annotations
 import fcntl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from sqlalchemy import Engine, event, make_url, text
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlmodel import Session, create_engine
 
 from mmcoord.errors import ConfigError
@@ -118,10 +118,11 @@ class Database:
                 try:
                     yield
                 finally:
-                    connection.execute(
-                        text("SELECT pg_advisory_unlock(:id)"), {"id": _PIPELINE_LOCK}
-                    )
-                    connection.commit()
+                    with suppress(DBAPIError):  # the connection has died, and the lock with it
+                        connection.execute(
+                            text("SELECT pg_advisory_unlock(:id)"), {"id": _PIPELINE_LOCK}
+                        )
+                        connection.commit()
 
 
 def _sqlite_engine(url: str, begin: str) -> Engine:

@@ -120,6 +120,7 @@ def store_photometry(
             "mag_ab": r.mag_ab,
             "mag_err": r.mag_err,
             "is_limit": r.is_limit,
+            "is_current": True,
             "notice_id": notice_id,
             "received_at": now,
         }

@@ -44,13 +44,16 @@ def without_bulk() -> tuple[ExecutableOption, ...]:
 def photometry_of(
     session: Session, object_ids: Collection[str]
 ) -> dict[str, tuple[Photometry, ...]]:
-    """All points of the objects, in time order; an object without any is left out."""
+    """All points of the objects that stand, in time order; an object without any is left out."""
     found: dict[str, list[Photometry]] = defaultdict(list)
     ordered = sorted(object_ids)
     for start in range(0, len(ordered), _CHUNK):
         rows = session.execute(
             select(DetectionRow)
-            .where(col(DetectionRow.object_id).in_(ordered[start : start + _CHUNK]))
+            .where(
+                col(DetectionRow.object_id).in_(ordered[start : start + _CHUNK]),
+                col(DetectionRow.is_current),
+            )
             .order_by(
                 col(DetectionRow.object_id),
                 col(DetectionRow.obs_mjd_tai),

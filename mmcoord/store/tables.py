@@ -40,6 +40,7 @@ from mmcoord.store.tables_intake import (
 )
 from mmcoord.store.tables_plans import DeliveryRow, PlanRevisionRow, RequestRow
 from mmcoord.store.tables_runs import AccessGroupRow, RunRequestRow, RunRow, TokenRow, UserModelRow
+from mmcoord.store.tables_taint import PointChangeRow
 from mmcoord.store.tables_work import AlarmRow, JournalRow, LedgerRow, WorkRow
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "MatchRow",
     "NoticeRow",
     "PlanRevisionRow",
+    "PointChangeRow",
     "RequestRow",
     "RunRequestRow",
     "RunRow",

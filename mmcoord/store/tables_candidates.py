@@ -55,7 +55,10 @@ class DetectionRow(SQLModel, table=True):
     mag_ab: float
     mag_err: float | None = None
     is_limit: bool = False
+    is_current: bool = True
+    """False: its source has replaced or withdrawn it (``point_change``). The row stays."""
     notice_id: int = big()
+    """The notice that said it first."""
     received_at: datetime = when()
 
 

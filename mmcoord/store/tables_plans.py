@@ -30,6 +30,9 @@ class PlanRevisionRow(SQLModel, table=True):
     note: str = Field(default="", sa_column=Column(Text, nullable=False))
     created_at: datetime = when()
     cause_id: str = ""
+    tainted_at: datetime | None = when(nullable=True)
+    """Since when it rests on a run whose inputs are known to be wrong."""
+    taint_reason: str | None = Field(default=None, sa_column=Column(Text))
 
 
 class RequestRow(SQLModel, table=True):
@@ -44,6 +47,8 @@ class RequestRow(SQLModel, table=True):
     score: float
     row: dict[str, Any] = json_doc(dict)
     """The whole ``PlanRow`` as JSON."""
+    tainted_by: str | None = None
+    """Key of the run behind it, if that run's inputs are known to be wrong."""
 
 
 class DeliveryRow(SQLModel, table=True):

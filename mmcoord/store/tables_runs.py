@@ -40,6 +40,13 @@ class RunRow(SQLModel, table=True):
     created_at: datetime = when()
     started_at: datetime | None = when(nullable=True)
     finished_at: datetime | None = when(nullable=True)
+    parent_key: str | None = Field(default=None, index=True)
+    """The run from whose posterior this one started."""
+    tainted_at: datetime | None = when(nullable=True)
+    """Since when its inputs are known to be wrong; the answer stays as it was."""
+    tainted_by: str | None = None
+    """What was wrong: a point, an event, the run that it descends from."""
+    taint_reason: str | None = Field(default=None, sa_column=Column(Text))
     summary: dict[str, Any] = json_doc(dict)
     light_curve: dict[str, Any] = json_doc(dict)
     samples: bytes | None = Field(default=None, sa_column=Column(LargeBinary))

@@ -271,6 +271,9 @@ class PlanLine:
     objective: float
     note: str
     cause_id: str
+    tainted_at: datetime | None
+    """Since when it rests on a run whose inputs are known to be wrong."""
+    taint_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +284,8 @@ class Target:
     object_id: str
     score: float
     row: dict[str, Any]
+    tainted_by: str | None = None
+    """Key of the run behind it, if that run's inputs are known to be wrong."""
 
 
 def plans(session: Session, event_id: str, limit: int) -> list[PlanLine]:

@@ -137,6 +137,12 @@ class RunLine:
     finished_at: datetime | None
     summary: dict[str, Any]
     error: str | None
+    tainted_at: datetime | None
+    """Since when its inputs are known to be wrong, by what and why."""
+    tainted_by: str | None
+    taint_reason: str | None
+    parent_key: str | None
+    """The run from whose posterior it started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +162,7 @@ def photometry(session: Session, object_id: str, limit: int) -> list[Point]:
     """Points and limits in time order; where there are more than ``limit``, the newest."""
     newest = (
         _select(_detection, Point)
-        .where(_detection.c.object_id == object_id)
+        .where(_detection.c.object_id == object_id, _detection.c.is_current)
         .order_by(_detection.c.obs_mjd_tai.desc(), _detection.c.point_key.desc())
         .limit(limit)
     )

@@ -50,7 +50,7 @@ class Drawn:
     def __init__(self, n_draws: int = N_DRAWS) -> None:
         self._n_draws = n_draws
 
-    def submit(self, job: Job) -> Future[Result]:
+    def submit(self, job: Job, priority: float = 0.0) -> Future[Result]:
         future: Future[Result] = Future()
         future.set_result(answered(job, job.model_names()[0], n_draws=self._n_draws))
         return future

@@ -53,7 +53,7 @@ class Measured:
     def __init__(self) -> None:
         self.jobs: list[Job] = []
 
-    def submit(self, job: Job) -> Future[Result]:
+    def submit(self, job: Job, priority: float = 0.0) -> Future[Result]:
         self.jobs.append(job)
         content = io.BytesIO()
         np.savez(content, mass=np.array([0.1, 0.2]))
@@ -243,7 +243,7 @@ def test_a_failed_run_costs_nothing_and_can_be_asked_again(
     ctx: Context, client: TestClient
 ) -> None:
     class Failing(Measured):
-        def submit(self, job: Job) -> Future[Result]:
+        def submit(self, job: Job, priority: float = 0.0) -> Future[Result]:
             future: Future[Result] = Future()
             future.set_exception(RuntimeError("no"))
             return future

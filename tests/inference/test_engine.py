@@ -104,7 +104,7 @@ def test_a_steady_source_is_not_a_kilonova() -> None:
     light = simulate(steady, [20.0, 0.0, 7000.0], [0.6, 2.6, 5.0, 9.0], ["lsst:g", "lsst:r"])
     summary = run(replace(JOB, photometry=light)).summary
     assert summary["p_kilonova"] < 1e-3
-    assert summary["reason"].startswith("not a kilonova")
+    assert summary["reason"].startswith("not favoured")
 
 
 def test_a_source_seen_before_the_event_is_not_its_kilonova() -> None:

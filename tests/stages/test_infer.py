@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from mmcoord.inference.job import DistancePrior, Job, Result, run_key
 from mmcoord.records import Photometry
 from mmcoord.stages import intake, plan
 from mmcoord.stages.context import Context
+from mmcoord.stages.executor import WorkerLost
 from mmcoord.stages.infer import InferStage
 from mmcoord.stages.jobs import job_from_json, job_to_json
 from mmcoord.stages.match import MatchStage
@@ -153,7 +153,7 @@ class Stubborn(StandInExecutor):
         super().__init__()
         self.open: list[tuple[Job, Future[Result]]] = []
 
-    def submit(self, job: Job) -> Future[Result]:
+    def submit(self, job: Job, priority: float = 0.0) -> Future[Result]:
         self.jobs.append(job)
         future: Future[Result] = Future()
         self.open.append((job, future))
@@ -204,7 +204,7 @@ class Failing(StandInExecutor):
         super().__init__()
         self._error = error
 
-    def submit(self, job: Job) -> Future[Result]:
+    def submit(self, job: Job, priority: float = 0.0) -> Future[Result]:
         self.jobs.append(job)
         future: Future[Result] = Future()
         future.set_exception(self._error)
@@ -284,23 +284,22 @@ def test_late_photometry_that_shows_an_old_source_unmakes_the_match(ctx: Context
 
 
 class Mortal(StandInExecutor):
-    """A pool whose worker dies of one candidate and takes the others with it."""
+    """A pool whose worker dies of one candidate."""
 
     def __init__(self, fatal_mag: float) -> None:
         super().__init__()
         self._fatal_mag = fatal_mag
         self._open: list[tuple[Job, Future[Result]]] = []
 
-    def submit(self, job: Job) -> Future[Result]:
+    def submit(self, job: Job, priority: float = 0.0) -> Future[Result]:
         future: Future[Result] = Future()
         self._open.append((job, future))
         return future
 
     def run(self) -> None:
-        fatal = [any(p.mag_ab == self._fatal_mag for p in job.photometry) for job, _ in self._open]
         for job, future in self._open:
-            if any(fatal):
-                future.set_exception(BrokenProcessPool("a worker died"))
+            if any(p.mag_ab == self._fatal_mag for p in job.photometry):
+                future.set_exception(WorkerLost("worker process 7 was ended by SIGKILL"))
             else:
                 future.set_result(Result(run_key(job), {"p_kilonova": 0.9}, b"", {}))
         self._open.clear()
@@ -320,7 +319,12 @@ def test_a_worker_that_dies_of_one_job_does_not_cost_its_neighbour_the_run(ctx: 
         work(ctx, infer)
         executor.run()
     work(ctx, infer)
-    assert {run.object_id: run.state for run in rows(ctx)} == {"fader": "done", "deadly": "failed"}
+    ended = {run.object_id: run for run in rows(ctx)}
+    assert {name: (run.state, run.attempts) for name, run in ended.items()} == {
+        "fader": ("done", 1),
+        "deadly": ("failed", 3),
+    }
+    assert "worker process 7 was ended by SIGKILL" in str(ended["deadly"].error)
 
 
 def test_low_significance_and_retracted_events_start_nothing(ctx: Context) -> None:

@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import example, given
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from mmcoord.api.app import create_app
 from mmcoord.config import FetchSettings, Settings
@@ -26,6 +27,7 @@ from mmcoord.store.tables import (
     MatchRow,
     PlanRevisionRow,
     RequestRow,
+    RunRow,
     ScreeningRow,
 )
 from mmcoord.web import raw
@@ -630,3 +632,26 @@ def test_the_list_of_the_settings_decides_what_can_be_followed(filled: Database)
 
 def test_an_event_without_links_shows_no_list_of_them(client: TestClient, filled: Database) -> None:
     assert not [e for e in page(client, f"/events/{EVENT}") if "data-link" in e.attributes]
+
+
+def test_a_tainted_run_and_plan_say_so_on_every_page_and_over_the_api(
+    client: TestClient, filled: Database
+) -> None:
+    reason = f"edited: lsst:r 19.2 became 19.6 {HOSTILE}"
+    with filled.write() as session:
+        run = session.execute(select(RunRow).where(RunRow.object_id == FIRST)).scalars().first()  # type: ignore[arg-type]
+        assert run is not None
+        run.tainted_at, run.tainted_by, run.taint_reason = HEARD, "point lsst:r|1", reason
+        for plan in session.execute(select(PlanRevisionRow)).scalars():
+            plan.tainted_at, plan.taint_reason = HEARD, reason
+        key = run.run_key
+    for path in (f"/events/{EVENT}", f"/objects/{FIRST}"):
+        text = main_text(page(client, path))
+        assert "tainted" in text
+        assert "became 19.6" in text
+    assert "tainted" in main_text(page(client, "/health"))
+    told = client.get(f"/api/v1/runs/{key}").json()
+    assert (told["tainted_by"], told["taint_reason"]) == ("point lsst:r|1", reason)
+    assert told["tainted_at"] is not None
+    plan_told = client.get(f"/api/v1/events/{EVENT}/plan").json()
+    assert plan_told["plan"]["taint_reason"] == reason

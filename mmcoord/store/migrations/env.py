@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlmodel import SQLModel
 
-from mmcoord.store import tables, tables_claims  # noqa: F401  (fill the metadata)
+from mmcoord.store import tables, tables_attempts, tables_claims  # noqa: F401  (fill the metadata)
 
 engine = context.config.attributes["engine"]
 with engine.connect() as connection:

@@ -1,7 +1,7 @@
 """claims on targets, and approvals of what is published
 
 Revision ID: 0003_claims
-Revises: 0002
+Revises: 0004_run_attempts
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from alembic import op
 import mmcoord.store.types
 
 revision = "0003_claims"
-down_revision = "0002"
+down_revision = "0004_run_attempts"
 branch_labels = None
 depends_on = None
 
