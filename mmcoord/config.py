@@ -151,8 +151,6 @@ class InferSettings:
             raise ConfigError(f"infer: executor: {self.executor!r} is not pool, dask or none")
         if not self.lease_s > 0:
             raise ConfigError("infer: lease_s is positive")
-
-    def __post_init__(self) -> None:
         if not 0.0 < self.base_rate < 1.0:
             raise ConfigError(f"infer: base_rate: {self.base_rate!r} is not between 0 and 1")
 
