@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy.typing as npt
 
+from followup.claims import Claim
 from mmcoord.predictions import ClassPredictions
 from mmcoord.records import Candidate, KnownTransient, Match, Photometry
 from mmcoord.timescales import mjd_tai
@@ -69,6 +70,8 @@ class TargetEvidence:
     """What each class of source would show; None: nothing can be said."""
     known: tuple[KnownTransient, ...] = ()
     """What catalogues of transients say of it, the surest identity first."""
+    claims: tuple[Claim, ...] = ()
+    """Who means to observe it, or has."""
 
 
 def gather(
@@ -83,6 +86,7 @@ def gather(
     predicted: Mapping[str, Prediction] | None = None,
     classes: ClassPredictions | None = None,
     known: Sequence[KnownTransient] = (),
+    claims: Sequence[Claim] = (),
 ) -> TargetEvidence:
     """Put together what is known of one candidate. Pure; ``photometry`` in any order.
 
@@ -116,6 +120,7 @@ def gather(
         predicted=predicted,
         classes=classes,
         known=tuple(known),
+        claims=tuple(claims),
     )
 
 

@@ -8,13 +8,14 @@ value None and is counted with a stated default that lies between "no" and "yes"
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 
+from followup.claims import ClaimWorth, worth_left
 from followup.evidence import TargetEvidence
 from mmcoord.timescales import mjd_tai
 
-__all__ = ["Factor", "RankSettings", "classified", "kilonova", "membership", "timing"]
+__all__ = ["Factor", "RankSettings", "claimed", "classified", "kilonova", "membership", "timing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +69,14 @@ class RankSettings:
     """Exposures are for this S/N at the faint end (95 %) of what is expected."""
     choice_tolerance: float = 0.05
     """Among observations within this fraction of the best, the cheapest is proposed."""
+    claims: ClaimWorth = field(default_factory=ClaimWorth)
+    """How far the claims of others lower the worth of an observation."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not math.isfinite(value) or value < 0:
-                raise ValueError(f"{field.name}: {value!r} is negative or not finite")
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, float | int) and (not math.isfinite(value) or value < 0):
+                raise ValueError(f"{one.name}: {value!r} is negative or not finite")
         for name in _WEIGHTS:
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name}: {getattr(self, name)!r} is not in (0, 1]")
@@ -231,6 +234,12 @@ def _type_of(
     ]
     kilonovae = [found for found in told if found.classification.lower() in _KILONOVA]
     return next(iter(kilonovae or told), None)
+
+
+def claimed(target: TargetEvidence, now: datetime, settings: RankSettings) -> Factor | None:
+    """What the claims of groups leave of an observation's worth; None when nobody claims it."""
+    left = worth_left(target.claims, now, settings.claims)
+    return None if left is None else _known(*left, settings)
 
 
 def _known(value: float, reason: str, settings: RankSettings) -> Factor:

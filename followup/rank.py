@@ -1,10 +1,11 @@
 """The ranked plan of one event: which candidate first, where, when and in which band.
 
-``score = membership x time x kilonova x classified x brightness x observability``, and for the most
-promising targets with predictions ``membership x time x classified x information``; where galaxies
-or observations of others are known, x ``host`` and x ``elsewhere``. All factors are in [0, 1] and
-kept with their sentences. Nothing reads the clock: ``now`` is data. Each target is looked at
-alone here; :mod:`followup.assign` makes a schedule of them.
+``score = membership x time x kilonova x classified x brightness x observability``, and for the
+most promising targets with predictions ``membership x time x classified x information``; where
+galaxies or observations of others are known, x ``host`` and x ``elsewhere``, and x ``claims``
+where observers claim. All factors are in [0, 1] and kept with their sentences. Nothing reads
+the clock: ``now`` is data. Each target is looked at alone here; :mod:`followup.assign` makes a
+schedule of them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,15 @@ import numpy as np
 from followup.assign import Slate
 from followup.elsewhere import others_of
 from followup.evidence import TargetEvidence
-from followup.factors import Factor, RankSettings, classified, kilonova, membership, timing
+from followup.factors import (
+    Factor,
+    RankSettings,
+    claimed,
+    classified,
+    kilonova,
+    membership,
+    timing,
+)
 from followup.hosts import GalaxySource, host
 from followup.observability import Observability
 from followup.sites import Instrument
@@ -78,6 +87,7 @@ def rank(
         galaxies,
         tuple(elsewhere),
         slate,
+        now,
     )
     merits = [_merits(target, question) for target in ordered]
     chosen = most_promising(ordered, merits, question.worth.informed_targets)
@@ -149,6 +159,7 @@ class _Question:
     galaxies: GalaxySource | None
     elsewhere: tuple[Elsewhere, ...]
     slate: Slate | None
+    now: datetime
 
 
 def _merits(target: TargetEvidence, question: _Question) -> dict[str, Factor]:
@@ -160,6 +171,8 @@ def _merits(target: TargetEvidence, question: _Question) -> dict[str, Factor]:
         "kilonova": kilonova(target, settings, event_time),
         "classified": classified(target, event_time, settings),
     }
+    if (left := claimed(target, question.now, settings)) is not None:
+        factors["claims"] = left
     if question.galaxies is not None:
         factors["host"] = host(
             question.galaxies,

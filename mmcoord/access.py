@@ -41,6 +41,10 @@ class Scope(StrEnum):
     """Ask for inferences on the group's quota."""
     MODELS = "models"
     """Upload light-curve models, and retire one's own."""
+    CLAIM = "claim"
+    """Say what the group observes."""
+    APPROVE = "approve"
+    """Let out what waits for a person, or reject it."""
     WORKER = "worker"
     """Take runs, the public ones and its group's own, and bring their results."""
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
+from mmcoord import cli_approvals, cli_claims
 from mmcoord.cli_access import group_app, token_app
 from mmcoord.cli_bank import bank_app
 from mmcoord.cli_burst import withdraw
@@ -51,6 +52,8 @@ event_app = typer.Typer(help="What is known about events.", no_args_is_help=True
 app.add_typer(event_app, name="event")
 app.add_typer(group_app, name="group")
 app.add_typer(token_app, name="token")
+cli_claims.register(app)
+cli_approvals.register(app)
 app.add_typer(bank_app, name="bank")
 app.command()(rerun)
 app.command("worker")(worker)

@@ -82,7 +82,9 @@ def group_list(
 @token_app.command("create")
 def token_create(
     group: Annotated[str, typer.Argument(help="The group that it speaks for.")],
-    scope: Annotated[list[str], typer.Option(help="read, run, models, worker; repeat it.")] = [  # noqa: B006
+    scope: Annotated[
+        list[str], typer.Option(help="read, run, models, worker, claim, approve; repeat it.")
+    ] = [  # noqa: B006
         "read",
         "run",
     ],

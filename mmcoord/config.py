@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from followup.claims import ClaimTimes
 from listeners.late_map import MAX_FILE_BYTES
 from listeners.vetoes import Vetoes
 from mmcoord.dask_settings import DaskSettings
@@ -36,6 +37,7 @@ __all__ = [
     "PlanSettings",
     "Settings",
     "SinkSettings",
+    "SlackSettings",
     "WebSettings",
     "load_settings",
     "secret",
@@ -210,6 +212,16 @@ class SinkSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SlackSettings:
+    """Buttons in Slack messages: what Slack signs, and for whom its users speak."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """``signing_secret_env`` or ``signing_secret_file``: of the Slack app."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Slack user or team id -> our group; whoever is in neither cannot press buttons."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that an operator may set."""
 
@@ -234,6 +246,13 @@ class Settings:
     infer: InferSettings = field(default_factory=InferSettings)
     plan: PlanSettings = field(default_factory=PlanSettings)
     bursts: BurstSettings = field(default_factory=BurstSettings)
+    claims: ClaimTimes = field(default_factory=ClaimTimes)
+    """How long the claims of observers stand."""
+    hear_every_s: float = 30.0
+    """How often services outside are asked what observers say there."""
+    policy: str = ""
+    """Rule file that says what is published without asking a person; empty: nothing is."""
+    slack: SlackSettings = field(default_factory=SlackSettings)
     listeners: Mapping[str, ListenerSettings] = field(default_factory=dict)
     sinks: Mapping[str, SinkSettings] = field(default_factory=dict)
 
@@ -332,7 +351,7 @@ def _build(kind: type[Any], document: Mapping[str, Any], where: str) -> Any:
     }
     try:
         return kind(**values)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}: {error}") from error
 
 

@@ -6,6 +6,7 @@ Threads, each restarted with growing delay if it ever ends by an exception:
   everything that comes in bulk;
 * ``stages``: intake of candidates, match, infer, plan, batch by batch;
 * ``deliver``: the outbox, apart, because services outside may be slow;
+* ``hear``: what observers say at the sinks, apart for the same reason;
 * ``fetch``: maps behind links, apart for the same reason;
 * ``models``: checks of uploaded models, which run for minutes in a process apart;
 * one per listener;
@@ -35,7 +36,7 @@ from listeners.settings import ListenerStatus
 from mmcoord.announcements import RunStatus
 from mmcoord.api.app import create_app
 from mmcoord.config import Settings
-from mmcoord.stages import bursts, deliver, fetch, intake, localize
+from mmcoord.stages import bursts, deliver, fetch, hear, intake, localize
 from mmcoord.stages.announce import announce
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import build_executor
@@ -118,6 +119,7 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
         for name, sink in operators(settings, ctx.sinks).items():
             teller = Teller(name, sink, database, watchdog.unwritten, ctx.now, settings.page_url)
             loops[f"tell {name}"] = teller.run
+        loops["hear"] = lambda stop: hear.listen(ctx, stop)
         if feeder is not None:
             loops["feed"] = lambda stop: feeder(ctx, stop)
         threads = [

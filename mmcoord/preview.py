@@ -51,7 +51,7 @@ def payloads(ctx: Context, event_id: str, sink_name: str) -> list[dict[str, Any]
             ).scalars()
             if row.score > 0
         ]
-        return [
+        shown = [
             sink.payload(
                 outgoing_for(
                     ctx,
@@ -65,3 +65,4 @@ def payloads(ctx: Context, event_id: str, sink_name: str) -> list[dict[str, Any]
             )
             for target, group in messages(sink, rows)
         ]
+        return [payload for payload in shown if payload]

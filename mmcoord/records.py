@@ -438,6 +438,19 @@ class PlanRow:
     distance_err_mpc: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Undertaking:
+    """A claim of a group on a target, as a sink may tell it."""
+
+    object_id: str
+    group: str
+    state: str
+    """See ``followup.claims.ClaimState``."""
+    changed_at: datetime
+    instrument: str | None = None
+    band: str | None = None
+
+
 class OutgoingKind(StrEnum):
     """What a delivery does at the sink."""
 
@@ -471,5 +484,9 @@ class Outgoing:
     headlines: tuple[str, ...] = ()
     """What must be said before the plan, in sentences: what a neutrino burst is and how sure."""
     page_url: str | None = None
+    outlines: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    """Of the map's credible regions: level (``0.5``, ``0.9``) -> rings of [ra_deg, dec_deg]."""
+    undertakings: tuple[Undertaking, ...] = ()
+    """Claims on the targets of ``rows``, of each group the last one."""
     key: str = ""
     """Idempotency key: the same key is the same message."""

@@ -21,6 +21,7 @@ from listeners.settings import KafkaSettings, ListenerStatus
 from mmcoord.config import ListenerSettings, Settings, SinkSettings, secret
 from mmcoord.errors import ConfigError
 from mmcoord.inference import bank
+from mmcoord.policy import load_policy
 from mmcoord.polled import build_http_listener, build_pubsub_listener
 from mmcoord.records import Notice
 from mmcoord.stages.context import Context, load_sinks, load_sources
@@ -94,6 +95,7 @@ def build_context(settings: Settings, database: Database, client: httpx.Client) 
         settings=settings,
         sources=load_sources(),
         sinks=sinks,
+        policy=load_policy(settings.policy),
         catalogue=catalogue,
         detectors=detector_table(settings),
     )

@@ -14,6 +14,16 @@ from tests.tom_server import TomServer, TomUnavailable, running_tom
 
 
 @pytest.fixture(scope="session")
+def tom_with_app() -> Iterator[TomServer]:
+    """A running TOM that has our Django app."""
+    try:
+        with running_tom(app=True) as server:
+            yield server
+    except TomUnavailable as error:
+        missing(f"TOM Toolkit: {error}")
+
+
+@pytest.fixture(scope="session")
 def tom() -> Iterator[TomServer]:
     """A running TOM."""
     try:

@@ -39,6 +39,7 @@ REQUIREMENT = "tomtoolkit>=3.1"
 GROUP = "mmcoord"
 _LAYOUT = "1"  # counts up when a cached seed made by an older version must be made again
 _HERE = Path(__file__).resolve().parent
+APP_FOLDER = _HERE.parent / "followup" / "tom_mmcoord"
 
 
 class TomUnavailable(RuntimeError):
@@ -139,10 +140,13 @@ def prepare() -> Path:
 
 
 @contextlib.contextmanager
-def running_tom(port: int = 0, *, more_settings: str = "") -> Iterator[TomServer]:
+def running_tom(
+    port: int = 0, *, more_settings: str = "", app: bool = False
+) -> Iterator[TomServer]:
     """A TOM with a fresh copy of the seed, until the block ends. Port 0: any free one.
 
-    ``more_settings`` is added to its ``settings.py``, as the TOM's operator would.
+    ``more_settings`` is added to its ``settings.py``, as the TOM's operator would; ``app``
+    gives it our Django app.
 
     Raises
     ------
@@ -156,7 +160,12 @@ def running_tom(port: int = 0, *, more_settings: str = "") -> Iterator[TomServer
         shutil.copytree(cache / "mytom", project)
         with open(project / "mytom" / "settings.py", "a") as settings:
             settings.write(f"\n{more_settings}\n")
-        with _serving(cache / "venv" / "bin" / "python", project, port) as (url, version):
+            if app:
+                settings.write("\nINSTALLED_APPS += ['tom_mmcoord']\n")
+        python = cache / "venv" / "bin" / "python"
+        if app:
+            _run([python, "manage.py", "migrate", "-v0", "tom_mmcoord"], cwd=project, app=True)
+        with _serving(python, project, port, app=app) as (url, version):
             yield TomServer(url, version, **{k: TomUser(**user) for k, user in users.items()})
 
 
@@ -166,7 +175,9 @@ def _fast_folder() -> str | None:
 
 
 @contextlib.contextmanager
-def _serving(python: Path, project: Path, port: int) -> Iterator[tuple[str, str]]:
+def _serving(
+    python: Path, project: Path, port: int, *, app: bool = False
+) -> Iterator[tuple[str, str]]:
     log = project.parent / "server.log"
     with open(log, "wb") as errors:
         process = subprocess.Popen(
@@ -174,7 +185,7 @@ def _serving(python: Path, project: Path, port: int) -> Iterator[tuple[str, str]
             stdin=subprocess.PIPE,  # the server ends when this pipe closes, however we end
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=_clean_environment(),
+            env=_clean_environment(app),
             text=True,
         )
         try:
@@ -241,14 +252,14 @@ def _seed_users() -> str:
     )
 
 
-def _run(command: list[str | Path], *, cwd: Path, answers: str = "") -> str:
+def _run(command: list[str | Path], *, cwd: Path, answers: str = "", app: bool = False) -> str:
     """Run one step; its output."""
     try:
         done = subprocess.run(
             [str(part) for part in command],
             cwd=cwd,
             input=answers,
-            env=_clean_environment(),
+            env=_clean_environment(app),
             capture_output=True,
             text=True,
             timeout=900,
@@ -262,10 +273,11 @@ def _run(command: list[str | Path], *, cwd: Path, answers: str = "") -> str:
     return done.stdout
 
 
-def _clean_environment() -> dict[str, str]:
+def _clean_environment(app: bool = False) -> dict[str, str]:
     """Ours without what would lead the TOM's Python to our packages or settings."""
     hidden = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "DJANGO_SETTINGS_MODULE"}
-    return {k: v for k, v in os.environ.items() if k not in hidden}
+    clean = {k: v for k, v in os.environ.items() if k not in hidden}
+    return clean | {"PYTHONPATH": str(APP_FOLDER)} if app else clean
 
 
 def main(argv: list[str] | None = None) -> int:

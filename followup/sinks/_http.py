@@ -24,6 +24,7 @@ from followup.sinks.base import Answer, Outcome
 
 __all__ = [
     "MENDED_BY_A_PERSON_S",
+    "Files",
     "Reply",
     "Rule",
     "Trouble",
@@ -34,6 +35,9 @@ __all__ = [
 
 MENDED_BY_A_PERSON_S = 300.0
 """Wait before retrying what only a person can mend (a token, an address, a permission)."""
+
+Files = Mapping[str, tuple[str, bytes, str]]
+"""Form field -> (file name, content, media type)."""
 
 _MAX_BODY_BYTES = 8_000_000
 _MAX_RETRY_AFTER_S = 3600.0
@@ -101,6 +105,8 @@ def call(
     headers: Mapping[str, str] | None = None,
     params: Mapping[str, str | int] | None = None,
     json_body: Any = None,
+    data: Mapping[str, str] | None = None,
+    files: Files | None = None,
 ) -> Reply:
     """One request; no redirect is followed.
 
@@ -115,6 +121,8 @@ def call(
             headers={"Accept": "application/json", **(headers or {})},
             params=params,
             json=json_body,
+            data=data,
+            files=files,
             timeout=timeout_s,
             follow_redirects=False,
         ) as response:

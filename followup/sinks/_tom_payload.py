@@ -22,6 +22,7 @@ __all__ = [
     "extras_of",
     "has_extras",
     "revision_of",
+    "stale_answer",
     "target_payload",
 ]
 
@@ -63,6 +64,7 @@ def target_payload(
             "groups": [{"name": name} for name in groups],
         },
         "photometry": [_datum(point) for point in points],
+        "request": _app_request(outgoing, row, state),
     }
 
 
@@ -141,6 +143,28 @@ def _extras(outgoing: Outgoing, row: PlanRow, state: str) -> list[Json]:
     return [{"key": name, "value": _text(value)} for name, value in values.items()]
 
 
+def _app_request(outgoing: Outgoing, row: PlanRow, state: str) -> Json:
+    """The same for a TOM that has our app."""
+    return {
+        "event_id": outgoing.event_id,
+        "object_id": row.object_id,
+        "is_practice": outgoing.is_practice,
+        "state": state,
+        "plan_revision": outgoing.plan_revision,
+        "delivery_key": outgoing.key,
+        "rank": row.rank,
+        "score": finite(row.score),
+        "factors": {name: finite(value) for name, value in row.factors.items()},
+        "reasons": dict(row.reasons),
+        "instrument": row.instrument or "",
+        "band": row.band or "",
+        "start": iso_utc(row.start),
+        "exposure_s": finite(row.exposure_s),
+        "predicted_mag": finite(row.predicted_mag),
+        "page_url": outgoing.page_url or "",
+    }
+
+
 def _request(row: PlanRow) -> str | None:
     """The observation asked for, in one line for people."""
     parts = [row.instrument, row.band]
@@ -199,3 +223,17 @@ def has_extras(target: Json, extras: Mapping[str, str]) -> bool:
 def revision_of(target: Json) -> int:
     text = extras_of(target).get("mmcoord_plan_revision", "")
     return int(text) if text.isdecimal() else -1
+
+
+def stale_answer(target: Json, wanted: Wanted) -> Answer | None:
+    """The answer to a publication that the TOM has moved past already."""
+    extras = extras_of(target)
+    if extras.get("mmcoord_event") != wanted.event_id:
+        return None
+    there = revision_of(target)
+    remote_id = str(target["id"])
+    if extras.get("mmcoord_state", ACTIVE) != ACTIVE and there >= wanted.revision:
+        return Answer(Outcome.REJECTED, remote_id, f"withdrawn at plan revision {there}; left so")
+    if there > wanted.revision:
+        return Answer(Outcome.SENT, remote_id, f"plan revision {there} is there already")
+    return None

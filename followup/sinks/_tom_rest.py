@@ -23,11 +23,11 @@ from typing import Any
 
 import httpx
 
-from followup.sinks._http import MENDED_BY_A_PERSON_S, Reply, Rule, Trouble, call, judge
-from followup.sinks._settings import Secret
+from followup.sinks._http import MENDED_BY_A_PERSON_S, Files, Reply, Rule, Trouble, call, judge
+from followup.sinks._settings import Secret, Settings
 from followup.sinks.base import Answer, Outcome
 
-__all__ = ["READS", "WRITES", "Failed", "Login", "Tom", "separation_arcsec"]
+__all__ = ["READS", "WRITES", "Failed", "Login", "Tom", "login_of", "separation_arcsec"]
 
 Json = dict[str, Any]
 
@@ -60,7 +60,7 @@ WRITES: tuple[Rule, ...] = (
     ),
     *_COMMON,
     Rule("no right to change", lambda r: r.status == 404, Outcome.RETRY, MENDED_BY_A_PERSON_S),
-    Rule("not accepted", lambda r: r.status in (400, 405, 413, 415, 422), Outcome.REJECTED),
+    Rule("not accepted", lambda r: r.status in (400, 405, 409, 413, 415, 422), Outcome.REJECTED),
     # 500 is seen after the target itself was stored (extras or lists come later).
     Rule("failed inside", lambda r: r.status >= 500, Outcome.UNKNOWN),
     Rule("no answer", lambda r: r.trouble is Trouble.NO_ANSWER, Outcome.UNKNOWN),
@@ -89,6 +89,26 @@ class Login:
     def secrets(self) -> tuple[Secret, ...]:
         """What must not be seen."""
         return tuple(s for s in (self.token, self.password) if s)
+
+
+def login_of(settings: Settings) -> Login:
+    """From ``token``, or ``username`` and ``password``.
+
+    Raises
+    ------
+    ConfigError
+        Neither, or both.
+    """
+    token = settings.secret("token")
+    password = settings.secret("password")
+    username = settings.text("username") if settings.has("username") else ""
+    if token is not None:
+        if password is not None or username:
+            raise settings.error("token", "give a token or a username and password, not both")
+        return Login(token=token)
+    if password is None or not username:
+        raise settings.error("token", "is missing (or give username and password)")
+    return Login(username=username, password=password)
 
 
 @dataclass(slots=True)
@@ -172,16 +192,58 @@ class Tom:
             "data_type": "photometry",
             "source_name": source,
         }
-        return list(self._pages("/api/reduceddatums/", params))
+        return list(self.pages("/api/reduceddatums/", params))
 
     def add_datum(self, body: Json) -> Json:
         """POST one reduced datum; the TOM answers 200 ``already_exists`` to a repeat."""
         return self._write("POST", "/api/reduceddatums/", body)
 
-    def _targets(self, params: Mapping[str, str | int]) -> Iterator[Json]:
-        return self._pages("/api/targets/", params)
+    def observations(self) -> Iterator[Json]:
+        """All observation records that we may see."""
+        return self.pages("/api/observations/", {})
 
-    def _pages(self, path: str, params: Mapping[str, str | int]) -> Iterator[Json]:
+    def get(self, path: str) -> Json:
+        """One object of an app's."""
+        return self._read(path)
+
+    def put(self, path: str, body: Json) -> Json:
+        """Make or replace an object of an app's."""
+        return self._write("PUT", path, body)
+
+    def post(self, path: str, body: Json) -> Json:
+        """Make an object of an app's."""
+        return self._write("POST", path, body)
+
+    def patch(self, path: str, body: Json) -> Json:
+        """Change an object of an app's."""
+        return self._write("PATCH", path, body)
+
+    def has(self, path: str) -> bool:
+        """Whether the TOM has a list at this place, that is, the app that it belongs to."""
+        reply = self._call("GET", path, params={"limit": 1})
+        if reply.status == 404:
+            return False
+        _body_or_fail(reply, READS)
+        return True
+
+    def add_product(self, target_id: int, kind: str, product_id: str, png: bytes) -> None:
+        """Upload a picture; the TOM answers 200 ``already_exists`` to a repeat."""
+        reply = self._call(
+            "POST",
+            "/api/dataproducts/",
+            data={
+                "target": str(target_id),
+                "data_product_type": kind,
+                "product_id": product_id,
+            },
+            files={"file": (f"{product_id}.png", png, "image/png")},
+        )
+        _body_or_fail(reply, WRITES)
+
+    def _targets(self, params: Mapping[str, str | int]) -> Iterator[Json]:
+        return self.pages("/api/targets/", params)
+
+    def pages(self, path: str, params: Mapping[str, str | int]) -> Iterator[Json]:
         """All results. ``next`` is not followed: it is an address that the TOM chooses."""
         for page in range(_MAX_PAGES):
             body = self._read(path, {**params, "limit": _PAGE, "offset": page * _PAGE})
@@ -206,6 +268,8 @@ class Tom:
         *,
         params: Mapping[str, str | int] | None = None,
         json_body: Any = None,
+        data: Mapping[str, str] | None = None,
+        files: Files | None = None,
     ) -> Reply:
         token = self._token or self._obtain_token()
         reply = call(
@@ -217,6 +281,8 @@ class Tom:
             headers={"Authorization": f"Token {token.reveal()}"},
             params=params,
             json_body=json_body,
+            data=data,
+            files=files,
         )
         if reply.status == 401:  # expired or regenerated: ask again who we are next time
             self._token, self._checked_at = None, -math.inf

@@ -8,13 +8,15 @@ sink's kind, its value a :data:`Build` function. Outside systems are reached thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 import httpx
 
+from followup.claims import SkipReason, Verb
 from mmcoord.announcements import Announcement
 from mmcoord.records import Outgoing
 
@@ -24,8 +26,12 @@ __all__ = [
     "Build",
     "Checks",
     "Granularity",
+    "Heard",
+    "Hears",
+    "NotHeard",
     "Outcome",
     "Payload",
+    "Preloads",
     "Sink",
     "Tells",
 ]
@@ -79,12 +85,18 @@ class Sink(Protocol):
     A production sink refuses practice events; the check is in the deliver stage and holds
     for every sink, so that no sink can forget it.
     """
+    is_public: bool
+    """Whether anybody can read there, or a telescope is asked. What is public waits for a
+    person or a rule that lets it out; a sink that does not say counts as public."""
     granularity: Granularity
     settle_s: float
     """After a crash, how long to wait before ``lookup`` can be believed (its archive lags)."""
 
     def payload(self, outgoing: Outgoing) -> Payload:
-        """What would be sent. Pure: no network, no clock, same input same output."""
+        """What would be sent. Pure: no network, no clock, same input same output.
+
+        Empty: there is nothing to say, and no delivery is made.
+        """
         ...
 
     def send(self, payload: Payload, *, key: str) -> Answer:
@@ -131,6 +143,54 @@ class Announces(Protocol):
     def announcement(self, said: Announcement) -> Payload:
         """What would be sent; pure. It goes out by ``send``, keyed like everything else."""
         ...
+
+
+@runtime_checkable
+class Preloads(Protocol):
+    """A sink whose service has a form that can be filled in for a person."""
+
+    def preload(self, payload: Payload) -> Answer:
+        """Fill the form in; ``extra["link"]`` opens it, and nothing is published."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Something that an observer said at a service outside."""
+
+    verb: Verb
+    event_id: str
+    object_id: str
+    who: str
+    """As the service names its users; never one of our groups."""
+    at: datetime
+    key: str
+    """The same word, however often it is heard."""
+    position: int = 0
+    """Where it stands in the service's own order; 0: it has none."""
+    instrument: str | None = None
+    band: str | None = None
+    reason: SkipReason | None = None
+    note: str = ""
+
+
+@runtime_checkable
+class Hears(Protocol):
+    """A sink at which observers answer."""
+
+    def hear(self, after: int) -> Sequence[Heard]:
+        """What was said after this position, and all that has no position.
+
+        Raises
+        ------
+        NotHeard
+            The service cannot be asked now.
+        """
+        ...
+
+
+class NotHeard(Exception):
+    """A service outside cannot be asked now; the message says why."""
 
 
 Build = Callable[[str, Mapping[str, Any], httpx.Client], Sink]

@@ -38,6 +38,7 @@ class FileSink:
     name: str
     is_practice: bool
     folder: Path
+    is_public: bool = False
     granularity: Granularity = Granularity.TARGET
     settle_s: float = 0.0
 

@@ -137,6 +137,11 @@ class HermesSink:
     granularity: Granularity = Granularity.PLAN
     settle_s: float = 90.0
 
+    @property
+    def is_public(self) -> bool:
+        """Hermes is open to anybody; on a test topic nobody takes a message for real."""
+        return not self.is_practice
+
     def payload(self, outgoing: Outgoing) -> Payload:
         """The message; ``data.mmcoord`` carries the whole ranking."""
         return hermes_message(

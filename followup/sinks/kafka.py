@@ -98,6 +98,11 @@ class KafkaSink:
     _producer: Producer | None = field(default=None, repr=False)
     _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
+    @property
+    def is_public(self) -> bool:
+        """Whoever may read the topic; on a test topic nobody takes a message for real."""
+        return not self.is_practice
+
     def payload(self, outgoing: Outgoing) -> Payload:
         """A plan revision."""
         return {"key": outgoing.event_id, "notice": plan_notice(outgoing, self.mission)}

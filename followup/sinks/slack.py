@@ -62,6 +62,7 @@ class SlackSink:
     max_rows: int
     timeout_s: float
     client: httpx.Client = field(repr=False)
+    is_public: bool = False
     granularity: Granularity = Granularity.PLAN
     settle_s: float = 0.0
 

@@ -19,14 +19,18 @@ the target itself is never deleted: others may have observed it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
 
 from followup.sinks._http import MENDED_BY_A_PERSON_S
+from followup.sinks._picture import light_curve_png
 from followup.sinks._settings import Settings, web_address
+from followup.sinks._tom_app import TomApp
+from followup.sinks._tom_events import TomEvents
+from followup.sinks._tom_observed import observed
 from followup.sinks._tom_payload import (
     ACTIVE,
     SOURCE,
@@ -37,10 +41,11 @@ from followup.sinks._tom_payload import (
     extras_of,
     has_extras,
     revision_of,
+    stale_answer,
     target_payload,
 )
-from followup.sinks._tom_rest import Failed, Login, Tom
-from followup.sinks.base import Answer, Granularity, Outcome, Payload
+from followup.sinks._tom_rest import Failed, Tom, login_of
+from followup.sinks.base import Answer, Granularity, Heard, NotHeard, Outcome, Payload
 from mmcoord.records import Outgoing
 
 __all__ = ["TomSink", "build"]
@@ -69,10 +74,18 @@ class TomSink:
     groups: tuple[str, ...]
     cone_arcsec: float
     with_photometry: bool
+    is_public: bool = False
     granularity: Granularity = Granularity.TARGET
     settle_s: float = 0.0
+    app: TomApp = field(init=False, repr=False)
+    events: TomEvents = field(init=False, repr=False)
+    with_pictures: bool = False
     _seen: dict[str, _Seen] = field(default_factory=dict, repr=False)
     """By object id; spares a re-ranking its searches."""
+
+    def __post_init__(self) -> None:
+        self.app = TomApp(self.tom)
+        self.events = TomEvents(self.tom)
 
     def payload(self, outgoing: Outgoing) -> Payload:
         """The body that creates the target, and its photometry.
@@ -98,7 +111,7 @@ class TomSink:
         try:
             self.tom.groups()
             target = self._search(wanted)
-            if target is None or not _carries(target, wanted):
+            if target is None or not self._carries(target, wanted):
                 return Answer(Outcome.RETRY, detail="looked: not in the TOM")
             points = {datum_key(datum) for datum in payload["photometry"]}
             if points and points - self._photometry(target):
@@ -122,10 +135,19 @@ class TomSink:
         except Failed as failed:
             return failed.answer
 
+    def hear(self, after: int) -> Sequence[Heard]:
+        """Claims of the TOM's users by our app, and observation records of any facility."""
+        try:
+            self.tom.groups()
+            said = list(self.app.said_after(after, self.name)) if self.app.is_there() else []
+            return [*said, *observed(self.tom, self.name)]
+        except Failed as failed:
+            raise NotHeard(failed.answer.detail) from failed
+
     def _send(self, wanted: Wanted) -> Answer:
         self.tom.groups()
         seen = self._seen.pop(wanted.object_id, None)
-        if seen is not None and not has_extras(seen.target, wanted.extras):
+        if seen is not None and (self.app.is_there() or not has_extras(seen.target, wanted.extras)):
             try:
                 return self._publish(seen.target, wanted, seen.photometry)
             except Failed as failed:
@@ -141,7 +163,7 @@ class TomSink:
         self, target: Json, wanted: Wanted, photometry: frozenset[DatumKey] | None
     ) -> Answer:
         """Bring ``target`` up to date; ``photometry`` is what it has, None: not known."""
-        stale = _stale(target, wanted)
+        stale = stale_answer(target, wanted)
         if stale is not None:
             return stale
         more: Json = {}
@@ -150,14 +172,24 @@ class TomSink:
             more["aliases"] = [{"name": wanted.object_id}]
         if unshared := self._unshared(target, wanted.object_id):
             more["groups"] = unshared
-        if more or not has_extras(target, wanted.extras):
-            target = self._changed(target, wanted.extras, wanted.lists, more)
+        extras: Mapping[str, str] = wanted.extras
+        if self.app.is_there() and extras_of(target).get("mmcoord_event") == wanted.event_id:
+            extras = {}  # written once, for the list and the search; the app has what changes
+        if more or not has_extras(target, extras):
+            target = self._changed(target, extras, wanted.lists, more)
+        if self.app.is_there():
+            request = {**wanted.payload["request"], "delivery_key": wanted.extras["mmcoord_key"]}
+            self.app.put(target["id"], request)
+        self._mark(target, wanted, ACTIVE)
         data: list[Json] = wanted.payload["photometry"]
         if photometry is None:
             photometry = self._photometry(target) if data else frozenset()
         for datum in data:
             if datum_key(datum) not in photometry:
                 self.tom.add_datum({**datum, "target": target["id"]})
+        if self.with_pictures and data:
+            name, png = light_curve_png(wanted.event_id, wanted.object_id, data)
+            self.tom.add_product(target["id"], "image_file", name, png)
         there = photometry.union(datum_key(datum) for datum in data)
         self._remember(wanted.object_id, _Seen(target, there))
         return Answer(Outcome.SENT, str(target["id"]), f"target {target['name']}")
@@ -220,6 +252,31 @@ class TomSink:
             raise Failed(Answer(Outcome.RETRY, str(target["id"]), detail), _CONFLICT)
         return changed
 
+    def _carries(self, target: Json, wanted: Wanted) -> bool:
+        """Whether the TOM has this revision or a newer one."""
+        if self.app.is_there():
+            held = self.app.get(wanted.event_id, wanted.object_id)
+            if held is None:
+                return False
+            newer = int(held["plan_revision"]) > wanted.revision
+            return newer or held["delivery_key"] == wanted.extras["mmcoord_key"]
+        extras = extras_of(target)
+        if extras.get("mmcoord_key") == wanted.extras["mmcoord_key"]:
+            return True
+        same_event = extras.get("mmcoord_event") == wanted.event_id
+        return same_event and revision_of(target) > wanted.revision
+
+    def _mark(self, target: Json, wanted: Wanted, state: str) -> None:
+        request = wanted.payload["request"]
+        why = "; ".join(f"{name}: {text}" for name, text in request["reasons"].items())
+        self.events.mark(
+            wanted.event_id,
+            target["id"],
+            priority=request["rank"],
+            viable=state == ACTIVE,
+            why=why if state == ACTIVE else state,
+        )
+
     def _photometry(self, target: Json) -> frozenset[DatumKey]:
         return frozenset(datum_key(d) for d in self.tom.photometry(target["id"], SOURCE))
 
@@ -247,6 +304,11 @@ class TomSink:
             }
         target = self._changed(target, extras, lists)
         self._seen.pop(wanted.object_id, None)
+        if self.app.is_there():
+            request = {**wanted.payload["request"], "state": state}
+            request["delivery_key"] = wanted.extras["mmcoord_key"]
+            self.app.put(target["id"], request)
+        self._mark(target, wanted, state)
         where = f", listed under {lists[0]!r}" if lists else ""
         what = state if extras else f"kept, another event's by now ({state} for this one)"
         return Answer(Outcome.SENT, str(target["id"]), f"{target['name']}: {what}{where}")
@@ -257,35 +319,13 @@ class TomSink:
         self._seen[object_id] = seen
 
 
-def _carries(target: Json, wanted: Wanted) -> bool:
-    extras = extras_of(target)
-    if extras.get("mmcoord_key") == wanted.extras["mmcoord_key"]:
-        return True
-    same_event = extras.get("mmcoord_event") == wanted.event_id
-    return same_event and revision_of(target) > wanted.revision
-
-
-def _stale(target: Json, wanted: Wanted) -> Answer | None:
-    """The answer to a publication that the TOM has moved past already."""
-    extras = extras_of(target)
-    if extras.get("mmcoord_event") != wanted.event_id:
-        return None
-    there = revision_of(target)
-    remote_id = str(target["id"])
-    if extras.get("mmcoord_state", ACTIVE) != ACTIVE and there >= wanted.revision:
-        return Answer(Outcome.REJECTED, remote_id, f"withdrawn at plan revision {there}; left so")
-    if there > wanted.revision:
-        return Answer(Outcome.SENT, remote_id, f"plan revision {there} is there already")
-    return None
-
-
 def build(name: str, table: Mapping[str, Any], client: httpx.Client) -> TomSink:
     """Entry point ``tom``; touches no network.
 
     Settings: ``url``; ``token`` or ``username`` and ``password``; ``groups`` (default
     ``["mmcoord"]``; the user must be a member of the first); ``cone_arcsec`` (1; 0 switches
-    the search by place off); ``photometry`` (true); ``timeout_s`` (20); ``allow_http``
-    (false); ``practice`` (false).
+    the search by place off); ``photometry`` (true); ``pictures`` (false; needs matplotlib);
+    ``timeout_s`` (20); ``allow_http`` (false); ``practice`` (false).
 
     Raises
     ------
@@ -294,7 +334,7 @@ def build(name: str, table: Mapping[str, Any], client: httpx.Client) -> TomSink:
     """
     settings = Settings(name, table)
     url = web_address(settings, "url", settings.text("url"))
-    login = _login(settings)
+    login = login_of(settings)
     groups = settings.texts("groups", ["mmcoord"])
     if not groups:
         raise settings.error("groups", "needs at least one group that the user is a member of")
@@ -312,19 +352,7 @@ def build(name: str, table: Mapping[str, Any], client: httpx.Client) -> TomSink:
         groups,
         cone_arcsec=settings.number("cone_arcsec", 1.0, low=0.0, high=60.0),
         with_photometry=settings.flag("photometry", True),
+        with_pictures=settings.flag("pictures", False),
     )
     settings.finish()
     return sink
-
-
-def _login(settings: Settings) -> Login:
-    token = settings.secret("token")
-    password = settings.secret("password")
-    username = settings.text("username") if settings.has("username") else ""
-    if token is not None:
-        if password is not None or username:
-            raise settings.error("token", "give a token or a username and password, not both")
-        return Login(token=token)
-    if password is None or not username:
-        raise settings.error("token", "is missing (or give username and password)")
-    return Login(username=username, password=password)

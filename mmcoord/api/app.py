@@ -20,7 +20,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 
-from mmcoord.api import health, inference, posteriors, routes, stream, uploads, worker
+from mmcoord.api import (
+    approvals,
+    claims,
+    health,
+    inference,
+    posteriors,
+    routes,
+    slack,
+    stream,
+    uploads,
+    worker,
+)
 from mmcoord.api.bodylimit import BodyLimit
 from mmcoord.api.compressed import Compressed
 from mmcoord.api.headers import SecurityHeaders
@@ -36,7 +47,7 @@ from mmcoord.store import views_log
 from mmcoord.store.database import Database
 from mmcoord.store.tables import RunRow
 from mmcoord.store.views_log import Entry
-from mmcoord.web import pages, pages_notices
+from mmcoord.web import pages, pages_claims, pages_notices
 
 __all__ = ["create_app"]
 
@@ -102,12 +113,16 @@ def create_app(
     app.add_middleware(BodyLimit, max_bytes=_MAX_BODY_BYTES, larger=worker.BODY_LIMITS)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     for router in (
+        approvals.router,
+        claims.router,
         health.router,
         inference.router,
         posteriors.router,
         routes.router,
+        slack.router,
         stream.router,
         uploads.router,
+        pages_claims.router,
         worker.router,
         pages_notices.router,
         pages.router,

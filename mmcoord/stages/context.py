@@ -17,6 +17,7 @@ from followup.sites import Catalogue, load_catalogue
 from listeners.base import Source
 from mmcoord.config import Settings
 from mmcoord.errors import ConfigError
+from mmcoord.policy import Policy
 from mmcoord.store.database import Database
 from mmcoord.store.tables import NoticeRow
 from skymaps.detectors import DetectorTable, builtin_detectors
@@ -37,6 +38,8 @@ class Context:
     settings: Settings
     sources: Mapping[str, Source]
     sinks: Mapping[str, Sink]
+    policy: Policy = field(default_factory=Policy)
+    """What is published without asking a person."""
     catalogue: Catalogue = field(default_factory=load_catalogue)
     detectors: DetectorTable = field(default_factory=builtin_detectors)
     """Of neutrinos: the built-in table with the user's own."""

@@ -17,10 +17,11 @@ from sqlmodel import col
 
 from followup.sinks.base import Granularity, Sink
 from mmcoord.config import Settings
+from mmcoord.policy import Action, Facts, decide
 from mmcoord.records import AlertType, EventState, Outgoing, OutgoingKind, PlanRow
 from mmcoord.stages.context import Context
 from mmcoord.stages.planrows import row_from_json
-from mmcoord.store import bursts
+from mmcoord.store import approvals, bursts, claims
 from mmcoord.store.reading import newest_plan, photometry_of
 from mmcoord.store.tables import (
     AlertRow,
@@ -111,6 +112,8 @@ def outgoing_for(
         photometry=tuple(point for row in rows for point in photometry.get(row.object_id, ())),
         headlines=tuple(burst.assessment["headlines"]) if burst else (),
         page_url=page_url(ctx, event.event_id),
+        outlines=dict(place.outlines) if place else {},
+        undertakings=claims.undertakings(session, event.event_id, rows),
         key=key,
     )
 
@@ -305,7 +308,7 @@ def _add(
     published: DeliveryRow | None = None,
 ) -> None:
     now = ctx.now()
-    state, detail = "pending", ""
+    state, detail = _let_out(ctx, session, event, name, sink, outgoing)
     payload: dict[str, Any] = {}
     try:
         payload = sink.payload(outgoing)
@@ -320,6 +323,8 @@ def _add(
                 cause_id=revision.cause_id,
             )
         )
+    if not payload and state != "failed" and outgoing.kind is OutgoingKind.PUBLISH:
+        return
     session.add(
         DeliveryRow(
             key=f"withdraw:{published.key}" if published else outgoing.key,
@@ -337,8 +342,42 @@ def _add(
             withdraws=published.key if published else None,
             created_at=now,
             next_attempt_at=now,
+            finished_at=now if state in ("failed", "refused") else None,
             cause_id=revision.cause_id,
         )
+    )
+
+
+def _let_out(
+    ctx: Context, session: Session, event: EventRow, name: str, sink: Sink, outgoing: Outgoing
+) -> tuple[str, str]:
+    """(state, why) of a new delivery: sent at once, held for a person, or refused.
+
+    What is out may always be taken back, and practice is published to nobody.
+    """
+    if outgoing.kind is OutgoingKind.WITHDRAW or event.is_practice:
+        return "pending", ""
+    said = approvals.standing(session, event.event_id, name)
+    if said is not None:
+        state = "pending" if said.decision == approvals.APPROVE else "refused"
+        return state, f"{said.decision} by {said.by} at plan revision {said.plan_revision}"
+    verdict = decide(
+        ctx.policy, _facts(event, outgoing), name, is_public=getattr(sink, "is_public", True)
+    )
+    states = {Action.SEND: "pending", Action.HOLD: approvals.HELD, Action.NEVER: "refused"}
+    return states[verdict.action], verdict.why
+
+
+def _facts(event: EventRow, outgoing: Outgoing) -> Facts:
+    return Facts(
+        messenger=event.messenger,
+        alert_type=event.alert_type,
+        significant=event.significant,
+        classification=outgoing.classification,
+        far_hz=outgoing.far_hz,
+        area_90_deg2=outgoing.area_90_deg2,
+        distance_mpc=outgoing.distance_mpc,
+        p_kilonova=outgoing.rows[0].p_kilonova if outgoing.rows else None,
     )
 
 
@@ -378,7 +417,7 @@ def _supersede(session: Session, name: str, event_id: str, now: datetime) -> Non
             col(DeliveryRow.sink) == name,
             col(DeliveryRow.event_id) == event_id,
             col(DeliveryRow.kind) == OutgoingKind.PUBLISH.value,
-            col(DeliveryRow.state) == "pending",
+            col(DeliveryRow.state).in_(("pending", approvals.HELD)),
         )
         .values(state="superseded", finished_at=now)
     )

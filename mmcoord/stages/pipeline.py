@@ -7,7 +7,7 @@ import time
 from sqlalchemy import func, select
 from sqlmodel import col
 
-from mmcoord.stages import bursts, deliver, intake, plan
+from mmcoord.stages import bursts, claims, deliver, intake, plan
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import Executor
 from mmcoord.stages.infer import InferStage
@@ -47,7 +47,8 @@ class Pipeline:
         moved = intake.run(ctx, self._lane)
         if self._lane is intake.Lane.ALL:
             moved += bursts.run(ctx)
-        return moved + self._match.run(ctx) + self._infer.run(ctx) + plan.run(ctx)
+        moved += self._match.run(ctx) + self._infer.run(ctx)
+        return moved + claims.run(ctx) + plan.run(ctx)
 
     def drain(self, timeout_s: float = float("inf")) -> bool:
         """Run until nothing is left to do; False when ``timeout_s`` ran out first.
@@ -64,6 +65,7 @@ class Pipeline:
                 or bursts.run(ctx)
                 or self._match.run(ctx)
                 or self._infer.run(ctx)
+                or claims.run(ctx)
                 or plan.run(ctx)
                 or deliver.run(ctx)
             )

@@ -36,7 +36,7 @@ from mmcoord.stages.isolate import bury_work, isolating
 from mmcoord.stages.planrows import newest_rows, row_to_json
 from mmcoord.stages.policy import reason_to_rest
 from mmcoord.stages.question import screen_request
-from mmcoord.store import bursts, crossid, journal, queue
+from mmcoord.store import bursts, claims, crossid, journal, queue
 from mmcoord.store.crossid import Place
 from mmcoord.store.elsewhere import elsewhere_between
 from mmcoord.store.queue import Work
@@ -202,6 +202,7 @@ def _targets(
     known = crossid.known_as(
         session, [Place(row.object_id, row.ra_deg, row.dec_deg) for _, row in pairs]
     )
+    claimed = claims.claims_of(session, event.event_id)
     until = mjd_tai(known_until + _CLOCK_SLACK)
     targets = []
     for match, candidate in pairs:
@@ -229,6 +230,7 @@ def _targets(
                 ),
                 classes=classes,
                 known=[one.entry for one in known.get(match.object_id, ())],
+                claims=claimed.get(match.object_id, ()),
             )
         )
     return targets

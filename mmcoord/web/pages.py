@@ -11,10 +11,12 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
+from followup.claims import SkipReason
 from mmcoord.api.health import health_of
 from mmcoord.api.service import Service, ServiceDep
 from mmcoord.errors import UnknownRecord
 from mmcoord.store import alarms as stored_alarms
+from mmcoord.store import claims as stored_claims
 from mmcoord.store import finding, naming, summary, views, views_known, views_log, views_notices
 from mmcoord.store.alarms import open_alarms
 from mmcoord.store.tables import DeadLetterRow, DeliveryRow
@@ -29,7 +31,11 @@ __all__ = ["error", "router"]
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
-FACTORS = ("membership", "time", "kilonova", "brightness", "observability")
+FACTORS = (
+    "membership", "time", "kilonova", "information", "host", "elsewhere", "claims", "brightness",
+    "observability",
+)  # fmt: skip
+"""Columns of the ranked table, in the order in which a reader asks."""
 STEPS = ("received", "matched", "screened", "inferred", "planned", "sent")
 _PER_PAGE = 50
 _ROWS = 25
@@ -164,7 +170,9 @@ def _event_values(
         "plans": plans,
         "rows": rows,
         "burst": shown,
-        "factors": burst.FACTORS if shown else FACTORS,
+        "factors": burst.FACTORS if shown else _shown_factors(rows),
+        "claims": stored_claims.newest(session, line.event_id),
+        "skip_reasons": [reason.value for reason in SkipReason],
         "moves": changes.compare(before, rows) if len(plans) > 1 else [],
         "sky": sky.draw(place.outlines if place else {}, candidates),
         "n_candidates": len(candidates) if shown else views.candidate_total(session, line),
@@ -178,6 +186,12 @@ def _event_values(
         "delivery_counts": views_log.delivery_counts(session, event_id=line.event_id),
         "ledger": views_log.ledger(session),
     }
+
+
+def _shown_factors(rows: list[Target]) -> list[str]:
+    """The factors that any target of a plan has."""
+    held = {name for target in rows for name in target.row.get("factors") or {}}
+    return [name for name in FACTORS if name in held]
 
 
 def _curve(

@@ -8,6 +8,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from mmcoord.api.service import Service
+from mmcoord.web.signin import signed_in
 from mmcoord.web.templating import TEMPLATES
 
 __all__ = ["render"]
@@ -16,5 +17,10 @@ __all__ = ["render"]
 def render(service: Service, request: Request, name: str, **values: Any) -> HTMLResponse:
     """The page; the alarms that stand are on every one."""
     values = {"alarms": service.alarms()} | values
-    values |= {"request": request, "now": service.now(), "version": service.version}
+    values |= {
+        "request": request,
+        "now": service.now(),
+        "version": service.version,
+        "who": signed_in(service, request),
+    }
     return HTMLResponse(TEMPLATES.get_template(name).render(values))

@@ -82,7 +82,7 @@ def has(answer: Any, documented: Any) -> None:
 
 @pytest.mark.usefixtures("sandbox_works")
 def test_every_example_is_answered_as_documented_and_every_route_has_one(ctx: Context) -> None:
-    who = make_token(ctx.database, "fast", Scope.READ, Scope.RUN, Scope.MODELS)
+    who = make_token(ctx.database, "fast", *Scope)
     seen = set()
     with TestClient(drawing_app(ctx)) as client:
         routes = client.get("/api/v1/openapi.json").json()["paths"]

@@ -95,8 +95,16 @@ class FakeSlack:
 class Flaky(httpx.BaseTransport):
     """A transport that fails at random, before the effect or after it."""
 
-    def __init__(self, inner: httpx.BaseTransport, rng: random.Random, rate: float) -> None:
+    def __init__(
+        self,
+        inner: httpx.BaseTransport,
+        rng: random.Random,
+        rate: float,
+        error_200: dict[str, Any] | None = None,
+    ) -> None:
+        """``error_200``: what this service says with a 200 when it has done nothing."""
         self._inner, self._rng, self._rate = inner, rng, rate
+        self._error_200 = error_200
         self.happened: Counter[str] = Counter()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -104,6 +112,8 @@ class Flaky(httpx.BaseTransport):
         kinds = ["refused", "timeout before", "500 before", "429", "timeout after", "500 after"]
         if self._rng.random() >= self._rate:
             return self._inner.handle_request(request)
+        if self._error_200 is not None:
+            kinds.append("200 with error")
         kind = self._rng.choice(kinds)
         self.happened[f"{kind} {request.method}"] += 1
         if kind == "refused":
@@ -112,6 +122,8 @@ class Flaky(httpx.BaseTransport):
             raise httpx.ReadTimeout("late", request=request)
         if kind == "500 before":
             return httpx.Response(500, text="error", request=request)
+        if kind == "200 with error":
+            return httpx.Response(200, json=self._error_200, request=request)
         if kind == "429":
             return httpx.Response(429, headers={"Retry-After": "1"}, request=request)
         answer = self._inner.handle_request(request)

@@ -156,6 +156,7 @@ TOM_WRITE = [
     Case("unavailable", httpx.Response(503), R),
     Case("no right to change", httpx.Response(404, json={}), R, 300.0),
     Case("not accepted", httpx.Response(400, json={"ra": ["A valid number is required."]}), N),
+    Case("not accepted", httpx.Response(409, json={"detail": "retracted"}), N),
     Case("not accepted", httpx.Response(413), N),
     Case("failed inside", _html(500), U),
     Case("failed inside", httpx.Response(502), U),

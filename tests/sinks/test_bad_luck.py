@@ -64,7 +64,8 @@ def test_hermes_gets_every_message_once(seed: int) -> None:
     rng = random.Random(seed)
     deliveries = DELIVERIES // 4
     service = FakeHermes(archive_delay_s=20.0)
-    flaky = Flaky(httpx.MockTransport(service), rng, rate=0.3)
+    error = {"error": "User account does not have an associated SCIMMA auth credential."}
+    flaky = Flaky(httpx.MockTransport(service), rng, rate=0.3, error_200=error)
 
     def wait(seconds: float) -> None:
         service.now_s += seconds
@@ -76,6 +77,7 @@ def test_hermes_gets_every_message_once(seed: int) -> None:
     assert service.keys() == Counter({f"key-{n}": 1 for n in range(deliveries)})
     assert flaky.happened["500 after POST"] > 5
     assert flaky.happened["timeout after POST"] > 5
+    assert flaky.happened["200 with error POST"] > 5
 
 
 def test_slack_gets_every_message_and_repeats_only_what_it_left_unclear() -> None:

@@ -21,8 +21,24 @@ TABLES: dict[str, dict[str, object]] = {
     "file": {},
     "hermes": {"token": HERMES_TOKEN, "submitter": "test"},
     "kafka": {"topic": "mmcoord.test", "bootstrap_servers": "127.0.0.1:9"},
+    "gcn_circular": {},
+    "portal": {
+        "url": "https://observe.invalid",
+        "token": "t",
+        "proposal": "P",
+        "instruments": ["soar_goodman=X"],
+        "filters": ["lsst:r=r"],
+    },
+    "skyportal": {
+        "url": "https://portal.invalid",
+        "token": "t",
+        "allocations": ["soar_goodman=12"],
+        "groups": ["3"],
+    },
     "slack": {"webhook": WEBHOOK},
+    "slack_bot": {"token": "xoxb-t", "channel": "C1"},
     "tom": {"url": "https://tom.invalid", "token": "t"},
+    "treasuremap": {"token": "t", "groups": ["ztf"], "instruments": ["ztf=47"]},
 }
 
 

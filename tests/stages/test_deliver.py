@@ -35,6 +35,7 @@ class Service:
 
     name: str = "service"
     is_practice: bool = True
+    is_public: bool = False
     granularity: Granularity = Granularity.TARGET
     settle_s: float = 0.0
     script: list[str] = field(default_factory=list)

@@ -8,6 +8,7 @@ from sqlmodel import SQLModel
 from mmcoord.store import (  # noqa: F401  (fill the metadata)
     tables,
     tables_attempts,
+    tables_claims,
     tables_elsewhere,
 )
 

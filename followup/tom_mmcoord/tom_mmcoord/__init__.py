@@ -1,0 +1,1 @@
+"""mmcoord's ranked follow-up requests in a TOM."""
