@@ -1,8 +1,9 @@
 """When a target can be observed: altitude, darkness and Moon for many targets at once.
 
 The chain is the IAU 2006/2000A celestial-to-terrestrial matrix (``erfa.c2t06a``: bias,
-precession, nutation, Earth rotation, polar motion) with stellar aberration, annual and diurnal. Instead of rotating the targets, the zenith of each site is rotated into
-the celestial frame; with target ``p``, zenith ``z`` (unit vectors, GCRS) and the observer's
+precession, nutation, Earth rotation, polar motion) with stellar aberration, annual and diurnal.
+Instead of rotating the targets, the zenith of each site is rotated into the celestial frame; with
+target ``p``, zenith ``z`` (unit vectors, GCRS) and the observer's
 velocity ``v`` in units of c, aberration being special relativity's (Urban and Seidelmann 2013,
 Explanatory Supplement, equation 7.40), with ``b = sqrt(1 - v^2)``,
 
