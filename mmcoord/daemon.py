@@ -36,7 +36,7 @@ from listeners.settings import ListenerStatus
 from mmcoord.announcements import RunStatus
 from mmcoord.api.app import create_app
 from mmcoord.config import Settings
-from mmcoord.stages import bursts, deliver, fetch, hear, intake, localize
+from mmcoord.stages import bursts, coincide, deliver, fetch, hear, intake, localize
 from mmcoord.stages.announce import announce
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import build_executor
@@ -151,7 +151,7 @@ def _warm_up() -> None:
 
 def _alerts(ctx: Context) -> int:
     """Alerts, and at once what they say of a neutrino burst: that is what cannot wait."""
-    return intake.run(ctx, intake.Lane.ALERTS) + bursts.run(ctx)
+    return intake.run(ctx, intake.Lane.ALERTS) + bursts.run(ctx) + coincide.run(ctx)
 
 
 def _stop_on_signal(stop: threading.Event) -> None:

@@ -31,7 +31,7 @@ from mmcoord.store import journal, naming, queue
 from mmcoord.store.ingest import (
     note_alert_notice,
 )
-from mmcoord.store.queue import BURST, FETCH, INTAKE, Wish
+from mmcoord.store.queue import BURST, COINCIDE, FETCH, INTAKE, Wish
 from mmcoord.store.tables import (
     AlertRow,
     EventRow,
@@ -141,6 +141,7 @@ def write_alert(
     wishes += [
         Wish("match", event_key(alert.event_id), readout.cause_id, priority=0),
         Wish("plan", alert.event_id, readout.cause_id, priority=0),
+        Wish(COINCIDE, alert.event_id, readout.cause_id, priority=0),
     ]
     if alert.group in BURST_GROUPS:
         wishes.append(Wish(BURST, alert.event_id, readout.cause_id, priority=0))
@@ -304,6 +305,7 @@ def _complete_late(
     event.cause_id = readout.cause_id
     wishes += [
         Wish("match", event_key(alert.event_id), readout.cause_id, priority=0),
+        Wish(COINCIDE, alert.event_id, readout.cause_id, priority=0),
         Wish("plan", alert.event_id, readout.cause_id, priority=0),
     ]
     return True

@@ -26,7 +26,7 @@ from mmcoord.stages.context import Context
 from mmcoord.stages.isolate import bury_work, isolating
 from mmcoord.stages.keys import event_key
 from mmcoord.store import bursts, journal, queue
-from mmcoord.store.queue import BURST, Wish, Work
+from mmcoord.store.queue import BURST, COINCIDE, Wish, Work
 from mmcoord.store.tables import AlertRow, BurstRow, EventRow
 from mmcoord.supernova.assess import Assessment, assess
 from mmcoord.supernova.burst import Sighting, Statement, SuperK, clusters, join
@@ -160,6 +160,7 @@ def _announce(
         [
             Wish("match", event_key(leader), work.cause_id, priority=0),
             Wish("plan", leader, work.cause_id, priority=0),
+            Wish(COINCIDE, leader, work.cause_id, priority=0),
         ],
         now,
     )

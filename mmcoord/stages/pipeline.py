@@ -7,7 +7,7 @@ import time
 from sqlalchemy import func, select
 from sqlmodel import col
 
-from mmcoord.stages import bursts, claims, deliver, intake, plan
+from mmcoord.stages import bursts, claims, coincide, deliver, intake, plan
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import Executor
 from mmcoord.stages.infer import InferStage
@@ -23,8 +23,8 @@ _POLL_S = 0.05
 class Pipeline:
     """Runs the stages. The caller holds ``Database.pipeline_lock``.
 
-    With ``alerts_apart`` the caller reads the alerts' inbox and assesses bursts itself, on
-    another thread.
+    With ``alerts_apart`` the caller reads the alerts' inbox, assesses bursts and compares events
+    itself, on another thread.
     """
 
     def __init__(self, ctx: Context, executor: Executor, *, alerts_apart: bool = False) -> None:
@@ -46,7 +46,7 @@ class Pipeline:
         ctx = self.ctx
         moved = intake.run(ctx, self._lane)
         if self._lane is intake.Lane.ALL:
-            moved += bursts.run(ctx)
+            moved += bursts.run(ctx) + coincide.run(ctx)
         moved += self._match.run(ctx) + self._infer.run(ctx)
         return moved + claims.run(ctx) + plan.run(ctx)
 
@@ -63,6 +63,7 @@ class Pipeline:
             moved = (
                 intake.run(ctx)
                 or bursts.run(ctx)
+                or coincide.run(ctx)
                 or self._match.run(ctx)
                 or self._infer.run(ctx)
                 or claims.run(ctx)

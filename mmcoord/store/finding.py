@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from mmcoord.errors import AmbiguousName, UnknownRecord
@@ -18,6 +18,7 @@ from mmcoord.store.tables import (
     AlertRow,
     CircularNameRow,
     CircularRow,
+    CoincidenceRow,
     EventNameRow,
     EventRow,
 )
@@ -35,9 +36,11 @@ __all__ = [
 ]
 
 _SYNONYMS = (ALERT, CIRCULAR)
+_YEAR_S = 365.25 * 86400.0
 
 _alert: Any = table(AlertRow)
 _circular: Any = table(CircularRow)
+_coincidence: Any = table(CoincidenceRow)
 _event: Any = table(EventRow)
 _mention: Any = table(CircularNameRow)
 _name: Any = table(EventNameRow)
@@ -179,9 +182,27 @@ def linked(session: Session, event_id: str) -> list[LinkLine]:
             )
         ).scalars():
             found.setdefault(other, why)
+    for row in session.execute(
+        select(_coincidence).where(
+            or_(_coincidence.c.event_id == event_id, _coincidence.c.other_id == event_id)
+        )
+    ):
+        other = row.other_id if row.event_id == event_id else row.event_id
+        offset_s = row.offset_s if row.event_id == event_id else -row.offset_s
+        found[other] = (f"{found[other]}; " if other in found else "") + _pair(row, offset_s)
     for other in _same_burst(session, event_id):
         found.setdefault(other, f"neutrino burst within {BURST_WINDOW.seconds} s of it")
     return [LinkLine(other, why) for other, why in sorted(found.items())]
+
+
+def _pair(row: Any, offset_s: float) -> str:
+    """A coincidence in words."""
+    words = f"{offset_s:+.1f} s from it"
+    if row.overlap is not None:
+        words += f", overlap of the maps {row.overlap:.2g}"
+    if row.far_hz is not None:
+        words += f", by chance once in {1.0 / max(row.far_hz * _YEAR_S, 1e-30):.2g} years"
+    return words
 
 
 def _same_burst(session: Session, event_id: str) -> list[str]:

@@ -22,6 +22,7 @@ from mmcoord.store.types import table
 
 __all__ = [
     "BURST",
+    "COINCIDE",
     "FETCH",
     "INTAKE",
     "STAGES",
@@ -43,7 +44,8 @@ __all__ = [
 INTAKE = "intake"
 FETCH = "fetch"
 BURST = "burst"
-STAGES = (INTAKE, FETCH, BURST, "match", "infer", "plan")
+COINCIDE = "coincide"
+STAGES = (INTAKE, FETCH, BURST, COINCIDE, "match", "infer", "plan")
 
 _work: Any = table(WorkRow)
 _ledger: Any = table(LedgerRow)

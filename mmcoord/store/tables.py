@@ -22,6 +22,7 @@ from mmcoord.store.tables_candidates import (
     MatchRow,
     ScreeningRow,
 )
+from mmcoord.store.tables_coincidence import CoincidenceRow
 from mmcoord.store.tables_events import (
     AlertRow,
     CircularNameRow,
@@ -55,6 +56,7 @@ __all__ = [
     "CandidateRow",
     "CircularNameRow",
     "CircularRow",
+    "CoincidenceRow",
     "CounterRow",
     "CursorRow",
     "DeadLetterRow",
