@@ -100,7 +100,7 @@ class BadClocks:
 
     probability: float = 0.05
     """That the time of any one detector is wrong."""
-    density_hz: float = 10.0
+    density_hz: float = 7.0
     """Density of a wrong time per second, without end: times further off than light takes
     through the Earth (43 ms) betray themselves whatever it is, so it is that of the others."""
     at_most: int = 2
