@@ -10,7 +10,8 @@ source:
 ``believed``     each clock wrong as often, and by as much, as the model believes
 ``wrong_50ms``   one clock, any, wrong by 50 ms either way
 ``galactic``     sources drawn from the Galactic prior, maps with it
-``first_event``  times of first events drawn from rising Poisson processes
+``first_event``  times of first events drawn from rising Poisson processes, distances around
+                 10 kpc with a spread of 0.5 in the logarithm
 
 ``--figure FILE`` draws coverage against level.
 """
@@ -167,11 +168,13 @@ def coverage(sky: Sky, n: int, kind: str) -> dict[str, Any]:
         elif kind == "first_event":
             timings = [detector.timing() for detector in sky.detectors]
             times = sky.delays(ra, dec, mjd)
+            # The maps are made for 10 kpc with an unknown distance; here is the unknown one.
+            ratio = np.exp(0.5 * sky.rng.standard_normal())
             for i, (detector, timing) in enumerate(zip(sky.detectors, timings, strict=True)):
                 clock = 1e-3 * detector.clock_ms * sky.rng.standard_normal()
                 if timing.bias_s > 0.0:
                     assert detector.events_10kpc is not None
-                    rise = detector.rise_s / np.sqrt(detector.events_10kpc)
+                    rise = detector.rise_s / np.sqrt(detector.events_10kpc) * ratio
                     times[i] += rise * sky.rng.weibull(2.0) + clock
                 else:
                     times[i] += timing.sigma_s * sky.rng.standard_normal()

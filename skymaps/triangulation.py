@@ -100,9 +100,11 @@ class BadClocks:
 
     probability: float = 0.05
     """That the time of any one detector is wrong."""
-    density_hz: float = 10.0
-    """Density of a wrong time per second, without end: times further off than light takes
-    through the Earth (43 ms) betray themselves whatever it is, so it is that of the others."""
+    density_hz: float = 5.0
+    """Density of a wrong time per second, without end. Times further off than light takes
+    through the Earth (43 ms) betray themselves whatever it is; with others it weighs how often
+    regions hold the source when all clocks are right against when one is wrong
+    (``docs/neutrinos.md``)."""
     at_most: int = 2
     """How many may be wrong at once; 0: all clocks are trusted."""
 

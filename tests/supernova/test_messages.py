@@ -153,8 +153,14 @@ def test_the_drill_grows_as_detectors_report() -> None:
     differ = {name for name in whole.times if seen.times[name] != whole.times[name]}
     assert differ == {"DUNE"}
     assert command(files[0])["notes"] == ["one detector: its time says nothing about the direction"]
-    areas = [command(*files[: i + 1])["area_90_deg2"] for i in (0, 3, 6)]
-    assert areas[0] > areas[1] > areas[2]  # type: ignore[operator]
+    two, four = (command(*files[:count])["area_90_deg2"] for count in (2, 4))
+    assert four < 0.5 * two  # type: ignore[operator]
+    early, mended = command(*files), command(folder / "fd_sep_alert.json")
+    assert early["p_value"] < 0.05 < mended["p_value"]  # type: ignore[operator]
+    clocks = early["bad_clock_probability"]
+    assert isinstance(clocks, dict)
+    assert max(clocks, key=clocks.__getitem__) == "DUNE"
+    assert mended["area_90_deg2"] < early["area_90_deg2"]  # type: ignore[operator]
 
 
 def test_a_data_set_is_fetched_once_and_checked(tmp_path: Path) -> None:
