@@ -20,7 +20,7 @@ from mmcoord.store import bursts
 from mmcoord.store.reading import newest_plan
 from mmcoord.store.tables import BurstRow, LocalizationRow, RequestRow
 
-__all__ = ["play_burst"]
+__all__ = ["notice_of", "play_burst"]
 
 
 def play_burst(
@@ -48,14 +48,15 @@ def play_burst(
     latencies = []
     for number, message in enumerate(burst.messages):
         begun = time.perf_counter()
-        receive(ctx, [_notice(ctx, burst, number)])
+        receive(ctx, [notice_of(ctx, burst, number)])
         pipeline.drain()
         latencies.append(round(time.perf_counter() - begun, 3))
         say(f"practice: {message.source} after {latencies[-1]:.2f} s")
     return _score(ctx, burst) | {"latency_s": latencies}
 
 
-def _notice(ctx: Context, burst: PracticeBurst, number: int) -> Notice:
+def notice_of(ctx: Context, burst: PracticeBurst, number: int) -> Notice:
+    """A message of a practice burst as if a broker had brought it."""
     message = burst.messages[number]
     return Notice(
         source=message.source,

@@ -10,11 +10,11 @@ energies of published shape put through the detector's response (``response.json
   parametrisation of Pagliaroli et al. 2009, Astropart. Phys. 31, 163, simplified);
 * failed supernova: accretion with rising energies that ends within milliseconds when the black
   hole forms, after 0.3-2 s (Sumiyoshi et al. 2007; O'Connor & Ott 2011);
-* noise: a spike (flasher, muon bundle), a plateau (a noisy run).
+* noise: a spike (flasher, muon bundle), a plateau (a noisy run), or any shape at all: free
+  rates in intervals, which pay for their freedom (Schwarz 1978, Ann. Stat. 6, 461).
 
-No template is the truth. Where even the best one fits worse than Poisson allows, ln likelihoods
-are divided by its reduced chi-square (quasi-likelihood, McCullagh & Nelder 1989, chapter 9), so
-that thousands of counts do not make a wrong template certain.
+No template is the truth, and beyond a hundred counts the likelihood speaks of a template's
+faults more than of the star. ln likelihoods are therefore scaled to what 100 counts would say.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ _FINE_S = 0.002
 _LOG_A_RANGE = math.log(1e4)
 """Width of the flat prior of ln A: the distance may be a hundred times less or more."""
 _STARTS = 24
+_MOST_COUNTS = 100.0
+_INTERVALS_S = (np.geomspace(0.01, 12.0, 12), np.linspace(0.4, 12.0, 30))
+"""Ends of the intervals of free rates: for shapes that fade, and for flashes that repeat."""
 _MAX_BINS = 100_000
 
 
@@ -149,18 +152,18 @@ def _bank(length_s: float) -> tuple[_Shape, ...]:
     t = np.arange(0.5 * _FINE_S, length_s, _FINE_S)
     found = [
         _Shape("core_collapse", 0.0, *cooling(end, tau, t))
-        for end in (0.1, 0.25, 0.6)
-        for tau in (1.0, 2.5, 5.0)
+        for end in (0.1, 0.16, 0.25, 0.4, 0.6)
+        for tau in (1.0, 1.7, 3.0, 5.0)
     ]
     found += [
         _Shape("failed", end, *collapsing(end, t))
-        for end in np.geomspace(0.3, min(2.0, length_s), 14)
+        for end in np.geomspace(0.3, min(2.0, length_s), 40)
     ]
     nothing = np.zeros((3, len(t)))
     for spike in (0.004, 0.02, 0.1):
         shape = np.exp(-t / spike)
         found.append(_Shape("noise", 0.0, np.stack([shape] * 3), nothing))
-    for plateau in np.geomspace(0.2, length_s, 10):
+    for plateau in np.geomspace(0.2, length_s, 40):
         shape = (t < plateau).astype(float)
         found.append(_Shape("noise", 0.0, np.stack([shape] * 3), nothing))
     return tuple(found)
@@ -266,13 +269,15 @@ def weigh_series(
     length_s = max(len(one.counts) * one.bin_s for one in series)
     bank = _bank(min(length_s, 12.0))
     by_shape = np.array([sum(_best(one, shape) for one in series) for shape in bank])
-    by_shape /= _overdispersion(series, bank[int(np.argmax(by_shape))])
+    scale = _scale(series)
+    by_shape /= scale
+    free = [sum(_any_shape(one, scale, ends_s) for one in series) for ends_s in _INTERVALS_S]
     evidence: dict[str, float] = {}
     for kind in CLASSES:
         rows = np.array([shape.kind == kind for shape in bank])
         found = float(logsumexp(by_shape[rows]) - math.log(rows.sum()))
-        if kind == "noise":  # or nothing at all beside the background
-            found = float(np.logaddexp(found, 0.0) - math.log(2.0))
+        if kind == "noise":  # or any shape, or nothing at all beside the background
+            found = float(logsumexp([found, *free, 0.0]) - math.log(2.0 + len(free)))
         evidence[kind] = found
     logs = np.array([evidence[kind] + math.log(max(prior[kind], 1e-300)) for kind in CLASSES])
     weights = np.exp(logs - logsumexp(logs))
@@ -292,7 +297,7 @@ def _starts(one: BinnedCounts) -> npt.NDArray[np.int64]:
     width = max(1, round(0.05 / one.bin_s))
     summed = np.convolve(counts, np.ones(width), "valid")
     expected = one.background * width
-    level = expected + 3.0 * math.sqrt(max(expected, 1.0))
+    level = max(expected + 5.0 * math.sqrt(max(expected, 1.0)), 0.1 * float(summed.max()))
     above = np.flatnonzero(summed > level)
     first = int(above[0]) if len(above) else int(np.argmax(summed))
     span = max(_STARTS, width)
@@ -315,32 +320,30 @@ def _best(one: BinnedCounts, shape: _Shape) -> float:
     return float(logsumexp(values) - math.log(len(values)))
 
 
-def _overdispersion(series: Sequence[BinnedCounts], shape: _Shape) -> float:
-    """Reduced chi-square of a template at its best size and start, at least 1.
+def _scale(series: Sequence[BinnedCounts]) -> float:
+    """By how much ln likelihoods are divided; see the module."""
+    signal = sum(
+        max(float(np.sum(one.counts)) - one.background * len(one.counts), 0.0) for one in series
+    )
+    return max(1.0, signal / _MOST_COUNTS)
 
-    Bins are joined until 5 counts are expected in each.
-    """
-    chi2 = cells = 0.0
-    for one in series:
-        template = _template(shape, one.detector, one.bin_s)
-        counts = np.asarray(one.counts, dtype=np.float64)
-        best = (math.inf, 0.0)
-        for start in _starts(one):
-            n = min(len(template), len(counts) - int(start))
-            seen = counts[start : start + n]
-            size = max(float(seen.sum()) - one.background * n, 1.0) / max(
-                float(template[:n].sum()), 1e-9
-            )
-            mean = one.background + size * template[:n]
-            joined = np.floor(np.cumsum(mean) / 5.0).astype(np.int64)
-            want = np.bincount(joined, weights=mean)
-            have = np.bincount(joined, weights=seen)
-            use = want > 2.5
-            value = float(np.sum((have[use] - want[use]) ** 2 / want[use]))
-            best = min(best, (value, float(np.count_nonzero(use))))
-        chi2 += best[0]
-        cells += best[1] - 2.0
-    return max(1.0, chi2 / cells) if cells > 0.0 else 1.0
+
+def _any_shape(one: BinnedCounts, scale: float, ends_s: Array) -> float:
+    """ln evidence, already scaled, of free rates in intervals from the start on, over that of
+    background."""
+    counts = np.asarray(one.counts, dtype=np.float64)
+    values = []
+    for start in _starts(one):
+        edges = int(start) + np.concatenate([[0], np.ceil(ends_s / one.bin_s)]).astype(int)
+        edges = np.unique(np.minimum(edges, len(counts)))
+        if len(edges) < 2:
+            continue
+        seen = np.add.reduceat(np.append(counts, 0.0), edges)[:-1]
+        expected = np.maximum(one.background * np.diff(edges), 1e-6)
+        gain = np.where(seen > 0, seen * np.log(np.maximum(seen, 1e-9) / expected), 0.0)
+        gain = (gain - seen + expected)[seen > expected].sum() / scale
+        values.append(gain - 0.5 * len(seen) * math.log(max(seen.sum() / scale, 2.0)))
+    return float(logsumexp(values) - math.log(len(values))) if values else 0.0
 
 
 def cut_off(series: Sequence[BinnedCounts], after_s: float) -> float:
