@@ -47,7 +47,7 @@ from mmcoord.store import views_log
 from mmcoord.store.database import Database
 from mmcoord.store.tables import RunRow
 from mmcoord.store.views_log import Entry
-from mmcoord.web import pages, pages_claims, pages_notices
+from mmcoord.web import pages, pages_claims, pages_notices, pages_runs, pages_search, pages_tonight
 
 __all__ = ["create_app"]
 
@@ -125,6 +125,9 @@ def create_app(
         pages_claims.router,
         worker.router,
         pages_notices.router,
+        pages_runs.router,
+        pages_search.router,
+        pages_tonight.router,
         pages.router,
     ):
         app.include_router(router)

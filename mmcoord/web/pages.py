@@ -55,7 +55,7 @@ def error(request: Request, status: int, detail: str, headers: Any = None) -> Re
 # -- all events --------------------------------------------------------------------------
 
 
-@router.get("/")
+@router.get("/events")
 def events(
     service: ServiceDep,
     request: Request,
