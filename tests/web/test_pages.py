@@ -449,8 +449,8 @@ def hostile_rows() -> list[Any]:
 
 @pytest.mark.parametrize(
     "where",
-    ["/", "/events", "/runs", "event", "object", "/health", "/notices", "/notices/9", "/notices?source=%3Cscript%3E",
-     "/missing"],
+    ["/", "/events", "/runs", "event", "object", "/health", "/notices", "/notices/9",
+     "/notices?source=%3Cscript%3E", "/missing"],
 )  # fmt: skip
 def test_hostile_text_is_text_everywhere(
     client: TestClient, database: Database, where: str
