@@ -148,13 +148,12 @@ def to_votable(table: Rows, about: Mapping[str, Any]) -> bytes:
             field.ref = "icrs"
         element.fields.append(field)
     element.create_arrays(len(table.rows))
+    for column in table.columns:
+        element.array[column.name] = {str: "", int: 0, float: np.nan}[column.kind]
     for i, row in enumerate(table.rows):
         for column, value in zip(table.columns, row, strict=True):
             if value is None:
                 element.array.mask[i][column.name] = True
-                element.array[column.name][i] = (
-                    "" if column.kind is str else np.nan if column.kind is float else 0
-                )
             else:
                 element.array[column.name][i] = (
                     _xml_text(value) if column.kind is str else column.kind(value)

@@ -6,7 +6,6 @@ from the CDS; the pages with buttons that do something keep the strict policy.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request
@@ -96,8 +95,11 @@ def drawn(service: ServiceDep, name: Name) -> JSONResponse:
             ],
             "pointings": [
                 {
-                    key: asdict(one)[key]
-                    for key in ("who", "status", "ra_deg", "dec_deg", "radius_deg")
+                    "who": one.who,
+                    "status": one.status,
+                    "ra_deg": one.ra_deg,
+                    "dec_deg": one.dec_deg,
+                    "radius_deg": one.radius_deg,
                 }
                 for one in pointings
             ],
