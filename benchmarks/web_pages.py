@@ -3,7 +3,9 @@
 The store holds 500 events and an event with 10,000 candidates; 200 viewers hold live streams
 open over the loopback while every page is asked again and again over a kept connection by one
 reader, with something new in the journal each second. "peer" is ``/static/mmcoord.css`` of the
-same server: the way without the store. With Chromium there, first paint is measured too.
+same server: the way without the store. "cpu_ms" is the server's processor time for one answer, its
+live viewers' share of that time included: what a machine that does much else still tells. With
+Chromium there, first paint is measured too.
 
     python -m benchmarks.web_pages [--viewers 200] [--repeats 30]
 """
@@ -59,7 +61,7 @@ def main() -> None:
         )
         try:
             _wait()
-            found = asyncio.run(_measure(database, options.viewers, options.repeats))
+            found = asyncio.run(_measure(database, server.pid, options))
             paint = _first_paint_ms()
         finally:
             server.terminate()
@@ -119,9 +121,9 @@ def _wait() -> None:
 
 
 async def _measure(
-    database: Database, viewers: int, repeats: int
+    database: Database, server: int, options: argparse.Namespace
 ) -> dict[str, dict[str, float | int]]:
-    heard = [0]
+    heard, viewers = [0], options.viewers
     limits = httpx.Limits(max_connections=viewers + 5)
     async with httpx.AsyncClient(base_url=_ADDRESS, limits=limits, timeout=60.0) as watching:
         tasks = [asyncio.create_task(_watch(watching, heard)) for _ in range(viewers)]
@@ -129,7 +131,7 @@ async def _measure(
         stop = threading.Event()
         writer = threading.Thread(target=_write, args=(database, stop), daemon=True)
         writer.start()
-        found = await asyncio.to_thread(_ask, repeats)
+        found = await asyncio.to_thread(_ask, server, options.repeats)
         stop.set()
         writer.join()
         for task in tasks:
@@ -153,19 +155,29 @@ def _write(database: Database, stop: threading.Event) -> None:
         sample.add(database, sample.journal("planned", "plan", f"entry {number}", 100.0 + number))
 
 
-def _ask(repeats: int) -> dict[str, dict[str, float | int]]:
+def _ask(server: int, repeats: int) -> dict[str, dict[str, float | int]]:
     found: dict[str, dict[str, float | int]] = {}
     with httpx.Client(base_url=_ADDRESS, timeout=60.0) as client:
         for name, path in {**PAGES, "peer": "/static/mmcoord.css"}.items():
-            times, size = [], 0
+            client.get(path)  # what a process does once for all
+            times, size, cpu = [], 0, _cpu_s(server)
             for _ in range(repeats):
                 begun = time.perf_counter()
                 answer = client.get(path)
                 times.append(time.perf_counter() - begun)
                 assert answer.status_code == 200, (path, answer.status_code)
                 size = len(answer.content)
-            found[name] = {**spread_ms(times), "bytes": size}
+            found[name] = {
+                **spread_ms(times),
+                "cpu_ms": round(1000.0 * (_cpu_s(server) - cpu) / repeats, 1),
+                "bytes": size,
+            }
     return found
+
+
+def _cpu_s(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _first_paint_ms() -> dict[str, float]:

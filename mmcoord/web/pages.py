@@ -26,6 +26,7 @@ from mmcoord.timescales import mjd_tai
 from mmcoord.web import burst, changes, lightcurve, links, sky
 from mmcoord.web.exports import HAS_MOC
 from mmcoord.web.lightcurve import LightCurve
+from mmcoord.web.localtime import local_times
 from mmcoord.web.rendering import render
 
 __all__ = ["error", "router"]
@@ -121,6 +122,7 @@ def event(
     values["links"] = links.links([alert.urls for alert, _ in values["revisions"]], hosts)
     values["n_shown"] = len(values["rows"]) if rows == "all" else _ROWS
     values["has_moc"] = HAS_MOC
+    values["local"] = local_times(service.settings)
     values["keep"] = "&rows=all" if rows == "all" else ""
     return render(service, request, "event.html", event=line, target=target, **values)
 
