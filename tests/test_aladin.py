@@ -13,6 +13,8 @@ from mmcoord import aladin
 from mmcoord.config import Settings
 from mmcoord.errors import MmcoordError
 
+TEXTS = ("package/LICENSE", "package/COPYING", "package/COPYING.LESSER")
+
 
 def packed(folder: Path, **members: bytes) -> Path:
     path = folder / "aladin-lite.tgz"
@@ -26,8 +28,7 @@ def packed(folder: Path, **members: bytes) -> Path:
 
 def test_another_file_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     settings = Settings(data_dir=str(tmp_path / "var"))
-    members = {"package/dist/aladin.js": b"alert(1)", "package/LICENSE": b"", "package/COPYING": b"",
-               "package/COPYING.LESSER": b""}  # fmt: skip
+    members = {"package/dist/aladin.js": b"alert(1)"} | dict.fromkeys(TEXTS, b"")
     with pytest.raises(MmcoordError, match="sha256"):
         aladin.install(packed(tmp_path, **members), settings)
     with pytest.raises(MmcoordError, match="not the npm package"):
@@ -45,8 +46,7 @@ def test_the_right_file_is_kept_with_its_licences(
     script = b"export default {}"
     monkeypatch.setattr(aladin, "SCRIPT_SHA256", hashlib.sha256(script).hexdigest())
     settings = Settings(data_dir=str(tmp_path / "var"))
-    members = {"package/dist/aladin.js": script, "package/LICENSE": b"L", "package/COPYING": b"C",
-               "package/COPYING.LESSER": b"CL"}  # fmt: skip
+    members = {"package/dist/aladin.js": script} | dict.fromkeys(TEXTS, b"text")
     path = aladin.install(packed(tmp_path, **members), settings)
     assert aladin.installed(settings)
     assert path.read_bytes() == script

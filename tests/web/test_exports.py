@@ -80,7 +80,12 @@ def test_any_name_of_the_event_will_do_and_an_unknown_one_is_said(
 
 @given(
     st.lists(
-        st.tuples(st.text(), st.none() | st.floats(allow_nan=False), st.none() | st.integers(0, 9))
+        st.tuples(
+            st.text(max_size=30),
+            st.none() | st.floats(allow_nan=False),
+            st.none() | st.integers(0, 9),
+        ),
+        max_size=5,
     )
 )
 def test_tables_survive_any_text(rows: list[tuple[Any, ...]]) -> None:
