@@ -34,24 +34,24 @@ def runs(
     wanted = state if state in views_queue.STATES else None
     now = service.now()
     with service.read() as session:
+        states = views_queue.state_counts(session)
+        total = views_queue.total(session, group, state=wanted)
         values = {
             "counts": summary.runs(session),
-            "states": views_queue.state_counts(session),
             "oldest": views_queue.waiting_since(session),
             "cpu_s": views_queue.cpu_total_s(session),
             "usage": [(g, house.usage(session, g, now)) for g in access.groups(session)],
             "asked": views_queue.asked(session),
             "runs": views_queue.lines(session, group, _PER_PAGE, offset, state=wanted),
-            "total": views_queue.total(session, group, state=wanted),
         }
-    values["private"] = (
-        sum(number for name, number in values["states"].items() if wanted in (None, name))
-        - values["total"]
-    )
+    of_this_kind = states[wanted] if wanted is not None else sum(states.values())
     return render(
         service,
         request,
         "runs.html",
+        states=states,
+        total=total,
+        private=of_this_kind - total,
         state_wanted=wanted,
         offset=offset,
         per_page=_PER_PAGE,
