@@ -172,6 +172,7 @@ def _ask(server: int, repeats: int) -> dict[str, dict[str, float | int]]:
                 "cpu_ms": round(1000.0 * (_cpu_s(server) - cpu) / repeats, 1),
                 "bytes": size,
             }
+            print(name, found[name], file=sys.stderr, flush=True)
     return found
 
 

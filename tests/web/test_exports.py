@@ -13,7 +13,7 @@ import pytest
 from astropy.io import fits
 from astropy.io.votable import parse_single_table, validate
 from fastapi.testclient import TestClient
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from icalendar import Calendar
 
@@ -78,6 +78,7 @@ def test_any_name_of_the_event_will_do_and_an_unknown_one_is_said(
     assert client.get("/export/plan.doc", params={"event": EVENT}).status_code == 422
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -129,7 +129,7 @@ def test_runs_count_the_private_ones_and_tell_nothing_of_them(
     assert states == {"queued": "1", "running": "0", "done": "1", "failed": "1", "superseded": "0"}
     (owls,) = find(elements, "tr", data_group="owls")
     cells = [cell.text.strip() for cell in owls.children]
-    assert cells == ["owls", "12 s", "17 min in 30.0 d", "1", "2", "0", "1"]
+    assert cells == ["owls", "12 s", "17 min in 30 d", "1", "2", "0", "1"]
     text = main_text(elements)
     assert "1 more is private to a group and not listed" in text
     for secret in ("SECRET", "HIDDEN", "f" * 12):
