@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -43,12 +44,15 @@ class Site:
     kind: str = "ground"
     """``ground``, or ``space``: then the position means nothing, there is no night and no
     horizon, and only the distances from Sun and Moon are checked."""
+    time_zone: str = ""
+    """IANA name (``America/Santiago``) of the clock that people there read; empty: not known."""
 
     def __post_init__(self) -> None:
         _require(self.kind in ("ground", "space"), "kind", self.kind)
         _require(-90 <= self.latitude_deg <= 90, "latitude_deg", self.latitude_deg)
         _require(-180 <= self.longitude_deg < 360, "longitude_deg", self.longitude_deg)
         _require(-500 <= self.altitude_m <= 9000, "altitude_m", self.altitude_m)
+        _require(not self.time_zone or _is_zone(self.time_zone), "time_zone", self.time_zone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +317,14 @@ def _instants(table: Mapping[str, Any], where: str) -> dict[str, Any]:
             raise ConfigError(f"{where}: downtime: {key}: {value!r} is not a date with a time")
         values[key] = value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
     return values
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (KeyError, OSError, ValueError):
+        return False
+    return True
 
 
 _Record = TypeVar("_Record", Site, Band, Instrument, Programme, Downtime)

@@ -47,7 +47,16 @@ from mmcoord.store import views_log
 from mmcoord.store.database import Database
 from mmcoord.store.tables import RunRow
 from mmcoord.store.views_log import Entry
-from mmcoord.web import pages, pages_claims, pages_notices
+from mmcoord.web import (
+    exports,
+    pages,
+    pages_claims,
+    pages_notices,
+    pages_runs,
+    pages_search,
+    pages_tonight,
+    pages_viewer,
+)
 
 __all__ = ["create_app"]
 
@@ -122,9 +131,14 @@ def create_app(
         slack.router,
         stream.router,
         uploads.router,
+        exports.router,
         pages_claims.router,
         worker.router,
         pages_notices.router,
+        pages_runs.router,
+        pages_search.router,
+        pages_tonight.router,
+        pages_viewer.router,
         pages.router,
     ):
         app.include_router(router)

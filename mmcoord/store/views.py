@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import and_, func, literal, select
+from sqlalchemy import ColumnElement, and_, func, literal, select, true
 from sqlalchemy.orm import Session
 
 from mmcoord.records import AlertType
@@ -146,11 +146,14 @@ def _event_select() -> Any:
     )  # fmt: skip
 
 
-def events(session: Session, limit: int, offset: int = 0) -> list[EventLine]:
-    """Events, the one heard of last first."""
+def events(
+    session: Session, limit: int, offset: int = 0, *, where: ColumnElement[bool] | None = None
+) -> list[EventLine]:
+    """Events (those that meet a condition on ``event``), the one heard of last first."""
     return _lines(
         session,
         _event_select()
+        .where(where if where is not None else true())
         .order_by(_event.c.first_received_at.desc(), _event.c.event_id)
         .limit(limit)
         .offset(offset),

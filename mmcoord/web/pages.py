@@ -24,7 +24,9 @@ from mmcoord.store.views import CandidateLine, EventLine, Target
 from mmcoord.store.views_log import ObjectLine, Point, RunDetail
 from mmcoord.timescales import mjd_tai
 from mmcoord.web import burst, changes, lightcurve, links, sky
+from mmcoord.web.exports import HAS_MOC
 from mmcoord.web.lightcurve import LightCurve
+from mmcoord.web.localtime import local_times
 from mmcoord.web.rendering import render
 
 __all__ = ["error", "router"]
@@ -55,7 +57,7 @@ def error(request: Request, status: int, detail: str, headers: Any = None) -> Re
 # -- all events --------------------------------------------------------------------------
 
 
-@router.get("/")
+@router.get("/events")
 def events(
     service: ServiceDep,
     request: Request,
@@ -119,6 +121,8 @@ def event(
     hosts = service.settings.fetch.policy.hosts
     values["links"] = links.links([alert.urls for alert, _ in values["revisions"]], hosts)
     values["n_shown"] = len(values["rows"]) if rows == "all" else _ROWS
+    values["has_moc"] = HAS_MOC
+    values["local"] = local_times(service.settings)
     values["keep"] = "&rows=all" if rows == "all" else ""
     return render(service, request, "event.html", event=line, target=target, **values)
 

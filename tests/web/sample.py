@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import healpy
 from sqlmodel import SQLModel
 
 from listeners.settings import ListenerState, ListenerStatus
@@ -313,7 +314,8 @@ def _fill_candidates(database: Database, number: int) -> None:
         ra, dec = position(k)
         p = 0.97 if k == 0 else None if k % 7 == 5 else 0.9 / (k + 0.5)
         rows += [
-            CandidateRow(object_id=name, source="practice", ra_deg=ra, dec_deg=dec, hpx29=1,
+            CandidateRow(object_id=name, source="practice", ra_deg=ra, dec_deg=dec,
+                         hpx29=int(healpy.ang2pix(2**29, ra, dec, nest=True, lonlat=True)),
                          is_practice=True, notice_id=1, received_at=HEARD),
             MatchRow(event_id=EVENT, localization_id=MAP, object_id=name, prob_density_sr=10.0,
                      credible_level_2d=min(0.02 * (k + 1), 0.99), credible_level_3d=0.3,

@@ -90,7 +90,7 @@ desktop = pytest.mark.parametrize("size", ["desktop"])
 
 @both
 def test_the_first_target_is_seen_and_says_why(tab: Tab) -> None:
-    tab.open("/")
+    tab.open("/events")
     tab.page.get_by_role("link", name=EVENT).click()
     row = tab.page.locator("[data-rank='1']")
     row.wait_for()
@@ -105,8 +105,9 @@ def test_the_first_target_is_seen_and_says_why(tab: Tab) -> None:
 @both
 @pytest.mark.parametrize(
     "path",
-    ["/", f"/events/{EVENT}", f"/objects/{FIRST}", "/health", "/notices", "/notices/1", "/nope"],
-)
+    ["/", "/events", f"/events/{EVENT}", f"/objects/{FIRST}", "/health", "/notices", "/notices/1",
+     "/runs", "/search?q=SN27", f"/viewer?event={EVENT}", "/nope"],
+)  # fmt: skip
 def test_no_page_is_wider_than_the_screen(tab: Tab, path: str) -> None:
     tab.open(path)
     assert tab.page.evaluate("document.documentElement.scrollWidth") <= screen(tab)[0]
@@ -184,7 +185,7 @@ def test_coordinates_are_copied(tab: Tab) -> None:
 
 @desktop
 def test_the_event_is_walked_by_keyboard_alone(tab: Tab) -> None:
-    tab.open("/")
+    tab.open("/events")
     tab.page.keyboard.press("Tab")
     assert tab.page.evaluate("document.activeElement.textContent") == "Skip to content"
     for _ in range(12):
@@ -222,7 +223,7 @@ def test_hostile_text_runs_nowhere(tab: Tab, filled: Database) -> None:
 
 @both
 def test_a_new_alarm_is_a_banner_without_a_reload(tab: Tab, filled: Database) -> None:
-    tab.open("/")
+    tab.open("/events")
     tab.page.locator("#live[data-state=on]").wait_for()
     assert tab.page.locator("aside").count() == 0
     sample.add(

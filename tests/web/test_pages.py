@@ -37,7 +37,7 @@ from tests.web.sample import EVENT, FIRST, HEARD, MAP
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 PAGES = (
-    *("/", f"/events/{EVENT}", f"/objects/{FIRST}", "/health"),
+    *("/", "/events", "/runs", "/search?q=KN", f"/events/{EVENT}", f"/objects/{FIRST}", "/health"),
     *("/notices", "/notices/1", "/notices/3"),
 )
 
@@ -54,7 +54,7 @@ def main_text(elements: list[Element]) -> str:
 
 
 def test_an_empty_store_says_so_on_every_list(client: TestClient) -> None:
-    assert "No event yet" in main_text(page(client, "/"))
+    assert "No event yet" in main_text(page(client, "/events"))
     health = main_text(page(client, "/health"))
     assert "Every count agrees" in health
     assert "No listener is configured" in health
@@ -63,7 +63,7 @@ def test_an_empty_store_says_so_on_every_list(client: TestClient) -> None:
 def test_events_show_status_class_area_distance_and_first_target(
     client: TestClient, filled: Database
 ) -> None:
-    row = find(page(client, "/"), "tr", data_event=EVENT)[0]
+    row = find(page(client, "/events"), "tr", data_event=EVENT)[0]
     text = " ".join(row.text.split())
     for expected in (
         "active", "initial", "BNS 95", "31.0 deg²", "39.8 ± 7.6 Mpc", "40", FIRST,
@@ -75,7 +75,9 @@ def test_events_show_status_class_area_distance_and_first_target(
 def test_a_real_event_carries_no_practice_mark(client: TestClient, filled: Database) -> None:
     sample.add(filled, sample.event_row("S270305c", is_practice=False))
     rows = {
-        r.attributes["data-event"]: r for r in page(client, "/") if "data-event" in r.attributes
+        r.attributes["data-event"]: r
+        for r in page(client, "/events")
+        if "data-event" in r.attributes
     }
     assert "Practice" in rows[EVENT].text
     assert "Practice" not in rows["S270305c"].text
@@ -186,7 +188,7 @@ def test_a_retracted_event_says_so_before_anything_else(
     text = main_text(page(client, "/events/S270301z"))
     assert text.startswith("Retracted. Do not observe")
     assert "The plan has no targets. The event is retracted." in text
-    row = find(page(client, "/"), "tr", data_event="S270301z")[0]
+    row = find(page(client, "/events"), "tr", data_event="S270301z")[0]
     assert "retracted" in row.text
 
 
@@ -209,7 +211,7 @@ def test_an_unbalanced_ledger_is_an_alarm_everywhere(
     assert row.attributes["class"] == "lost"
     assert "does not add up" in row.text
     assert "stage match: 2 lost" in main_text(health)
-    assert "the ledger does not balance" in main_text(page(client, "/"))
+    assert "the ledger does not balance" in main_text(page(client, "/events"))
 
 
 def test_dead_letters_are_listed_with_reason_and_notice(
@@ -447,8 +449,8 @@ def hostile_rows() -> list[Any]:
 
 @pytest.mark.parametrize(
     "where",
-    ["/", "event", "object", "/health", "/notices", "/notices/9", "/notices?source=%3Cscript%3E",
-     "/missing"],
+    ["/", "/events", "/runs", "event", "object", "/health", "/notices", "/notices/9",
+     "/notices?source=%3Cscript%3E", "/missing"],
 )  # fmt: skip
 def test_hostile_text_is_text_everywhere(
     client: TestClient, database: Database, where: str
@@ -473,8 +475,8 @@ def test_a_name_that_turns_the_text_around_is_spelled_out(
     client: TestClient, database: Database
 ) -> None:
     sample.add(database, sample.event_row("S27\u202e4030ab"))
-    assert "\u202e" not in client.get("/").text
-    assert "S27\\u202e4030ab" in client.get("/").text
+    assert "\u202e" not in client.get("/events").text
+    assert "S27\\u202e4030ab" in client.get("/events").text
 
 
 def test_names_with_slashes_and_spaces_can_be_followed(
@@ -551,10 +553,10 @@ def test_many_events_come_in_pages(client: TestClient, database: Database) -> No
             for k in range(60)
         ),
     )
-    first = page(client, "/")
+    first = page(client, "/events")
     shown = [e.attributes["data-event"] for e in first if "data-event" in e.attributes]
     assert shown == [f"S27{k:03d}" for k in range(59, 9, -1)]
-    older = page(client, "/?offset=50")
+    older = page(client, "/events?offset=50")
     assert len([e for e in older if "data-event" in e.attributes]) == 10
 
 
@@ -562,7 +564,7 @@ def test_a_store_that_cannot_be_read_is_said_plainly(tmp_path: Any) -> None:
     database = Database(f"sqlite:///{tmp_path / 'nothing.db'}")  # no tables in it
     client = TestClient(create_app(database, Settings(), list))
     assert client.get("/").status_code == 503
-    assert "cannot be read" in client.get("/").text
+    assert "cannot be read" in client.get("/events").text
     health = client.get("/healthz")
     assert health.status_code == 503
     assert health.json()["status"] == "degraded"

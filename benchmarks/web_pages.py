@@ -1,0 +1,213 @@
+"""How long the pages take to answer with many candidates, events and live viewers.
+
+The store holds 500 events and an event with 10,000 candidates; 200 viewers hold live streams
+open over the loopback while every page is asked again and again over a kept connection by one
+reader, with something new in the journal each second. "peer" is ``/static/mmcoord.css`` of the
+same server: the way without the store. "cpu_ms" is the server's processor time for one answer, its
+live viewers' share of that time included: what a machine that does much else still tells. With
+Chromium there, first paint is measured too.
+
+    python -m benchmarks.web_pages [--viewers 200] [--repeats 30]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+import uvicorn
+from sqlmodel import SQLModel
+
+from benchmarks.service_common import spread_ms
+from benchmarks.skymaps_common import report
+from mmcoord.api.app import create_app
+from mmcoord.config import Settings
+from mmcoord.store.database import Database
+from mmcoord.store.tables import CandidateRow, MatchRow, ScreeningRow
+from tests.web import sample
+from tests.web.busy import PAGES, busy
+from tests.web.sample import EVENT, HEARD, MAP
+
+_PORT = 8797
+_ADDRESS = f"http://127.0.0.1:{_PORT}"
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--viewers", type=int, default=200)
+    asked.add_argument("--repeats", type=int, default=30)
+    asked.add_argument("--candidates", type=int, default=10_000)
+    asked.add_argument("--events", type=int, default=500)
+    asked.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    options = asked.parse_args()
+    if options.serve:
+        _serve(options.serve)
+        return
+    with TemporaryDirectory() as home:
+        folder = Path(home)
+        database = sample.open_store(folder)
+        _fill(database, options.candidates, options.events)
+        server = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.web_pages", "--serve", str(folder)]
+        )
+        try:
+            _wait()
+            found = asyncio.run(_measure(database, server.pid, options))
+            paint = _first_paint_ms()
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+            database.close()
+    report(
+        {
+            "events": options.events,
+            "candidates": options.candidates,
+            "viewers": options.viewers,
+            "load_average": [round(x, 1) for x in os.getloadavg()],
+            "pages": found,
+            "first_paint_ms": paint,
+        }
+    )
+
+
+def _fill(database: Database, candidates: int, events: int) -> None:
+    sample.fill(database)
+    busy(database)
+    rows: list[SQLModel] = []
+    for k in range(candidates - 40):
+        ra, dec = sample.position(k % 400)
+        name = f"MANY{k:05d}"
+        rows += [
+            CandidateRow(object_id=name, source="practice", ra_deg=ra, dec_deg=dec, hpx29=k,
+                         is_practice=True, notice_id=1, received_at=HEARD),
+            MatchRow(event_id=EVENT, localization_id=MAP, object_id=name, prob_density_sr=1.0,
+                     credible_level_2d=0.2 + 0.7 * k / candidates, matched_at=HEARD),
+            ScreeningRow(event_id=EVENT, object_id=name, p_kilonova=0.001 * (k % 300),
+                         reason="screened", screened_at=HEARD),
+        ]  # fmt: skip
+    sample.add(database, *rows)
+    sample.add(
+        database,
+        *(
+            sample.event_row(f"MS2702{k:03d}", first_received_at=HEARD - timedelta(minutes=k))
+            for k in range(events)
+        ),
+    )
+
+
+def _serve(folder: Path) -> None:
+    app = create_app(sample.open_store(folder), Settings(), list, max_viewers=1000)
+    uvicorn.run(app, host="127.0.0.1", port=_PORT, log_level="warning", ws="none")
+
+
+def _wait() -> None:
+    for _ in range(600):
+        try:
+            httpx.get(f"{_ADDRESS}/healthz", timeout=5.0)
+        except httpx.HTTPError:
+            time.sleep(0.2)
+        else:
+            return
+    raise SystemExit("the server did not start")
+
+
+async def _measure(
+    database: Database, server: int, options: argparse.Namespace
+) -> dict[str, dict[str, float | int]]:
+    heard, viewers = [0], options.viewers
+    limits = httpx.Limits(max_connections=viewers + 5)
+    async with httpx.AsyncClient(base_url=_ADDRESS, limits=limits, timeout=60.0) as watching:
+        tasks = [asyncio.create_task(_watch(watching, heard)) for _ in range(viewers)]
+        await asyncio.sleep(3.0)
+        stop = threading.Event()
+        writer = threading.Thread(target=_write, args=(database, stop), daemon=True)
+        writer.start()
+        found = await asyncio.to_thread(_ask, server, options.repeats)
+        stop.set()
+        writer.join()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert heard[0] >= viewers, f"only {heard[0]} entries reached {viewers} viewers"
+    return found
+
+
+async def _watch(client: httpx.AsyncClient, heard: list[int]) -> None:
+    async with client.stream("GET", "/events/stream") as answer:
+        assert answer.status_code == 200, answer.status_code
+        async for line in answer.aiter_lines():
+            heard[0] += line.startswith("data:")
+
+
+def _write(database: Database, stop: threading.Event) -> None:
+    number = 0
+    while not stop.wait(1.0):
+        number += 1
+        sample.add(database, sample.journal("planned", "plan", f"entry {number}", 100.0 + number))
+
+
+def _ask(server: int, repeats: int) -> dict[str, dict[str, float | int]]:
+    found: dict[str, dict[str, float | int]] = {}
+    with httpx.Client(base_url=_ADDRESS, timeout=60.0) as client:
+        for name, path in {**PAGES, "peer": "/static/mmcoord.css"}.items():
+            client.get(path)  # what a process does once for all
+            times, size, cpu = [], 0, _cpu_s(server)
+            for _ in range(repeats):
+                begun = time.perf_counter()
+                answer = client.get(path)
+                times.append(time.perf_counter() - begun)
+                assert answer.status_code == 200, (path, answer.status_code)
+                size = len(answer.content)
+            found[name] = {
+                **spread_ms(times),
+                "cpu_ms": round(1000.0 * (_cpu_s(server) - cpu) / repeats, 1),
+                "bytes": size,
+            }
+            print(name, found[name], file=sys.stderr, flush=True)
+    return found
+
+
+def _cpu_s(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _first_paint_ms() -> dict[str, float]:
+    """As the browser tells it, the better of two visits of each page."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.web.test_browser import ARGUMENTS, CHROMIUM
+
+    if not CHROMIUM.exists():
+        return {}
+    found: dict[str, float] = {}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        for name in ("tonight", "events", "event", "runs"):
+            page = browser.new_page()
+            page.set_default_timeout(60_000)
+            seen = []
+            for _ in range(2):
+                page.goto(_ADDRESS + PAGES[name], wait_until="load")
+                page.wait_for_function(_PAINTED)
+                seen.append(page.evaluate(_PAINTED))
+            found[name] = round(min(seen), 1)
+            page.close()
+        browser.close()
+    return found
+
+
+_PAINTED = """() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime"""
+
+
+if __name__ == "__main__":
+    main()

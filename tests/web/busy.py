@@ -1,0 +1,61 @@
+"""A night with everything on it, for screenshots and for the check of accessibility."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import skymaps
+from mmcoord.store.database import Database
+from mmcoord.store.tables import AccessGroupRow, LocalizationRow, RunRequestRow
+from mmcoord.store.tables_claims import ClaimRow
+from tests.making import gaussian_map
+from tests.web import sample
+from tests.web.sample import EVENT, FIRST, HEARD, MAP
+
+__all__ = ["PAGES", "busy"]
+
+PAGES = {
+    "tonight": "/",
+    "events": "/events",
+    "event": f"/events/{EVENT}",
+    "object": f"/objects/{FIRST}",
+    "runs": "/runs",
+    "search": "/search?q=SN27",
+    "notices": "/notices",
+    "notice": "/notices/1",
+    "health": "/health",
+    "viewer": f"/viewer?event={EVENT}",
+    "signin": "/signin",
+}
+
+
+def busy(database: Database) -> None:
+    """Add to the sample store what waits, what is claimed, what was asked for and failed."""
+    now = datetime.now(UTC)
+    with database.write() as session:
+        row = session.get(LocalizationRow, MAP)
+        assert row is not None
+        row.fits = skymaps.to_fits_bytes(gaussian_map())
+    sample.add(
+        database,
+        sample.event_row("S270302f", is_practice=False, state="retracted", alert_type="RETRACTION"),
+        sample.event_row("S270303c", is_practice=False, significant=False),
+        sample.alarm_row("disk low", "warn"),
+        sample.alarm_row("silent igwn"),
+        sample.delivery_row(7, state="held", sink="gcn_circular", finished_at=None, target=""),
+        ClaimRow(event_id=EVENT, object_id=FIRST, group="southern-lights", state="claimed",
+                 via="page", instrument="lco-1m-sso", created_at=now, changed_at=now,
+                 expires_at=now + timedelta(minutes=50)),
+        AccessGroupRow(name="southern-lights", quota_cpu_s=36_000.0, created_at=HEARD),
+        AccessGroupRow(name="night-owls", quota_cpu_s=7200.0, created_at=HEARD),
+        RunRequestRow(run_key=sample.RUN, group="southern-lights", token_id="t", how="executed",
+                      requested_at=now, charged_cpu_s=31.0),
+        RunRequestRow(run_key=sample.RUN, group="night-owls", token_id="u", how="coalesced",
+                      requested_at=now, charged_cpu_s=31.0),
+        sample.run_row(run_key="a" * 64, object_id="SN27bbb", state="running", finished_at=None,
+                       started_at=HEARD, coalesced=0, cached=0),
+        sample.run_row(run_key="b" * 64, object_id="SN27ccc", state="queued", finished_at=None),
+        sample.run_row(run_key="c" * 64, object_id="CAND003", state="failed",
+                       error="too few points: 1 of at least 2", attempts=3),
+        sample.run_row(run_key="d" * 64, object_id="CAND004", partition="night-owls"),
+    )  # fmt: skip

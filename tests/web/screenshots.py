@@ -1,0 +1,55 @@
+"""A picture of each page, light, dark and on a phone.
+
+python -m tests.web.screenshots FOLDER [PAGE ...]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from playwright.sync_api import sync_playwright
+
+from mmcoord.api.app import create_app
+from mmcoord.config import Settings
+from tests.web import sample
+from tests.web.busy import PAGES, busy
+from tests.web.server import serving
+from tests.web.test_browser import ARGUMENTS, CHROMIUM, SIZES
+
+_LOOKS = {"light": ("desktop", "light"), "dark": ("desktop", "dark"), "phone": ("phone", "light")}
+_TALLEST = 2400
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    wanted = sys.argv[2:] or list(PAGES)
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as home, sync_playwright() as playwright:
+        database = sample.open_store(Path(home))
+        sample.fill(database)
+        busy(database)
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        with serving(create_app(database, Settings(), list)) as address:
+            for look, (size, scheme) in _LOOKS.items():
+                width, height = SIZES[size]
+                page = browser.new_context(
+                    viewport={"width": width, "height": height}, color_scheme=scheme
+                ).new_page()
+                page.set_default_timeout(60_000)
+                for name in wanted:
+                    page.goto(address + PAGES[name], wait_until="load")
+                    tall = page.evaluate("document.documentElement.scrollHeight")
+                    page.screenshot(
+                        path=folder / f"{name}-{look}.png",
+                        full_page=True,
+                        clip={"x": 0, "y": 0, "width": width, "height": min(tall, _TALLEST)},
+                    )
+                page.context.close()
+        browser.close()
+        database.close()
+
+
+if __name__ == "__main__":
+    main()
