@@ -30,6 +30,7 @@ from mmcoord.galaxies import installed
 from mmcoord.inference.outlook import predictions
 from mmcoord.records import Photometry, PlanRow
 from mmcoord.stages import breakout, outbox
+from mmcoord.stages.bookings import bookings_against, displaced
 from mmcoord.stages.classes import PREDICTED_BANDS, classes_of
 from mmcoord.stages.context import Context
 from mmcoord.stages.isolate import bury_work, isolating
@@ -39,7 +40,7 @@ from mmcoord.stages.question import screen_request
 from mmcoord.store import bursts, claims, crossid, journal, queue
 from mmcoord.store.crossid import Place
 from mmcoord.store.elsewhere import elsewhere_between
-from mmcoord.store.queue import Work
+from mmcoord.store.queue import Wish, Work
 from mmcoord.store.reading import (
     candidate_record,
     match_record,
@@ -82,6 +83,8 @@ class Draft:
     objective: float = 0.0
     upper_bound: float = 0.0
     certified_gap: float = 0.0
+    displaces: tuple[str, ...] = ()
+    """Events from whose plans it takes telescope time."""
 
 
 def content_sha256(draft: Draft) -> str:
@@ -129,24 +132,27 @@ def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
     targets = _targets(ctx, session, event, known_until)
     wanted, settings = ctx.settings.plan, RankSettings()
     slate = Slate(keep=wanted.max_rows)
+    chosen = wanted.instruments
+    instruments = ctx.catalogue.select(chosen) if chosen else ctx.catalogue.asked
     rows = rank(
         targets,
         event_time=event.event_time,
         now=planned_for,
-        instruments=ctx.catalogue.select(wanted.instruments)
-        if wanted.instruments
-        else ctx.catalogue.asked,
+        instruments=instruments,
         settings=settings,
         galaxies=installed(ctx.settings),
         elsewhere=_elsewhere(session, planned_for),
         slate=slate,
     )
+    previous = newest_rows(session, event_id)
+    others = bookings_against(session, event, previous, instruments, planned_for)
     assigned = assign(
         rows[: wanted.max_rows],
         slate,
         tolerance=settings.choice_tolerance,
-        previous=newest_rows(session, event_id),
+        previous=previous,
         weather=read_weather(Path(wanted.weather)) if wanted.weather else None,
+        bookings=others,
     )
     return Draft(
         assigned.rows,
@@ -155,6 +161,7 @@ def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
         assigned.objective,
         assigned.upper_bound,
         assigned.certified_gap,
+        displaced(assigned.rows, event_id, instruments, others),
     )
 
 
@@ -320,6 +327,7 @@ def _commit(ctx: Context, session: Session, work: Work, draft: Draft) -> None:
     )
     session.add(revision)
     _store_rows(session, revision, draft.rows)
+    queue.enqueue(session, [Wish(_STAGE, other, work.cause_id) for other in draft.displaces], now)
     outbox.write_deliveries(ctx, session, event, revision, draft.rows)
     journal.write(
         session,
