@@ -2,7 +2,7 @@
 
 A target yields to another event's that scores as much or more. The plan that is made now may
 take time from a lower one, whose event is then planned anew; that one takes from nobody, so that
-a change never goes round among the events.
+a change never goes round among the events. The watch for a supernova's first light yields to none.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from followup.sites import Instrument
 from followup.spoken_for import Booking, booking_of, meeting
 from mmcoord.records import EventState, PlanRow
 from mmcoord.stages.planrows import row_from_json
+from mmcoord.store import bursts
 from mmcoord.store.tables import EventRow, PlanRevisionRow, RequestRow
 
 __all__ = ["bookings_against", "displaced"]
@@ -75,6 +76,15 @@ def bookings_against(
         for row in rows
         if (booking := booking_of(row_from_json(row.row), row.event_id, by_id)) is not None
         and booking.end > planned_for
+    ]
+    watches = {
+        event_id
+        for event_id in {other.event_id for other in others}
+        if bursts.followed_as(session, event_id) is not None
+    }
+    others = [
+        dataclasses.replace(other, score=math.inf) if other.event_id in watches else other
+        for other in others
     ]
     ours = _asked(previous, event.event_id, by_id)
     if any(other.score >= mine.score for mine, other in meeting(ours, others)):
