@@ -58,8 +58,8 @@ def booked(
     bookings: Iterable[Booking],
     score: float,
     begin: datetime,
-    start_s: npt.NDArray[np.float64],
-    duration_s: npt.NDArray[np.float64],
+    start_s: npt.NDArray[np.floating],
+    duration_s: npt.NDArray[np.floating],
 ) -> npt.NDArray[np.bool_]:
     """(O,) which observations of a target meet a booking that it yields to.
 
