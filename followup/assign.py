@@ -287,6 +287,10 @@ def _filled(row: PlanRow, spot: tuple[int, int] | None, slate: Slate) -> PlanRow
         f"{instrument.id} {where} from {start:%Y-%m-%d %H:%M} UTC: scheduled beside the others; "
         f"alone: {row.reasons.get('choice', 'nothing')}"
     )
+    if "cost" in reasons:
+        overhead = instrument.overhead_s + instrument.slew_s
+        taken = f"{sheet.exposure_s[step]:.0f} s and {overhead:.0f} s of overhead as scheduled"
+        reasons["cost"] = f"{taken}; alone: {reasons['cost']}"
     magnitude = float(sheet.magnitude[step])
     return dataclasses.replace(
         row,
