@@ -20,6 +20,7 @@ from followup.brightness import exposures_for
 from followup.schedule import Options, Problem, Warm, one_goal_each
 from followup.scheduler import schedule
 from followup.sites import Instrument
+from followup.spoken_for import Booking, booked
 from followup.tonight import Night, Sight
 from followup.weather import Spell, usable_chance
 from mmcoord.records import PlanRow
@@ -55,6 +56,8 @@ class Slate:
     instruments: tuple[Instrument, ...] = ()
     sheets: dict[str, dict[int, _Sheet]] = field(default_factory=dict)
     """By target, by number of the instrument."""
+    left_to: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Targets for which no telescope is sought beyond those that their claims name."""
 
     def take(self, names: Sequence[str], merit: Float, score: Float, sight: Sight) -> None:
         """Note what the best targets of a block could have.
@@ -125,6 +128,7 @@ def assign(
     tolerance: float,
     previous: Sequence[PlanRow] = (),
     weather: Mapping[str, Sequence[Spell]] | None = None,
+    bookings: Sequence[Booking] = (),
 ) -> Assigned:
     """Give each row an instrument, a band, a start and an exposure, or the reason for none.
 
@@ -137,11 +141,16 @@ def assign(
         The plan before: what need not move stays.
     weather
         Spells by site; where nothing is known nothing is weighed.
+    bookings
+        What other events' plans ask of the instruments.
     """
     if slate.night is None or not slate.sheets:
         return Assigned(tuple(rows), 0.0, 0.0, 0.0)
     names = [row.object_id for row in rows if row.object_id in slate.sheets]
-    problem = _problem(names, slate, tolerance, weather or {})
+    score = {row.object_id: row.score for row in rows}
+    problem = _problem(
+        {name: score[name] for name in names}, slate, tolerance, weather or {}, bookings
+    )
     options = problem.options
     code = _codes(problem, options.pointing, options.instrument, options.start)
     held = [_spot_of(row, names, slate) for row in previous]
@@ -163,11 +172,13 @@ def _codes(problem: Problem, target: Int, number: Int, slot: Int) -> Int:
 
 
 def _problem(
-    names: Sequence[str],
+    scores: Mapping[str, float],
     slate: Slate,
     tolerance: float,
     weather: Mapping[str, Sequence[Spell]],
+    bookings: Sequence[Booking],
 ) -> Problem:
+    """``scores``: of the targets, in the order in which the problem numbers them."""
     assert slate.night is not None
     n_steps = len(slate.night.utc)
     slot_s = slate.night.step / timedelta(seconds=1) / _SUBSTEPS
@@ -176,11 +187,15 @@ def _problem(
     programmes = _programmes(slate.instruments)
     columns: list[Int] = []
     reals: list[Float] = []
-    for target, name in enumerate(names):
+    theirs = {i.id: [b for b in bookings if b.instrument == i.id] for i in slate.instruments}
+    for target, (name, score) in enumerate(scores.items()):
         sheets = slate.sheets[name]
+        claimants = slate.left_to.get(name)
         top = max(float(sheet.value.max()) for sheet in sheets.values())
         for number, sheet in sheets.items():
             instrument = slate.instruments[number]
+            if claimants is not None and instrument.id not in claimants:
+                continue
             worth = sheet.value * usable[number]
             slot = np.arange((n_steps - 1) * _SUBSTEPS)
             step, between = slot // _SUBSTEPS, slot % _SUBSTEPS > 0
@@ -188,6 +203,8 @@ def _problem(
             slot, step = slot[good], step[good]
             taken = sheet.exposure_s[step] / instrument.visible_fraction
             duration = instrument.slew_s + taken + instrument.overhead_s
+            busy = booked(theirs[instrument.id], score, slate.night.begin, slot * slot_s, duration)
+            slot, step, duration = slot[~busy], step[~busy], duration[~busy]
             same = np.ones(len(slot), np.int64)
             programme, _ = programmes.get(number, (-1, 0.0))
             columns.append(
@@ -209,7 +226,7 @@ def _problem(
     )
     return Problem(
         options,
-        one_goal_each(len(names)),
+        one_goal_each(len(scores)),
         n_instruments=len(slate.instruments),
         n_slots=n_steps * _SUBSTEPS,
         slot_s=slot_s,
@@ -244,10 +261,15 @@ def _filled(row: PlanRow, spot: tuple[int, int] | None, slate: Slate) -> PlanRow
     assert slate.night is not None
     reasons = dict(row.reasons)
     if spot is None:
-        if row.object_id in slate.sheets:
+        if row.object_id in slate.left_to:
+            reasons["choice"] = (
+                "not scheduled: left to those who claimed it, a second observation is worth less "
+                "than what nobody has claimed"
+            )
+        elif row.object_id in slate.sheets:
             reasons["choice"] = (
                 "not scheduled: every instrument that could observe it does something of more "
-                "worth at that time, or is not worth its cost"
+                "worth at that time, for this event or another, or is not worth its cost"
             )
         return dataclasses.replace(
             row, reasons=reasons, instrument=None, band=None, start=None, exposure_s=None,
@@ -265,6 +287,10 @@ def _filled(row: PlanRow, spot: tuple[int, int] | None, slate: Slate) -> PlanRow
         f"{instrument.id} {where} from {start:%Y-%m-%d %H:%M} UTC: scheduled beside the others; "
         f"alone: {row.reasons.get('choice', 'nothing')}"
     )
+    if "cost" in reasons:
+        overhead = instrument.overhead_s + instrument.slew_s
+        taken = f"{sheet.exposure_s[step]:.0f} s and {overhead:.0f} s of overhead as scheduled"
+        reasons["cost"] = f"{taken}; alone: {reasons['cost']}"
     magnitude = float(sheet.magnitude[step])
     return dataclasses.replace(
         row,

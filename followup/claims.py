@@ -162,13 +162,17 @@ class ClaimWorth:
     renewal_hours: float = 24.0
     """e-folding time in which a new observation is worth as much as the first again: a
     kilonova is another object a day later."""
+    spoken_for: float = 0.5
+    """A target of which claims leave less than this part is left to those who claimed it, unless
+    it still scores this part of the best that nobody has claimed."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if not math.isfinite(value) or value < 0:
                 raise ValueError(f"{field.name}: {value!r} is negative or not finite")
-        if max(self.p_claimed, self.p_started, self.second) > 1 or self.renewal_hours == 0:
+        parts = (self.p_claimed, self.p_started, self.second, self.spoken_for)
+        if max(parts) > 1 or self.renewal_hours == 0:
             raise ValueError("probabilities and worth are in [0, 1], renewal_hours is positive")
 
 

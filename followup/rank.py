@@ -35,6 +35,7 @@ from followup.factors import (
 from followup.hosts import GalaxySource, host
 from followup.observability import Observability
 from followup.sites import Instrument
+from followup.spoken_for import left_to_claimants
 from followup.tonight import Best, Choice, Night, Sight, night_from
 from followup.value_rank import cost_told, given_spectrum, informed, most_promising, option_of
 from followup.value_table import Lesson, ValueSettings
@@ -102,7 +103,10 @@ def rank(
         )
     ]
     drafts.sort(key=lambda d: (-d.score, d.target.object_id))
-    return tuple(_row(place, draft) for place, draft in enumerate(drafts, start=1))
+    rows = tuple(_row(place, draft) for place, draft in enumerate(drafts, start=1))
+    if slate is not None:
+        slate.left_to = left_to_claimants(rows, ordered, settings.claims)
+    return rows
 
 
 def outlook(rows: Sequence[PlanRow]) -> str:

@@ -23,7 +23,7 @@ from numba import njit
 from followup.schedule_arrays import Packed
 from followup.schedule_moves import inner
 
-__all__ = ["Dual", "descend", "start_prices"]
+__all__ = ["Dual", "descend", "plain_prices", "start_prices"]
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -50,15 +50,30 @@ def start_prices(packed: Packed, goal_price: Float | None, quota_price: Float | 
     """
     lam, mu = np.zeros(packed.n_goals), np.zeros(len(packed.quota_s))
     if goal_price is not None:
-        has = np.flatnonzero(np.diff(packed.of_pointing_first))
-        top = np.zeros(len(packed.first) - 1)
-        top[has] = packed.value[packed.of_pointing[packed.of_pointing_first[has]]]
-        most = np.zeros(packed.n_goals)
-        np.maximum.at(most, packed.goal, packed.share * np.repeat(top, np.diff(packed.first)))
-        lam = np.clip(goal_price, 0.0, most)
+        lam = np.clip(goal_price, 0.0, _most(packed, packed.value))
     if quota_price is not None:
         mu = np.maximum(0.0, quota_price)
     return Dual(lam, mu, np.inf, 1.0 if goal_price is None else _WARM_STEP)
+
+
+def plain_prices(packed: Packed) -> Dual:
+    """Each goal at the most that it can bring, tolls paid: then no option is worth taking.
+
+    The bound is the sum of what every goal would bring if it had the telescopes to itself. Where
+    telescopes abound it is the tightest there is, and a short descent does not find it.
+    """
+    lam = _most(packed, packed.value - packed.toll)
+    return Dual(lam, np.zeros(len(packed.quota_s)), float(lam.sum()), _WARM_STEP)
+
+
+def _most(packed: Packed, worth: Float) -> Float:
+    """(G,) the largest share of ``worth`` (O',) that a best option of a pointing brings a goal."""
+    has = np.flatnonzero(np.diff(packed.of_pointing_first))
+    top = np.zeros(len(packed.first) - 1)
+    top[has] = worth[packed.of_pointing[packed.of_pointing_first[has]]]
+    most = np.zeros(packed.n_goals)
+    np.maximum.at(most, packed.goal, packed.share * np.repeat(top, np.diff(packed.first)))
+    return most
 
 
 def descend(packed: Packed, dual: Dual, target: float, n_steps: int) -> tuple[Dual, Int]:

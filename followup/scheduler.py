@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from followup.schedule import Problem, Schedule, Warm
 from followup.schedule_arrays import Packed, pack
-from followup.schedule_bound import Dual, descend, start_prices
+from followup.schedule_bound import Dual, descend, plain_prices, start_prices
 from followup.schedule_moves import State, empty_state
 from followup.schedule_search import improve, place, polish
 
@@ -52,14 +52,19 @@ def schedule(problem: Problem, warm: Warm | None = None, *, effort: float = 1.0)
     """
     begin = time.perf_counter()
     packed = pack(problem)
-    dual = start_prices(
-        packed, warm.goal_price if warm else None, warm.quota_price if warm else None
-    )
+    plain = plain_prices(packed)
+    if warm is not None and warm.goal_price is None:
+        dual = plain
+    else:
+        dual = start_prices(
+            packed, warm.goal_price if warm else None, warm.quota_price if warm else None
+        )
     firsts = _firsts(packed)
     bonus = _bonus(packed, warm)
     best = _greedy(packed, firsts, bonus, _kept(packed, warm))
     n_steps = _STEPS if warm is None else _WARM_STEPS
     dual, picked = descend(packed, dual, _worth(packed, best), round(n_steps * effort))
+    dual = min(dual, plain, key=lambda one: one.bound)
     if _gap(dual, _worth(packed, best)) > (_CLOSE if warm is None else _LOOSE):
         best = _better(best, _repaired(packed, firsts, picked, bonus))
     polish(packed, best, _wanted(packed), firsts, round(_TRIES * effort), 0)

@@ -284,6 +284,7 @@ def plan(
     show: Annotated[
         str | None, typer.Option(help="Print the payload that this sink would get.")
     ] = None,
+    why: Annotated[int, typer.Option(help="Give the reasons of the first so many targets.")] = 0,
     config: ConfigOption = None,
     db: DbOption = None,
     as_json: JsonOption = False,
@@ -314,6 +315,8 @@ def plan(
         )
         where = f"{row['instrument']} {row['band']} {row['start']}" if row["instrument"] else "-"
         print(f"{row['rank']:>4}  {row['candidate']:<24} {row['score']:.3g}  {where}  ({factors})")
+        for name, reason in row["reasons"].items() if row["rank"] <= why else ():
+            print(f"        {name:<13} {reason}")
 
 
 @event_app.command("list")

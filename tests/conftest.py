@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from mmcoord.store.database import Database
 from mmcoord.store.migrate import upgrade
@@ -20,6 +21,10 @@ pytest_plugins = [
     "tests.fixtures_tom",
     "tests.inference.usermodels",
 ]
+
+# How fast a machine is says nothing about the code: no test fails because others use it, too.
+settings.register_profile("mmcoord", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("mmcoord")
 
 _left: list[str] = []
 """Attempts of the running test to reach another machine."""

@@ -91,7 +91,7 @@ class KafkaSink:
     """Builds the client; its configuration holds credentials."""
     sender: str = ""
     """For hop's header: who says it."""
-    announces: bool = True
+    announces: bool = False
     timeout_s: float = 30.0
     granularity: Granularity = Granularity.PLAN
     settle_s: float = 0.0
@@ -211,8 +211,8 @@ def build(name: str, table: Mapping[str, Any], client: httpx.Client) -> KafkaSin
     (needed for ``kafka``); ``username`` and ``password`` (SCRAM-SHA-512 over TLS; for ``scimma``);
     ``client_id`` and ``client_secret`` (``gcn``); ``tls`` (true with a password; false only
     for a broker inside); ``ca_file``; ``announces`` (true: results of public inferences go
-    there); ``mission`` (``mmcoord``); ``timeout_s`` (30); ``practice`` (true on a topic that
-    contains "test", else false).
+    there; without it they do on a practice topic alone); ``mission`` (``mmcoord``);
+    ``timeout_s`` (30); ``practice`` (true on a topic that contains "test", else false).
 
     Raises
     ------
@@ -233,7 +233,7 @@ def build(name: str, table: Mapping[str, Any], client: httpx.Client) -> KafkaSin
         settings.text("mission", "mmcoord"),
         make,
         sender,
-        settings.flag("announces", True),
+        settings.flag("announces", practice),
         timeout_s,
     )
     settings.finish()

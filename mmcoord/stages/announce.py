@@ -3,6 +3,10 @@
 Told are runs of a candidate of an event that everybody may see. What is private is not, and
 neither is a run on photometry that somebody brought, even if it is public: nothing ties it to the
 sky. The delivery is written in the transaction that changes the run, once per (sink, run, status).
+
+A public sink is told where its operator switched that on (``announces``) or a rule of the policy
+sends; a rule that holds or forbids keeps a result back (nothing waits: the next run says more).
+What was told is taken back wherever it was told.
 """
 
 from __future__ import annotations
@@ -15,10 +19,19 @@ from sqlmodel import col
 
 from followup.sinks.base import Announces
 from mmcoord.announcements import Announcement, RunStatus
+from mmcoord.policy import Action, Facts, decide
 from mmcoord.runs import PUBLIC
 from mmcoord.stages.context import Context
 from mmcoord.stages.outbox import page_url
-from mmcoord.store.tables import CandidateRow, DeadLetterRow, DeliveryRow, EventRow, RunRow
+from mmcoord.store.tables import (
+    AlertRow,
+    CandidateRow,
+    DeadLetterRow,
+    DeliveryRow,
+    EventRow,
+    LocalizationRow,
+    RunRow,
+)
 
 __all__ = ["RESULT", "announce", "announcement_key"]
 
@@ -39,27 +52,61 @@ def announce(ctx: Context, session: Session, row: RunRow, status: RunStatus) -> 
 
     Needs a write transaction: that of the change.
     """
+    able = {name: sink for name, sink in sorted(ctx.sinks.items()) if isinstance(sink, Announces)}
+    event = session.get(EventRow, row.event_id) if able and row.partition == PUBLIC else None
+    candidate = session.get(CandidateRow, row.object_id) if event is not None else None
+    if event is None or candidate is None:
+        return 0
     sinks = {
         name: sink
-        for name, sink in sorted(ctx.sinks.items())
-        if isinstance(sink, Announces) and sink.announces
+        for name, sink in able.items()
+        if _may_be_told(ctx, session, event, row, name, sink)
+        or (
+            status is not RunStatus.DONE
+            and _is_written(session, announcement_key(name, row.run_key, RunStatus.DONE))
+        )
     }
-    if not sinks or row.partition != PUBLIC or not row.event_id:
+    if not sinks:
         return 0
-    said = _announcement(ctx, session, row, status)
-    if said is None:
-        return 0
+    said = _announcement(ctx, session, event, candidate, row, status)
     written = [_add(ctx, session, name, sink, said, row.cause_id) for name, sink in sinks.items()]
     return sum(written)
 
 
+def _may_be_told(
+    ctx: Context, session: Session, event: EventRow, row: RunRow, name: str, sink: Announces
+) -> bool:
+    if event.is_practice or not getattr(sink, "is_public", True):
+        return sink.announces
+    alert = session.get(AlertRow, event.current_alert_id) if event.current_alert_id else None
+    place = session.get(LocalizationRow, event.localization_id) if event.localization_id else None
+    facts = Facts(
+        messenger=event.messenger,
+        alert_type=event.alert_type,
+        significant=event.significant,
+        classification=dict(alert.classification) if alert else {},
+        far_hz=alert.far_hz if alert else None,
+        area_90_deg2=place.area_90_deg2 if place else None,
+        distance_mpc=place.distance_mpc if place else None,
+        p_kilonova=row.summary.get("p_kilonova"),
+    )
+    verdict = decide(ctx.policy, facts, name, is_public=not sink.announces)
+    return verdict.action is Action.SEND
+
+
+def _is_written(session: Session, key: str) -> bool:
+    query = select(DeliveryRow.id).where(col(DeliveryRow.key) == key)  # type: ignore[call-overload]
+    return session.execute(query).first() is not None
+
+
 def _announcement(
-    ctx: Context, session: Session, row: RunRow, status: RunStatus
-) -> Announcement | None:
-    event = session.get(EventRow, row.event_id)
-    candidate = session.get(CandidateRow, row.object_id)
-    if event is None or candidate is None:
-        return None
+    ctx: Context,
+    session: Session,
+    event: EventRow,
+    candidate: CandidateRow,
+    row: RunRow,
+    status: RunStatus,
+) -> Announcement:
     house = page_url(ctx, event.event_id).removesuffix(f"/events/{event.event_id}")
     return Announcement(
         run_key=row.run_key,
@@ -105,7 +152,7 @@ def _add(
     ctx: Context, session: Session, name: str, sink: Announces, said: Announcement, cause_id: str
 ) -> bool:
     key = announcement_key(name, said.run_key, said.status)
-    if session.execute(select(DeliveryRow.id).where(col(DeliveryRow.key) == key)).first():  # type: ignore[call-overload]
+    if _is_written(session, key):
         return False
     now = ctx.now()
     state, detail = "pending", ""

@@ -9,65 +9,42 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from sqlalchemy import insert, select
+from sqlalchemy import insert
 from sqlalchemy.orm import Session
-from sqlmodel import col
 
 from followup.assign import Slate, assign
-from followup.evidence import Prediction, TargetEvidence, gather
 from followup.factors import RankSettings
 from followup.rank import outlook, rank
 from followup.weather import read_weather
 from mmcoord.elsewhere import Elsewhere
 from mmcoord.galaxies import installed
-from mmcoord.inference.outlook import predictions
-from mmcoord.records import Photometry, PlanRow
+from mmcoord.records import PlanRow
 from mmcoord.stages import breakout, outbox
-from mmcoord.stages.classes import PREDICTED_BANDS, classes_of
+from mmcoord.stages.bookings import bookings_against, displaced
 from mmcoord.stages.context import Context
 from mmcoord.stages.isolate import bury_work, isolating
 from mmcoord.stages.planrows import newest_rows, row_to_json
 from mmcoord.stages.policy import reason_to_rest
-from mmcoord.stages.question import screen_request
-from mmcoord.store import bursts, claims, crossid, journal, queue
-from mmcoord.store.crossid import Place
+from mmcoord.stages.targets import targets_of
+from mmcoord.store import bursts, journal, queue
 from mmcoord.store.elsewhere import elsewhere_between
-from mmcoord.store.queue import Work
-from mmcoord.store.reading import (
-    candidate_record,
-    match_record,
-    newest_plan,
-    photometry_of,
-    without_bulk,
-)
-from mmcoord.store.tables import (
-    CandidateRow,
-    EventRow,
-    MatchRow,
-    PlanRevisionRow,
-    RequestRow,
-    RunRow,
-    ScreeningRow,
-)
+from mmcoord.store.queue import Wish, Work
+from mmcoord.store.reading import newest_plan
+from mmcoord.store.tables import EventRow, PlanRevisionRow, RequestRow
 from mmcoord.timescales import mjd_tai
 
 __all__ = ["Draft", "content_sha256", "run"]
 
 _STAGE = "plan"
 _BATCH = 10
-_CLOCK_SLACK = timedelta(seconds=1)
-"""A point may be stamped a little later than the message that brought it."""
 _DAY = timedelta(days=1)
 _OTHERS_SPAN = timedelta(days=2)
 """Four times the time in which an observation is worth making again."""
-_AHEAD_DAY = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0])
 _GRID = timedelta(minutes=10)
 """Plans are made for instants on this grid, so that a plan does not change by the second."""
 
@@ -82,6 +59,8 @@ class Draft:
     objective: float = 0.0
     upper_bound: float = 0.0
     certified_gap: float = 0.0
+    displaces: tuple[str, ...] = ()
+    """Events from whose plans it takes telescope time."""
 
 
 def content_sha256(draft: Draft) -> str:
@@ -126,27 +105,30 @@ def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
     rest = reason_to_rest(ctx.settings, event)
     if rest is not None:
         return Draft((), planned_for, rest)
-    targets = _targets(ctx, session, event, known_until)
+    targets = targets_of(ctx, session, event, known_until)
     wanted, settings = ctx.settings.plan, RankSettings()
     slate = Slate(keep=wanted.max_rows)
+    chosen = wanted.instruments
+    instruments = ctx.catalogue.select(chosen) if chosen else ctx.catalogue.asked
     rows = rank(
         targets,
         event_time=event.event_time,
         now=planned_for,
-        instruments=ctx.catalogue.select(wanted.instruments)
-        if wanted.instruments
-        else ctx.catalogue.asked,
+        instruments=instruments,
         settings=settings,
         galaxies=installed(ctx.settings),
         elsewhere=_elsewhere(session, planned_for),
         slate=slate,
     )
+    previous = newest_rows(session, event_id)
+    others = bookings_against(session, event, previous, instruments, planned_for)
     assigned = assign(
         rows[: wanted.max_rows],
         slate,
         tolerance=settings.choice_tolerance,
-        previous=newest_rows(session, event_id),
+        previous=previous,
         weather=read_weather(Path(wanted.weather)) if wanted.weather else None,
+        bookings=others,
     )
     return Draft(
         assigned.rows,
@@ -155,6 +137,7 @@ def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
         assigned.objective,
         assigned.upper_bound,
         assigned.certified_gap,
+        displaced(assigned.rows, event_id, instruments, others),
     )
 
 
@@ -177,124 +160,6 @@ def _instant(ctx: Context, event: EventRow) -> datetime:
 def _on_grid(instant: datetime) -> datetime:
     midnight = instant.replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight + (instant - midnight) // _GRID * _GRID
-
-
-def _targets(
-    ctx: Context, session: Session, event: EventRow, known_until: datetime
-) -> list[TargetEvidence]:
-    pairs = session.execute(
-        select(MatchRow, CandidateRow)
-        .join(CandidateRow, col(CandidateRow.object_id) == col(MatchRow.object_id))
-        .where(
-            col(MatchRow.event_id) == event.event_id,
-            col(MatchRow.localization_id) == event.localization_id,
-        )
-        .order_by(col(MatchRow.object_id))
-    ).all()
-    photometry = photometry_of(session, [match.object_id for match, _ in pairs])
-    screenings = {
-        row.object_id: row
-        for row in session.execute(
-            select(ScreeningRow).where(col(ScreeningRow.event_id) == event.event_id)
-        ).scalars()
-    }
-    runs = _newest_runs(session, event.event_id, screenings)
-    known = crossid.known_as(
-        session, [Place(row.object_id, row.ra_deg, row.dec_deg) for _, row in pairs]
-    )
-    claimed = claims.claims_of(session, event.event_id)
-    until = mjd_tai(known_until + _CLOCK_SLACK)
-    targets = []
-    for match, candidate in pairs:
-        screening, result = screenings.get(match.object_id), runs.get(match.object_id)
-        points = [p for p in photometry.get(match.object_id, ()) if p.obs_mjd_tai <= until]
-        classes = None
-        if event.event_time is not None and screening is not None and screening.run_key is not None:
-            request = screen_request(candidate, match, points, mjd_tai(event.event_time))
-            classes = classes_of(request, until, result, ctx.settings.infer.base_rate)
-        targets.append(
-            gather(
-                candidate_record(candidate),
-                match_record(match),
-                points,
-                event_time=event.event_time,
-                p_kilonova=_p_kilonova(screening, result),
-                p_kilonova_origin=(
-                    "inference" if result is not None else "screen" if screening else None
-                ),
-                run_key=result.run_key if result is not None else None,
-                predicted=(
-                    _predicted(result.light_curve)
-                    if result is not None
-                    else _from_screen(event, match, candidate, points, screening, until)
-                ),
-                classes=classes,
-                known=[one.entry for one in known.get(match.object_id, ())],
-                claims=claimed.get(match.object_id, ()),
-            )
-        )
-    return targets
-
-
-def _newest_runs(
-    session: Session, event_id: str, screenings: Mapping[str, ScreeningRow]
-) -> dict[str, RunRow]:
-    """Per object the finished run for its newest data, else the last one that finished."""
-    done = session.execute(
-        select(RunRow)
-        .options(*without_bulk())
-        .where(
-            col(RunRow.event_id) == event_id,
-            col(RunRow.state) == "done",
-            col(RunRow.tainted_at).is_(None),
-        )
-        .order_by(col(RunRow.created_at), col(RunRow.run_key))
-    ).scalars()
-    newest: dict[str, RunRow] = {}
-    for row in done:
-        screening = screenings.get(row.object_id)
-        wanted = screening.run_key if screening else None
-        held = newest.get(row.object_id)
-        if held is not None and row.summary.get("p_kilonova") is None:
-            continue  # a model asked alone says nothing of the class
-        if held is None or held.run_key != wanted:
-            newest[row.object_id] = row
-    # Newer data may have ruled an object out without a run: then the screen speaks.
-    return {
-        object_id: row
-        for object_id, row in newest.items()
-        if (screening := screenings.get(object_id)) is None or screening.run_key is not None
-    }
-
-
-def _p_kilonova(screening: ScreeningRow | None, result: RunRow | None) -> float | None:
-    if result is not None:
-        value = result.summary.get("p_kilonova")
-        return float(value) if value is not None else None
-    return screening.p_kilonova if screening else None
-
-
-def _predicted(light_curve: Mapping[str, Any]) -> dict[str, Prediction]:
-    """The engine's predictions; its None ("fainter than it says") is the planner's too."""
-    return {
-        band: Prediction(curve["mjd_tai"], curve["q05"], curve["q50"], curve["q95"])
-        for band, curve in light_curve.items()
-    }
-
-
-def _from_screen(
-    event: EventRow,
-    match: MatchRow,
-    candidate: CandidateRow,
-    points: Sequence[Photometry],
-    screening: ScreeningRow | None,
-    until: float,
-) -> dict[str, Prediction] | None:
-    """The bank's predictions for a candidate that waits for its run."""
-    if screening is None or screening.run_key is None or event.event_time is None:
-        return None
-    request = screen_request(candidate, match, points, mjd_tai(event.event_time))
-    return _predicted(predictions(request, PREDICTED_BANDS, until + _AHEAD_DAY)) or None
 
 
 def _commit(ctx: Context, session: Session, work: Work, draft: Draft) -> None:
@@ -320,6 +185,7 @@ def _commit(ctx: Context, session: Session, work: Work, draft: Draft) -> None:
     )
     session.add(revision)
     _store_rows(session, revision, draft.rows)
+    queue.enqueue(session, [Wish(_STAGE, other, work.cause_id) for other in draft.displaces], now)
     outbox.write_deliveries(ctx, session, event, revision, draft.rows)
     journal.write(
         session,

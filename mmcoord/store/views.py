@@ -272,6 +272,9 @@ class PlanLine:
     created_at: datetime
     n_targets: int
     objective: float
+    upper_bound: float | None
+    """No schedule of the same targets is worth more; None: not known."""
+    certified_gap: float | None
     note: str
     cause_id: str
     tainted_at: datetime | None

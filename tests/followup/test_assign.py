@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import astropy.units as u
 import numpy as np
@@ -13,10 +14,12 @@ from astropy.coordinates import AltAz, EarthLocation, SkyCoord, get_sun
 from astropy.time import Time
 
 from followup.assign import Assigned, Slate, assign
+from followup.claims import Claim, ClaimState
 from followup.evidence import TargetEvidence
 from followup.factors import RankSettings
 from followup.rank import rank
 from followup.sites import Downtime, Instrument, Programme, Site
+from followup.spoken_for import Booking
 from followup.weather import Spell
 from mmcoord.records import PlanRow
 from tests.followup.sample import EVENT, NOW, PALOMAR, PARANAL, instrument, steady, target
@@ -44,11 +47,17 @@ def planned(
     cameras: list[Instrument],
     previous: tuple[PlanRow, ...] = (),
     weather: dict[str, tuple[Spell, ...]] | None = None,
+    bookings: tuple[Booking, ...] = (),
 ) -> Assigned:
     slate = Slate(keep=100)
     rows = rank(targets, event_time=EVENT, now=NOW, instruments=cameras, slate=slate)
     return assign(
-        rows, slate, tolerance=SETTINGS.choice_tolerance, previous=previous, weather=weather
+        rows,
+        slate,
+        tolerance=SETTINGS.choice_tolerance,
+        previous=previous,
+        weather=weather,
+        bookings=bookings,
     )
 
 
@@ -163,3 +172,93 @@ def test_the_dearest_telescope_is_not_sent_for_nothing() -> None:
     small, large = instrument(), instrument(id="large", aperture_m=8.0)
     bright = [dataclasses.replace(t, predicted={"lsst:r": steady(17.0)}) for t in crowd(3)]
     assert {row.instrument for row in planned(bright, [large, small]).rows} == {"one-metre"}
+
+
+def by_one_group(instrument_id: str | None = None, **changes: Any) -> tuple[Claim, ...]:
+    values: dict[str, Any] = {
+        "object_id": "x",
+        "group": "elsewhere",
+        "state": ClaimState.CLAIMED,
+        "changed_at": NOW,
+        "expires_at": NOW + timedelta(hours=12),
+        "instrument": instrument_id,
+    }
+    return (Claim(**(values | changes)),)
+
+
+def alike(n: int, claims: tuple[Claim, ...] = (), **first: Any) -> list[TargetEvidence]:
+    """Targets of one brightness, all at credible level 0.5; the first is claimed."""
+    common: dict[str, Any] = {"credible_level_2d": 0.5, "predicted": {"lsst:r": steady(20.0)}}
+    targets = [target(f"t{k}", ra_deg=58.0 + k, **common) for k in range(n)]
+    return [dataclasses.replace(targets[0], claims=claims, **first), *targets[1:]]
+
+
+def given(got: Assigned) -> dict[str, str | None]:
+    return {row.object_id: row.instrument for row in got.rows}
+
+
+def test_what_another_group_claimed_gets_no_second_telescope_though_one_is_idle() -> None:
+    cameras = [instrument(), instrument(id="second"), instrument(id="third")]
+    assert all(given(planned(alike(2), cameras)).values())
+    got = planned(alike(2, by_one_group("abroad")), cameras)
+    assert given(got)["t0"] is None
+    assert given(got)["t1"] is not None
+    (row,) = (row for row in got.rows if row.object_id == "t0")
+    assert "left to those who claimed it" in row.reasons["choice"]
+
+
+def test_the_telescope_that_a_claim_names_keeps_its_target() -> None:
+    cameras = [instrument(), instrument(id="second")]
+    assert given(planned(alike(2, by_one_group("second")), cameras))["t0"] == "second"
+
+
+def test_a_second_telescope_goes_where_the_score_with_the_claim_still_merits_it() -> None:
+    """A claim leaves 1 - 0.7 (1 - 0.2) = 0.44; half the best unclaimed score is asked."""
+    cameras = [instrument()]
+    claim = by_one_group("abroad")
+    # membership 0.55 against 0.5: 0.242 is below 0.25; 0.6: 0.264 is not.
+    assert given(planned(alike(2, claim, credible_level_2d=0.45), cameras))["t0"] is None
+    assert given(planned(alike(2, claim, credible_level_2d=0.40), cameras))["t0"] == "one-metre"
+    assert given(planned(alike(1, claim), cameras))["t0"] == "one-metre"  # nothing else to do
+
+
+def test_claims_that_ended_and_old_observations_send_nobody_away() -> None:
+    cameras = [instrument()]
+    for claim in (
+        by_one_group("abroad", expires_at=NOW),
+        by_one_group("abroad", state=ClaimState.RELEASED),
+        by_one_group("abroad", state=ClaimState.DECLINED),
+        by_one_group("abroad", state=ClaimState.COMPLETED, changed_at=NOW - timedelta(hours=24)),
+    ):
+        assert given(planned(alike(2, claim), cameras))["t0"] == "one-metre", claim
+    just = by_one_group("abroad", state=ClaimState.COMPLETED)
+    assert given(planned(alike(2, just), cameras))["t0"] is None
+
+
+def test_what_other_events_ask_of_a_telescope_is_left_to_the_higher_score() -> None:
+    cameras = [instrument(max_exposure_s=900.0)]
+    alone = planned(crowd(12), cameras)
+    starts = [row.start for row in alone.rows if row.start]
+    first, last = min(starts), max(starts) + timedelta(hours=1)
+    middle = first + (last - first) / 2
+    higher = Booking("other", "one-metre", first - timedelta(hours=1), middle, score=2.0)
+    got = planned(crowd(12), cameras, bookings=(higher,))
+    used = [row.start - timedelta(seconds=60) for row in got.rows if row.start]
+    assert used
+    assert min(used) >= middle
+    assert collisions(got.rows, cameras) == 0
+    assert got.objective < alone.objective
+    # A lower one, and one of another telescope, take nothing.
+    for harmless in (
+        dataclasses.replace(higher, score=0.0),
+        dataclasses.replace(higher, instrument="elsewhere"),
+    ):
+        assert planned(crowd(12), cameras, bookings=(harmless,)).rows == alone.rows
+    # Between the scores: those above it may stay within, those below may not.
+    scores = sorted(row.score for row in alone.rows)
+    between = dataclasses.replace(higher, score=scores[6], end=last + timedelta(hours=8))
+    mixed = planned(crowd(12), cameras, bookings=(between,))
+    assert {row.object_id for row in mixed.rows if row.start} <= {
+        row.object_id for row in alone.rows if row.score > scores[6]
+    }
+    assert any(row.start for row in mixed.rows)

@@ -153,6 +153,21 @@ def test_a_plan_without_a_change_stays_and_with_one_hardly_moves() -> None:
     assert after.objective >= 0.97 * schedule(changed).objective
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_plan_made_again_without_prices_has_a_bound_as_tight_as_plain_sense(seed: int) -> None:
+    """No schedule is worth more than what every target would bring by itself."""
+    given = problem(seed, n_instruments=12, price=0.1)
+    options = given.options
+    net = options.value - given.price * options.cost
+    fits = options.start * given.slot_s + options.duration_s <= given.n_slots * given.slot_s
+    alone = np.zeros(10)
+    np.maximum.at(alone, options.pointing[fits], net[fits])
+    again = schedule(given, Warm(schedule(given).chosen))
+    consistent(given, again)
+    assert again.upper_bound <= alone.sum() + 1e-9
+    assert again.upper_bound >= solve_exactly(given).objective - 1e-9
+
+
 def test_an_empty_problem_has_an_empty_plan() -> None:
     empty = problem(0, n_options=0)
     answer = schedule(empty)

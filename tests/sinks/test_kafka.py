@@ -31,9 +31,10 @@ from mmcoord.access import Scope
 from mmcoord.announcements import Announcement, RunStatus
 from mmcoord.config import SinkSettings
 from mmcoord.errors import ConfigError
+from mmcoord.policy import Action, Policy, Rule
 from mmcoord.records import OutgoingKind
 from mmcoord.runs import PUBLIC, Requester, submit
-from mmcoord.stages import deliver
+from mmcoord.stages import deliver, intake
 from mmcoord.stages.announce import announce
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import Executor
@@ -353,6 +354,58 @@ def test_a_public_run_is_written_to_the_outbox_once_and_a_private_one_never(
     (target,) = newest.payload["notice"]["data"]["targets"]
     assert target["inference"]["supersedes"] == [only.payload["key"]]
     pipeline.close()
+
+
+SENDS = Rule("sure ones", ("topic",), Action.SEND, min_p_kilonova=0.5)
+HOLDS = Rule("ask", ("topic",), Action.HOLD)
+
+
+@pytest.mark.parametrize(
+    ("options", "rules", "told"),
+    [
+        ({}, (), 0),
+        ({"announces": True}, (), 1),
+        ({}, (SENDS,), 1),
+        ({}, (replace(SENDS, min_p_kilonova=0.9),), 0),
+        ({"announces": True}, (HOLDS,), 0),
+    ],
+)
+def test_a_public_topic_is_told_where_the_operator_or_a_rule_says_so(
+    sqlite_url: str, tmp_path: Path, options: dict[str, Any], rules: tuple[Rule, ...], told: int
+) -> None:
+    database = Database(sqlite_url)
+    upgrade(database)
+    table = {"topic": "mmcoord.results", "bootstrap_servers": "127.0.0.1:9", **options}
+    ctx = make_context(
+        database, tmp_path, sinks={"topic": SinkSettings("kafka", False, table, plans=False)}
+    )
+    ctx = replace(ctx, policy=Policy(rules))
+    send(
+        ctx,
+        [
+            ("igwn", lvk_notice("S260301a", skymap=skymaps.to_fits_bytes(gaussian_map()))),
+            ("table_candidates", candidate_row(OBJECT, 150.0, -20.0)),
+        ],
+    )
+    intake.run(ctx)
+    done = RunRow(
+        run_key="ab" * 32,
+        event_id="S260301a",
+        object_id=OBJECT,
+        state="done",
+        created_at=ctx.now(),
+        summary={"p_kilonova": 0.8},
+    )
+    with database.write() as session:
+        session.add(done)
+        session.flush()
+        assert announce(ctx, session, done, RunStatus.DONE) == told
+    # What was told is taken back, whatever the rules have become.
+    with database.write() as session:
+        row = session.get_one(RunRow, "ab" * 32)
+        nothing = replace(ctx, policy=Policy((replace(HOLDS, action=Action.NEVER),)))
+        assert announce(nothing, session, row, RunStatus.TAINTED) == told
+    database.close()
 
 
 @pytest.mark.kafka

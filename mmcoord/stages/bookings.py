@@ -1,0 +1,110 @@
+"""Several events' plans on the same telescopes: what each asks, and who yields to whom.
+
+A target yields to another event's that scores as much or more. The plan that is made now may
+take time from a lower one, whose event is then planned anew; that one takes from nobody, so that
+a change never goes round among the events. The watch for a supernova's first light yields to none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+from sqlmodel import col
+
+from followup.sites import Instrument
+from followup.spoken_for import Booking, booking_of, meeting
+from mmcoord.records import EventState, PlanRow
+from mmcoord.stages.planrows import row_from_json
+from mmcoord.store import bursts
+from mmcoord.store.tables import EventRow, PlanRevisionRow, RequestRow
+
+__all__ = ["bookings_against", "displaced"]
+
+_SPAN = timedelta(days=1)
+"""A plan asks for nothing later than a day after the instant that it was made for."""
+
+
+def bookings_against(
+    session: Session,
+    event: EventRow,
+    previous: Sequence[PlanRow],
+    instruments: Sequence[Instrument],
+    planned_for: datetime,
+) -> list[Booking]:
+    """What the newest plans of other events ask, as the next plan of ``event`` has to see it.
+
+    ``previous``: the rows of its plan that stands. Practice and real do not see each other.
+    """
+    by_id = {instrument.id: instrument for instrument in instruments}
+    newest = (
+        select(
+            col(PlanRevisionRow.event_id).label("event_id"),
+            func.max(col(PlanRevisionRow.revision)).label("revision"),
+        )
+        .group_by(col(PlanRevisionRow.event_id))
+        .subquery()
+    )
+    rows = session.execute(
+        select(RequestRow)
+        .join(
+            newest,
+            (newest.c.event_id == col(RequestRow.event_id))
+            & (newest.c.revision == col(RequestRow.revision)),
+        )
+        .join(
+            PlanRevisionRow,
+            (col(PlanRevisionRow.event_id) == newest.c.event_id)
+            & (col(PlanRevisionRow.revision) == newest.c.revision),
+        )
+        .join(EventRow, col(EventRow.event_id) == newest.c.event_id)
+        .where(
+            col(EventRow.event_id) != event.event_id,
+            col(EventRow.is_practice).is_(event.is_practice),
+            col(EventRow.state) != EventState.RETRACTED.value,
+            col(PlanRevisionRow.planned_for) > planned_for - _SPAN,
+            col(PlanRevisionRow.planned_for) < planned_for + _SPAN,
+        )
+        .order_by(col(RequestRow.event_id), col(RequestRow.rank))
+    ).scalars()
+    others = [
+        booking
+        for row in rows
+        if (booking := booking_of(row_from_json(row.row), row.event_id, by_id)) is not None
+        and booking.end > planned_for
+    ]
+    watches = {
+        event_id
+        for event_id in {other.event_id for other in others}
+        if bursts.followed_as(session, event_id) is not None
+    }
+    others = [
+        dataclasses.replace(other, score=math.inf) if other.event_id in watches else other
+        for other in others
+    ]
+    ours = _asked(previous, event.event_id, by_id)
+    if any(other.score >= mine.score for mine, other in meeting(ours, others)):
+        return [dataclasses.replace(other, score=math.inf) for other in others]
+    return others
+
+
+def displaced(
+    rows: Sequence[PlanRow],
+    event_id: str,
+    instruments: Sequence[Instrument],
+    others: Sequence[Booking],
+) -> tuple[str, ...]:
+    """Events whose plans meet ``rows`` and are to be made anew."""
+    ours = _asked(rows, event_id, {instrument.id: instrument for instrument in instruments})
+    return tuple(sorted({other.event_id for _, other in meeting(ours, others)}))
+
+
+def _asked(
+    rows: Sequence[PlanRow], event_id: str, by_id: Mapping[str, Instrument]
+) -> list[Booking]:
+    found = [booking_of(row, event_id, by_id) for row in rows]
+    return [booking for booking in found if booking is not None]

@@ -1,0 +1,149 @@
+"""What the store knows of an event's candidates, as the planner wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from sqlmodel import col
+
+from followup.evidence import Prediction, TargetEvidence, gather
+from mmcoord.inference.outlook import predictions
+from mmcoord.records import Photometry
+from mmcoord.stages.classes import PREDICTED_BANDS, classes_of
+from mmcoord.stages.context import Context
+from mmcoord.stages.question import screen_request
+from mmcoord.store import claims, crossid
+from mmcoord.store.crossid import Place
+from mmcoord.store.reading import candidate_record, match_record, photometry_of, without_bulk
+from mmcoord.store.tables import CandidateRow, EventRow, MatchRow, RunRow, ScreeningRow
+from mmcoord.timescales import mjd_tai
+
+__all__ = ["targets_of"]
+
+_CLOCK_SLACK = timedelta(seconds=1)
+"""A point may be stamped a little later than the message that brought it."""
+_AHEAD_DAY = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0])
+
+
+def targets_of(
+    ctx: Context, session: Session, event: EventRow, known_until: datetime
+) -> list[TargetEvidence]:
+    """The candidates that match the event's map, with what was known at ``known_until``."""
+    pairs = session.execute(
+        select(MatchRow, CandidateRow)
+        .join(CandidateRow, col(CandidateRow.object_id) == col(MatchRow.object_id))
+        .where(
+            col(MatchRow.event_id) == event.event_id,
+            col(MatchRow.localization_id) == event.localization_id,
+        )
+        .order_by(col(MatchRow.object_id))
+    ).all()
+    photometry = photometry_of(session, [match.object_id for match, _ in pairs])
+    screenings = {
+        row.object_id: row
+        for row in session.execute(
+            select(ScreeningRow).where(col(ScreeningRow.event_id) == event.event_id)
+        ).scalars()
+    }
+    runs = _newest_runs(session, event.event_id, screenings)
+    known = crossid.known_as(
+        session, [Place(row.object_id, row.ra_deg, row.dec_deg) for _, row in pairs]
+    )
+    claimed = claims.claims_of(session, event.event_id)
+    until = mjd_tai(known_until + _CLOCK_SLACK)
+    targets = []
+    for match, candidate in pairs:
+        screening, result = screenings.get(match.object_id), runs.get(match.object_id)
+        points = [p for p in photometry.get(match.object_id, ()) if p.obs_mjd_tai <= until]
+        classes = None
+        if event.event_time is not None and screening is not None and screening.run_key is not None:
+            request = screen_request(candidate, match, points, mjd_tai(event.event_time))
+            classes = classes_of(request, until, result, ctx.settings.infer.base_rate)
+        targets.append(
+            gather(
+                candidate_record(candidate),
+                match_record(match),
+                points,
+                event_time=event.event_time,
+                p_kilonova=_p_kilonova(screening, result),
+                p_kilonova_origin=(
+                    "inference" if result is not None else "screen" if screening else None
+                ),
+                run_key=result.run_key if result is not None else None,
+                predicted=(
+                    _predicted(result.light_curve)
+                    if result is not None
+                    else _from_screen(event, match, candidate, points, screening, until)
+                ),
+                classes=classes,
+                known=[one.entry for one in known.get(match.object_id, ())],
+                claims=claimed.get(match.object_id, ()),
+            )
+        )
+    return targets
+
+
+def _newest_runs(
+    session: Session, event_id: str, screenings: Mapping[str, ScreeningRow]
+) -> dict[str, RunRow]:
+    """Per object the finished run for its newest data, else the last one that finished."""
+    done = session.execute(
+        select(RunRow)
+        .options(*without_bulk())
+        .where(
+            col(RunRow.event_id) == event_id,
+            col(RunRow.state) == "done",
+            col(RunRow.tainted_at).is_(None),
+        )
+        .order_by(col(RunRow.created_at), col(RunRow.run_key))
+    ).scalars()
+    newest: dict[str, RunRow] = {}
+    for row in done:
+        screening = screenings.get(row.object_id)
+        wanted = screening.run_key if screening else None
+        held = newest.get(row.object_id)
+        if held is not None and row.summary.get("p_kilonova") is None:
+            continue  # a model asked alone says nothing of the class
+        if held is None or held.run_key != wanted:
+            newest[row.object_id] = row
+    # Newer data may have ruled an object out without a run: then the screen speaks.
+    return {
+        object_id: row
+        for object_id, row in newest.items()
+        if (screening := screenings.get(object_id)) is None or screening.run_key is not None
+    }
+
+
+def _p_kilonova(screening: ScreeningRow | None, result: RunRow | None) -> float | None:
+    if result is not None:
+        value = result.summary.get("p_kilonova")
+        return float(value) if value is not None else None
+    return screening.p_kilonova if screening else None
+
+
+def _predicted(light_curve: Mapping[str, Any]) -> dict[str, Prediction]:
+    """The engine's predictions; its None ("fainter than it says") is the planner's too."""
+    return {
+        band: Prediction(curve["mjd_tai"], curve["q05"], curve["q50"], curve["q95"])
+        for band, curve in light_curve.items()
+    }
+
+
+def _from_screen(
+    event: EventRow,
+    match: MatchRow,
+    candidate: CandidateRow,
+    points: Sequence[Photometry],
+    screening: ScreeningRow | None,
+    until: float,
+) -> dict[str, Prediction] | None:
+    """The bank's predictions for a candidate that waits for its run."""
+    if screening is None or screening.run_key is None or event.event_time is None:
+        return None
+    request = screen_request(candidate, match, points, mjd_tai(event.event_time))
+    return _predicted(predictions(request, PREDICTED_BANDS, until + _AHEAD_DAY)) or None
