@@ -8,7 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check lint types contracts pytest kill-test fault-test infer-fault-test format clean
+.PHONY: run test check lint types contracts pytest kill-test fault-test infer-fault-test
+.PHONY: infer-measure format clean
 
 run: $(STAMP)
 	$(BIN)/mmcoord serve --practice
@@ -43,6 +44,23 @@ fault-test: $(STAMP)
 # On a real PostgreSQL and on SQLite: kill -9 engines and workers, terminate connections.
 infer-fault-test: $(STAMP)
 	$(BIN)/python -m benchmarks.inference_faults
+
+# Every figure of inference, one after another, for a quiet machine and a long time; one thread for
+# the calibration. The calibration goes on where it was.
+MEASURED ?= var/measured
+AT2017GFO ?= ../shared/data/kn/photometry/AT2017gfo_corrected.dat
+infer-measure: $(STAMP)
+	mkdir -p $(MEASURED)
+	$(BIN)/python -m benchmarks.inference_kernel > $(MEASURED)/kernel.json
+	$(BIN)/python -m benchmarks.inference_at2017gfo $(AT2017GFO) > $(MEASURED)/at2017gfo.json
+	$(BIN)/python -m benchmarks.inference_update $(AT2017GFO) > $(MEASURED)/update.json
+	$(BIN)/python -m benchmarks.service_cached > $(MEASURED)/cached.json
+	$(BIN)/python -m benchmarks.service_cached --store postgresql > $(MEASURED)/cached_pg.json
+	$(BIN)/python -m benchmarks.service_coalesce > $(MEASURED)/coalesce.json
+	NUMBA_NUM_THREADS=1 $(BIN)/python -m benchmarks.inference_sbc --simulations 300 \
+		--ranks $(MEASURED)/sbc.jsonl --picture docs/img/sbc.png > $(MEASURED)/sbc.json
+	$(BIN)/python -m benchmarks.inference_peers $(AT2017GFO) --walks 25 100 200 --nautilus \
+		> $(MEASURED)/peers.json
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -3,13 +3,16 @@
 Also what it says of the event: mass of the ejecta, ln B of the kilonova over each contaminant from
 the first days' data alone.
 
-Usage: python -m benchmarks.inference_at2017gfo AT2017gfo_corrected.dat [--seeds N] [--live N]
-       [--until DAY]
+Usage: python -m benchmarks.inference_at2017gfo AT2017gfo_corrected.dat [--seeds N] [--first K]
+       [--live N] [--until DAY]
+
+Every fit is told on stderr as soon as it is done.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from dataclasses import replace
 
@@ -26,6 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photometry")
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first fit")
     parser.add_argument("--live", type=int, default=500, help="of dynesty; 0: without it")
     parser.add_argument("--until", type=float, default=3.0, help="data of the Bayes factors, days")
     arguments = parser.parse_args()
@@ -34,10 +38,13 @@ def main() -> None:
     job = Job(light, t0, DistancePrior("gaussian", 40.0, 1.0), models=("villar17_3",))
     warm_up_s = warm_up()
     fits, cpu_s = [], []
-    for seed in range(arguments.seeds):
+    for seed in range(arguments.first, arguments.first + arguments.seeds):
         cpu = time.process_time()
-        fits.append(run(replace(job, seed=seed)).summary)
+        fit = run(replace(job, seed=seed)).summary
         cpu_s.append(round(time.process_time() - cpu, 2))
+        fits.append(fit)
+        told = {key: fit[key] for key in ("seed", "converged", "log_evidence", "ess", "wall_s")}
+        print({**told, "cpu_s": cpu_s[-1]}, file=sys.stderr, flush=True)
     log_z = [fit["log_evidence"] for fit in fits]
     mass = fits[0]["derived"]["ejecta_mass_total_msun"] if fits else None
     peer = {}

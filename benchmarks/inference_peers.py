@@ -9,6 +9,7 @@ Usage: python -m benchmarks.inference_peers [AT2017gfo_corrected.dat] [--simulat
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from typing import Any
 
@@ -86,7 +87,7 @@ def compare(name: str, likelihood: Likelihood, arguments: argparse.Namespace) ->
             "calls": theirs.n_calls,
             "cpu_s": round(time.process_time() - start, 1),
         }
-    print(line, machine()["load_1min"], flush=True)
+    print(line, machine()["load_1min"], file=sys.stderr, flush=True)
     return line
 
 

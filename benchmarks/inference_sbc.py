@@ -5,7 +5,11 @@ value among the posterior's draws is noted: ranks of a right posterior are unifo
 drawn but given: parameters are kept with the probability that all limits hold, which makes
 prior times likelihood of the limits the distribution that truths are drawn from.
 
-Usage: python -m benchmarks.inference_sbc [--simulations N] [--first K] [--picture FILE.png]
+Usage: python -m benchmarks.inference_sbc [--simulations N] [--first K] [--ranks FILE.jsonl]
+       [--picture FILE.png]
+
+With ``--ranks`` every simulation is a line of that file, and the figures are of all its lines:
+several processes with other ``--first`` may share one, and a broken one goes on where it was.
 """
 
 from __future__ import annotations
@@ -13,12 +17,14 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import kstest
 
+from benchmarks.skymaps_common import machine
 from mmcoord.inference.job import DistancePrior, Job, Row, SamplerSettings
 from mmcoord.inference.likelihood import Data, Likelihood
 from mmcoord.inference.models import registry
@@ -67,6 +73,37 @@ def ranks_of(seed: int) -> tuple[npt.NDArray[np.int64], bool]:
     return (post.u[:N_RANKS] < truth).sum(axis=0), post.converged
 
 
+@dataclass(slots=True)
+class Kept:
+    """Simulations that are done."""
+
+    seeds: list[int] = field(default_factory=list)
+    ranks: list[list[int]] = field(default_factory=list)
+    converged: list[bool] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: Path | None) -> Kept:
+        kept = cls()
+        if path and path.exists():
+            for line in path.read_text().splitlines():
+                one = json.loads(line)
+                if one["seed"] in kept.seeds:
+                    continue  # two processes were given it
+                kept.add(one["seed"], np.array(one["ranks"]), one["converged"], None)
+        return kept
+
+    def add(
+        self, seed: int, ranks: npt.NDArray[np.int64], converged: bool, path: Path | None
+    ) -> None:
+        self.seeds.append(seed)
+        self.ranks.append(ranks.tolist())
+        self.converged.append(converged)
+        if path:
+            one = {"seed": seed, "ranks": ranks.tolist(), "converged": bool(converged)}
+            with path.open("a") as file:
+                file.write(json.dumps(one) + "\n")
+
+
 def picture(path: Path, names: tuple[str, ...], ranks: npt.NDArray[np.int64]) -> None:
     """Histograms of the ranks with the band in which 99 % of the bars of a right one lie."""
     import matplotlib
@@ -92,21 +129,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--simulations", type=int, default=300)
     parser.add_argument("--first", type=int, default=0, help="seed of the first one")
-    parser.add_argument("--ranks", type=Path, help="keep the ranks in this file (.npy), add to it")
+    parser.add_argument("--ranks", type=Path, help="a line for each simulation, added to")
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     names = likelihood_of(EPOCHS).axes()
-    ranks = np.empty((0, len(names)), dtype=np.int64)
-    if arguments.ranks and arguments.ranks.exists():
-        ranks = np.load(arguments.ranks)
-    converged = 0
+    kept = Kept.read(arguments.ranks)
     for seed in range(arguments.first, arguments.first + arguments.simulations):
-        new, good = ranks_of(seed)
-        converged += good
-        ranks = np.vstack([ranks, new])
-        if arguments.ranks and seed % 10 == 9:
-            np.save(arguments.ranks, ranks)
+        if seed not in kept.seeds:
+            kept.add(seed, *ranks_of(seed), arguments.ranks)
+    kept = Kept.read(arguments.ranks) if arguments.ranks else kept
+    ranks = np.array(kept.ranks)
     # Within its bin of 1/(n + 1), a rank lies anywhere.
     spread = np.random.default_rng(0).random(ranks.shape)
     position = (ranks + spread) / (N_RANKS + 1)
@@ -118,12 +151,14 @@ def main() -> None:
             {
                 "model": JOB.models[0],
                 "simulations": len(ranks),
-                "converged_of_these": f"{converged}/{arguments.simulations}",
+                "converged": sum(kept.converged),
                 "ks_p": {n: round(float(kstest(position[:, k], "uniform").pvalue), 4)
                          for k, n in enumerate(names)},
                 "coverage_90": {n: round(float(inside[:, k].mean()), 3)
                                 for k, n in enumerate(names)},
                 "wall_s": round(time.perf_counter() - start, 1),
+                "cpu_s": round(time.process_time() - cpu, 1),
+                "load_1min": machine()["load_1min"],
             }
         )
     )  # fmt: skip

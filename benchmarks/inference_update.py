@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import time
 from dataclasses import replace
 from typing import Any
@@ -75,7 +76,7 @@ def main() -> None:
                     "load_1min": machine()["load_1min"],
                 }
             )
-            print(nights[-1], flush=True)
+            print(nights[-1], file=sys.stderr, flush=True)
             before = warm
         else:
             before = cold

@@ -5,7 +5,8 @@ prior); ``mmcoord serve`` (its own uvicorn, a process apart) is asked the same q
 again over one kept connection, as a named pair and with
 photometry of one's own. "submit" is the POST, whose answer holds the summary: the figure. "answer"
 is the GET of the whole result after it, "both" their sum; "health" is the peer: the same server's
-health page, which asks the store too.
+health page, which asks the store too. "server_cpu_ms" is the server's processor time for one
+submit, which others on the machine do not stretch as they do the wall.
 
     python -m benchmarks.service_cached [--store sqlite|postgresql] [--repeats 300]
 """
@@ -21,7 +22,7 @@ from typing import Any
 import httpx
 from fastapi.testclient import TestClient
 
-from benchmarks.listeners_common import LONG_OPEN, daemon, store_url
+from benchmarks.listeners_common import LONG_OPEN, Daemon, daemon, store_url
 from benchmarks.service_common import BROUGHT, EVENT, OBJECT, first_byte_s, spread_ms, stored, token
 from benchmarks.skymaps_common import report
 from mmcoord.stages.infer import InferStage
@@ -49,14 +50,16 @@ def main() -> None:
         with daemon(url, [], match=LONG_OPEN, infer={"screen_threshold": 1.0}) as house:
             with httpx.Client(base_url=house.page, headers=who, timeout=60.0) as client:
                 found = {
-                    name: _measure(client, question, asked.repeats)
+                    name: _measure(house, client, question, asked.repeats)
                     for name, question in questions.items()
                 }
                 health = [first_byte_s(client, "GET", "/healthz")[0] for _ in range(asked.repeats)]
         report({"store": asked.store, **found, "peer_health": spread_ms(health)})
 
 
-def _measure(client: httpx.Client, question: dict[str, Any], repeats: int) -> dict[str, Any]:
+def _measure(
+    house: Daemon, client: httpx.Client, question: dict[str, Any], repeats: int
+) -> dict[str, Any]:
     times: dict[str, list[float]] = {"submit": [], "answer": [], "both": [], "samples": []}
     size = 0
     for _ in range(repeats):
@@ -71,7 +74,11 @@ def _measure(client: httpx.Client, question: dict[str, Any], repeats: int) -> di
             times, (submit_s, answer_s, submit_s + answer_s, samples_s), strict=True
         ):
             times[name].append(took)
+    before_s = house.cpu_s()
+    for _ in range(repeats):
+        first_byte_s(client, "POST", "/api/v1/runs", json=question)
     return {
+        "server_cpu_ms": round(1000.0 * (house.cpu_s() - before_s) / repeats, 2),
         **{name: spread_ms(values) for name, values in times.items()},
         "answer_bytes": len(answer),
         "samples_bytes": size,

@@ -84,6 +84,8 @@ class Brought(Held):
     light_curve: dict[str, Any]
     samples: str
     """``npz`` in base64."""
+    proposals: list[dict[str, Any]] = []
+    """What the next run on more data may begin with; workers of before bring none."""
 
 
 class Failed(Held):

@@ -15,6 +15,9 @@ from mmcoord.inference.mixture import Mixture, logsumexp
 
 __all__ = ["Proposal", "Start", "packed"]
 
+_LARGEST = 1e6
+"""Of any number in a mixture; in probit space means are below 10 and widths below 5."""
+
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
@@ -26,6 +29,18 @@ class Proposal:
     content: str
     """base64 of little-endian floats: ln weights (k,), means (k, d), lower triangles of the
     Cholesky factors (k, d (d + 1)/2)."""
+
+    def check(self) -> None:
+        """Raise ``ValueError`` unless the content is a mixture in these axes."""
+        d = len(self.axes)
+        content = base64.b64decode(self.content, validate=True)
+        row = 4 * (1 + d + d * (d + 1) // 2)
+        if not content or len(content) % row:
+            raise ValueError(f"no rows of {row} bytes")
+        if not (np.abs(np.frombuffer(content, dtype="<f4")) < _LARGEST).all():
+            raise ValueError("not finite, or larger than in any fit")
+        if not (np.diagonal(self.mixture().cholesky, axis1=1, axis2=2) > 1 / _LARGEST).all():
+            raise ValueError("widths of zero")
 
     def mixture(self) -> Mixture:
         """What was packed, to 32 bits."""

@@ -13,6 +13,7 @@ import io
 import math
 import zipfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy as np
 from mmcoord.bands import is_modelled
 from mmcoord.errors import BadInput
 from mmcoord.inference.job import Job, Result
+from mmcoord.inference.start import Proposal
 
 __all__ = ["BadAnswer", "result_from_json", "result_to_json"]
 
@@ -27,6 +29,9 @@ MAX_SAMPLES_BYTES = 10 * 2**20
 _MAX_ITEMS = 10_000
 _MAX_TEXT = 4000
 _MAX_DEPTH = 6
+_MAX_AXES = 200
+_MAX_PROPOSAL = 2**19
+"""Characters of one model's proposal; of 30 components in 20 dimensions it has 37,000."""
 _NUMBERS = ("log_evidence", "log_evidence_err", "ess", "wall_s")
 _INTERVAL = ("lo90", "median", "hi90")
 _CURVE = ("mjd_tai", "q05", "q50", "q95")
@@ -43,6 +48,7 @@ def result_to_json(result: Result) -> dict[str, Any]:
         "summary": result.summary,
         "light_curve": result.light_curve,
         "samples": base64.b64encode(result.samples).decode(),
+        "proposals": [asdict(proposal) for proposal in result.proposals],
     }
 
 
@@ -81,7 +87,32 @@ def result_from_json(document: Mapping[str, Any], run_key: str, job: Job) -> Res
     samples = _samples(document.get("samples"), parameters)
     for band, curve in curves.items():
         _light_curve(band, curve)
-    return Result(run_key, dict(summary), samples, dict(curves))
+    proposals = document.get("proposals", [])
+    if not isinstance(proposals, list) or len(proposals) > len(names):
+        raise BadAnswer("not a list of one proposal a model", where="proposals")
+    found = tuple(_proposal(proposal, names) for proposal in proposals)
+    return Result(run_key, dict(summary), samples, dict(curves), found)
+
+
+def _proposal(value: Any, names: set[str]) -> Proposal:
+    """What the next run may begin with: a mixture that can be drawn from. A poor one costs time
+    and cannot bend an answer, since every run weighs its draws by the whole likelihood."""
+    if not isinstance(value, dict) or value.get("model") not in names:
+        raise BadAnswer("of no model that was asked for", where="proposals")
+    where = f"proposals.{value['model']}"
+    axes, content = value.get("axes"), value.get("content")
+    if not isinstance(axes, list | tuple) or not 0 < len(axes) <= _MAX_AXES:
+        raise BadAnswer("no list of axes", where=where)
+    if not all(isinstance(axis, str) and axis.isprintable() and len(axis) < 100 for axis in axes):
+        raise BadAnswer("no names of axes", where=where)
+    if not isinstance(content, str) or len(content) > _MAX_PROPOSAL:
+        raise BadAnswer("no content, or too long", where=where)
+    proposal = Proposal(value["model"], tuple(axes), content)
+    try:
+        proposal.check()
+    except ValueError as error:
+        raise BadAnswer(str(error), where=where) from None
+    return proposal
 
 
 def _tame(value: Any, where: str, depth: int, count: list[int]) -> None:

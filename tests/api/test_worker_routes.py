@@ -22,9 +22,10 @@ from mmcoord.access import Scope
 from mmcoord.inference.engine import run
 from mmcoord.inference.job import Result
 from mmcoord.stages.answers import BadAnswer, result_from_json, result_to_json
-from mmcoord.stages.jobs import job_from_json
+from mmcoord.stages.jobs import job_from_json, proposal_from_json
 from mmcoord.store.database import Database
 from mmcoord.store.tables_attempts import RunAttemptRow
+from mmcoord.store.tables_lineage import LineageRow
 from tests.api.conftest import make_token
 from tests.inferring import QUICK, ask, attempts_of, faults_of, run_of
 
@@ -84,6 +85,25 @@ def test_a_worker_takes_a_run_keeps_it_and_brings_its_result(
     assert (row.state, row.samples, row.cpu_s) == ("done", answer.samples, 1.0)
     assert faults_of(database, [key]) == []
     assert post(client, who, "renew", **held(found)).json() == {"held": False}
+
+
+def test_what_a_worker_found_is_what_the_next_run_begins_with(
+    client: TestClient, database: Database, who: Headers, answer: Result
+) -> None:
+    key = ask(database, QUICK)
+    found = lease(client, who)
+    body = {**result_to_json(answer), **held(found), "cpu_s": 1.0}
+    assert post(client, who, "result", **body).json() == {"accepted": True}
+    with database.read() as session:
+        kept = session.get_one(LineageRow, key).proposals
+    assert answer.proposals
+    assert tuple(proposal_from_json(p) for p in kept) == answer.proposals
+
+
+def test_a_worker_of_before_brings_no_proposals(answer: Result) -> None:
+    document = json.loads(json.dumps(result_to_json(answer)))
+    del document["proposals"]
+    assert result_from_json(document, answer.run_key, QUICK) == replace(answer, proposals=())
 
 
 @pytest.mark.parametrize(("cores", "said", "counted"), [(1, 1e9, 10.0), (2, 1e9, 20.0), (4, 3, 3)])
@@ -269,6 +289,14 @@ def curve(name: str, value: Any) -> Callable[[dict[str, Any]], None]:
     return spoil
 
 
+def proposal(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda d: d["proposals"][0].update(changes)
+
+
+def floats(*values: float) -> str:
+    return base64.b64encode(np.array(values, dtype="<f4").tobytes()).decode()
+
+
 LIES: list[tuple[str, Callable[[dict[str, Any]], None]]] = [
     ("another run", lambda d: d.update(run_key="0" * 64)),
     ("another run", summary(run_key="0" * 64)),
@@ -302,6 +330,16 @@ LIES: list[tuple[str, Callable[[dict[str, Any]], None]]] = [
     ("one length", lambda d: d["light_curve"]["lsst:g"]["q50"].append(20.0)),
     ("order", curve("q05", 59.0)),
     ("finite", curve("q50", "bright")),
+    ("one proposal", lambda d: d.update(proposals=d["proposals"] * 9)),
+    ("no model", proposal(model="sn_ia")),
+    ("axes", proposal(axes=[])),
+    ("axes", proposal(axes=["\x1b[2J"])),
+    ("too long", proposal(content="A" * 10**6)),
+    ("base64|padding", proposal(content="%%%")),
+    ("rows", proposal(content=floats(0.0, 0.0))),
+    ("finite", proposal(axes=["a"], content=floats(0.0, math.nan, 1.0))),
+    ("larger", proposal(axes=["a"], content=floats(0.0, 0.0, 1e30))),
+    ("zero", proposal(axes=["a"], content=floats(0.0, 0.0, 0.0))),
 ]  # fmt: skip
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 
+import numba
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from mmcoord.inference.engine import run
 from mmcoord.inference.importance import Posterior
-from mmcoord.inference.job import DistancePrior, Job, SamplerSettings, question_key, run_key
+from mmcoord.inference.job import DistancePrior, Job, Result, SamplerSettings, question_key, run_key
 from mmcoord.inference.mixture import Mixture
 from mmcoord.inference.models import registry
 from mmcoord.inference.sampler import sample
@@ -43,6 +46,7 @@ def normal(u: Array, mean: float, sigma: float) -> Array:
     return np.asarray(-0.5 * chi2 - u.shape[1] * np.log(sigma * np.sqrt(2 * np.pi)))
 
 
+@cache
 def earlier(mean: float, sigma: float, n_dim: int = 4) -> Mixture:
     found = sample(lambda u: normal(u, mean, sigma), n_dim, seed=11)
     assert found.proposal is not None
@@ -123,10 +127,23 @@ def test_a_proposal_survives_its_packing() -> None:
     assert start.of("other", axes) is None
 
 
-def test_an_update_of_a_kilonova_agrees_with_a_cold_start_and_repeats_itself() -> None:
-    parent = run(EARLIER)
-    update = replace(JOB, start=Start(parent.run_key, parent.proposals))
-    warm, again, cold = run(update), run(job_from_json(job_to_json(update))), run(JOB)
+@pytest.fixture(scope="module")
+def parent() -> Result:
+    return run(EARLIER)
+
+
+@pytest.fixture(scope="module")
+def update(parent: Result) -> Job:
+    return replace(JOB, start=Start(parent.run_key, parent.proposals))
+
+
+@pytest.fixture(scope="module")
+def warm(update: Job) -> Result:
+    return run(update)
+
+
+def test_an_update_of_a_kilonova_agrees_with_a_cold_start(parent: Result, warm: Result) -> None:
+    cold = run(JOB)
     assert warm.summary["comparison"][0]["begun"] == "earlier posterior"
     assert warm.summary["parent_run_key"] == parent.run_key
     assert warm.summary["converged"]
@@ -138,6 +155,10 @@ def test_an_update_of_a_kilonova_agrees_with_a_cold_start_and_repeats_itself() -
         for key in ("median", "lo90", "hi90"):
             # 1000 effective draws each place a 5 % quantile to 0.07 of the width (2 sigma).
             assert mine[key] == pytest.approx(theirs[key], abs=0.12 * width)
+
+
+def test_an_update_that_was_kept_as_json_repeats_itself(update: Job, warm: Result) -> None:
+    again = run(job_from_json(job_to_json(update)))
     assert again.samples == warm.samples
     assert again.proposals == warm.proposals
 
@@ -152,28 +173,29 @@ def test_the_key_names_what_a_run_begins_with_and_the_question_does_not() -> Non
     assert job_from_json(job_to_json(started)) == started
 
 
+def digest(parent: Result, child: Result) -> str:
+    """Of all that two runs say but the time that they took."""
+    said = repr({**child.summary, "wall_s": 0})
+    return hashlib.sha256(parent.samples + child.samples + said.encode()).hexdigest()
+
+
 _SCRIPT = """
-import hashlib
-from dataclasses import replace
-from tests.inference.test_update import EARLIER, JOB, run, Start
+from tests.inference.test_update import EARLIER, JOB, Start, digest, replace, run
 parent = run(EARLIER)
-child = run(replace(JOB, start=Start(parent.run_key, parent.proposals)))
-summary = {**child.summary, "wall_s": 0}
-print(hashlib.sha256(parent.samples + child.samples + repr(summary).encode()).hexdigest())
+print(digest(parent, run(replace(JOB, start=Start(parent.run_key, parent.proposals)))))
 """
 
 
 @pytest.mark.timeout(900)
-def test_other_processes_and_numbers_of_threads_give_the_same_bytes() -> None:
-    texts = [
-        subprocess.run(
-            [sys.executable, "-c", _SCRIPT],
-            env={**os.environ, "NUMBA_NUM_THREADS": threads},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for threads in ("1", "2")
-    ]
-    assert len(texts[0].strip()) == 64
-    assert texts[0] == texts[1]
+def test_another_process_and_number_of_threads_give_the_same_bytes(
+    parent: Result, warm: Result
+) -> None:
+    threads = "2" if numba.get_num_threads() == 1 else "1"
+    there = subprocess.run(
+        [sys.executable, "-c", _SCRIPT],
+        env={**os.environ, "NUMBA_NUM_THREADS": threads},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert there.strip() == digest(parent, warm)
