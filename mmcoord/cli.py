@@ -28,6 +28,7 @@ from mmcoord.cli_common import note as _note
 from mmcoord.cli_common import pipeline as _pipeline
 from mmcoord.cli_common import print_json as _print_json
 from mmcoord.cli_common import settings_of as _settings
+from mmcoord.cli_copies import backup, restore
 from mmcoord.cli_data import data_app
 from mmcoord.cli_galaxies import galaxies_app
 from mmcoord.cli_model import model_app
@@ -56,6 +57,8 @@ cli_claims.register(app)
 cli_approvals.register(app)
 app.add_typer(bank_app, name="bank")
 app.command()(rerun)
+app.command()(backup)
+app.command()(restore)
 app.command("worker")(worker)
 app.command()(withdraw)
 app.command()(practice)
