@@ -108,10 +108,15 @@ def serve(
         bool, typer.Option("--practice", help="Play a practice night in compressed time.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the practice night.")] = 1,
+    roles: Annotated[
+        str | None,
+        typer.Option(help="Of listen,stages,deliver,page: those of this process; default: all."),
+    ] = None,
 ) -> None:
     """Run the daemon with its API and web page."""
     from mmcoord.daemon import serve as run_daemon
     from mmcoord.practice import live_feeder, practice_settings
+    from mmcoord.roles import ALL, roles_of
 
     settings = load_settings(config)
     web = dataclasses.replace(
@@ -120,7 +125,11 @@ def serve(
     settings = dataclasses.replace(settings, web=web)
     if practice:
         settings = practice_settings(settings)
-    run_daemon(settings, feeder=live_feeder(seed) if practice else None)
+    run_daemon(
+        settings,
+        feeder=live_feeder(seed) if practice else None,
+        roles=ALL if roles is None else roles_of(roles),
+    )
 
 
 @app.command()

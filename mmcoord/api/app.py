@@ -67,6 +67,7 @@ def create_app(
     wake: Callable[[], None] = lambda: None,
     watched_at: Callable[[], datetime | None] | None = None,
     workshop: Workshop | None = None,
+    health_only: bool = False,
     tell: Callable[[Session, RunRow], object] = lambda session, row: None,
 ) -> FastAPI:
     """The application on an open store.
@@ -85,6 +86,8 @@ def create_app(
         When the watchdog last looked; none where no watchdog runs.
     workshop : Workshop
         Where pictures and predictions are made; by default a process of its own.
+    health_only : bool
+        A process without a page: ``/healthz`` and ``/metrics`` alone.
     tell : callable
         Writes what others are told of a run that a worker has done, in its transaction.
     """
@@ -113,12 +116,10 @@ def create_app(
     app.add_middleware(SecurityHeaders)
     app.add_middleware(BodyLimit, max_bytes=_MAX_BODY_BYTES, larger=worker.BODY_LIMITS)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
-    for router in (
+    for_people = (
         approvals.router,
         claims.router,
-        health.router,
         inference.router,
-        metrics.router,
         posteriors.router,
         routes.router,
         slack.router,
@@ -128,7 +129,8 @@ def create_app(
         worker.router,
         pages_notices.router,
         pages.router,
-    ):
+    )
+    for router in (health.router, metrics.router, *(() if health_only else for_people)):
         app.include_router(router)
     app.add_exception_handler(AmbiguousName, _ambiguous)
     app.add_exception_handler(UnknownRecord, _unknown)

@@ -22,7 +22,7 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def until(condition: Callable[[], Any], seconds: float = 90.0) -> None:
+def until(condition: Callable[[], Any], seconds: float = 150.0) -> None:
     """Wait for it, and fail when it does not come."""
     deadline = time.monotonic() + seconds
     while not condition():
