@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check lint types contracts pytest kill-test fault-test infer-fault-test format clean
+.PHONY: run test check lint types contracts pytest kill-test fault-test helm chart-check infer-fault-test format clean
 
 run: $(STAMP)
 	$(BIN)/mmcoord serve --practice
@@ -43,6 +43,14 @@ fault-test: $(STAMP)
 # On a real PostgreSQL and on SQLite: kill -9 engines and workers, terminate connections.
 infer-fault-test: $(STAMP)
 	$(BIN)/python -m benchmarks.inference_faults
+
+# helm from its own module, built with Go; some minutes, once.
+helm:
+	test -x .cache/helm/helm || GOBIN=$(CURDIR)/.cache/helm go install helm.sh/helm/v3/cmd/helm@v3.22.0
+
+# What comes of the chart, against Kubernetes' schemas.
+chart-check: $(STAMP) helm
+	$(BIN)/python -m pytest -q tests/deploy/test_helm.py
 
 format: $(STAMP)
 	$(BIN)/ruff format .
