@@ -151,8 +151,8 @@ def _new_file(out: Path) -> Iterator[Path]:
         partial.rename(out)
         _sync(out.parent)
     finally:
-        for left in out.parent.glob(f"{out.name}.partial*"):
-            left.unlink()
+        for companion in ("", "-journal", "-shm", "-wal"):
+            partial.with_name(partial.name + companion).unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:
