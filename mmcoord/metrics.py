@@ -135,7 +135,7 @@ def _ledger(lines: Iterable[LedgerLine]) -> Iterator[Metric]:
 
 def _runs(counts: Counts) -> Iterator[Metric]:
     states = dict.fromkeys(("queued", "running", "done", "failed", "superseded"), 0)
-    yield _gauge("runs", "Inferences, of all groups.", _one(states | counts.runs), ["state"])
+    yield _gauge("runs", "Inferences, of all groups.", _one({**states, **counts.runs}), ["state"])
     yield _counter("run_requests", "Inferences that groups asked for, by how they were answered.",
                    _one(counts.run_requests), ["how"])  # fmt: skip
     yield _counter("run_cpu_seconds", "Processor time of finished runs.", {(): counts.runs_cpu_s})
@@ -159,7 +159,7 @@ def _deliveries(found: Mapping[tuple[str, str], int], sinks: Iterable[str]) -> M
         for sink in {*sinks, *(sink for sink, _ in found)}
         for state in ("pending", "sent", "failed")
     }
-    return _gauge("deliveries", "Messages of the outbox.", none | {**found}, ["sink", "state"])
+    return _gauge("deliveries", "Messages of the outbox.", {**none, **found}, ["sink", "state"])
 
 
 def _others(reading: Reading) -> Iterator[Metric]:

@@ -21,7 +21,7 @@ class Role(StrEnum):
     STAGES = "stages"
     """Intake, match, infer, plan, checks of models; the pool of workers."""
     DELIVER = "deliver"
-    """The outbox."""
+    """The outbox, and what observers answer at the sinks."""
     PAGE = "page"
     """The page and the API."""
 

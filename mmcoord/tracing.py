@@ -120,7 +120,8 @@ def _context(cause_id: str, span: str = "") -> SpanContext:
 
     trace_id = _hash(16, "trace", cause_id)
     span_id = _hash(8, "span", cause_id, span)
-    return SpanContext(trace_id, span_id, is_remote=False, trace_flags=TraceFlags.SAMPLED)
+    flags = TraceFlags(TraceFlags.SAMPLED)
+    return SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags)
 
 
 def _hash(size: int, *parts: str) -> int:
