@@ -71,6 +71,8 @@ _SWITCH_S = 0.0005
 """How long a thread may keep the interpreter while others wait. With Python's 5 ms an alert, which
 gives it up at every statement to the store, waits dozens of times for the candidates."""
 _GRACE_S = 3
+_LOCK_S = 5.0
+"""How often a process that shares the store looks whether it still has its roles."""
 _RESTART_S = (1.0, 60.0)
 
 _HUNG_S = 180.0
@@ -103,7 +105,9 @@ def serve(
     with ExitStack() as stack:
         database = open_database(settings, shared=roles != ALL)
         stack.callback(database.close)
-        stack.enter_context(database.pipeline_lock([r for r in EXCLUSIVE if r in roles]))
+        is_held = stack.enter_context(
+            database.pipeline_lock([role for role in EXCLUSIVE if role in roles])
+        )
         client = stack.enter_context(httpx.Client())
         stages: dict[str, _Stage] = {}
 
@@ -131,6 +135,8 @@ def serve(
             loops["traces"] = Traces(database, exporter, version("mmcoord")).run
         if feeder is not None:
             loops["feed"] = lambda stop: feeder(ctx, stop)
+        if roles != ALL:
+            loops["lock"] = lambda _: _end_without_lock(stop, is_held)
         loops["alive"] = lambda stop: supervisor.keep_alive(stop, lambda: _is_well(ctx, watched_at))
         threads = [
             threading.Thread(target=_supervise, args=(name, loop, stop), name=name)
@@ -194,6 +200,14 @@ def _watching(ctx: Context, watchdog: Watchdog) -> dict[str, Loop]:
     for name, sink in operators(ctx.settings, ctx.sinks).items():
         loops[f"tell {name}"] = Teller(name, sink, database, watchdog.unwritten, ctx.now, url).run
     return loops
+
+
+def _end_without_lock(stop: threading.Event, is_held: Callable[[], bool]) -> None:
+    """A standby may have our roles by now; a new start gets them back or finds that out."""
+    while not stop.wait(_LOCK_S):
+        if not is_held():
+            _log.error("the lock of our roles is lost: ending, to be started again")
+            stop.set()
 
 
 def _is_well(ctx: Context, watched_at: Callable[[], datetime | None] | None) -> bool:

@@ -19,7 +19,7 @@ _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _log = logging.getLogger(__name__)
 
 
-@router.get("/metrics", tags=["health"], response_class=Response)
+@router.get("/metrics", include_in_schema=False)  # the description is of JSON
 def get_metrics(service: ServiceDep) -> Response:
     """The state of the service as Prometheus reads it (text format 0.0.4).
 

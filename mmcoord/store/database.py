@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import fcntl
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from sqlalchemy import Engine, event, make_url, text
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlmodel import Session, create_engine
 
 from mmcoord.errors import ConfigError
@@ -109,8 +109,11 @@ class Database:
         self._writer.dispose()
 
     @contextmanager
-    def pipeline_lock(self, parts: Iterable[str] = tuple(_PARTS)) -> Iterator[None]:
+    def pipeline_lock(self, parts: Iterable[str] = tuple(_PARTS)) -> Iterator[Callable[[], bool]]:
         """Hold the right to run parts of the service on this store; SQLite knows only all.
+
+        Gives a function that says whether it is still held: PostgreSQL forgets it when the
+        connection breaks or the server starts again.
 
         Raises
         ------
@@ -119,7 +122,7 @@ class Database:
         """
         if self.is_sqlite:
             with _locked_file(self.url.database):
-                yield
+                yield lambda: True
         else:
             with self._writer.connect() as connection:
                 for part in parts:  # those taken before one that is not free go with the session
@@ -127,9 +130,9 @@ class Database:
                         connection.invalidate()
                         raise ConfigError(f"another mmcoord is running on this database ({part})")
                 try:
-                    yield
+                    yield lambda: _answers(connection)
                 finally:
-                    with suppress(DBAPIError):  # the connection has died, and the locks with it
+                    with suppress(SQLAlchemyError):  # it may have died, and the locks with it
                         for part in parts:
                             _advise(connection, "pg_advisory_unlock", _PARTS[part])
 
@@ -144,7 +147,7 @@ class Database:
             try:
                 yield
             finally:
-                with suppress(DBAPIError):
+                with suppress(SQLAlchemyError):
                     _advise(connection, "pg_advisory_unlock", _MIGRATION)
 
 
@@ -190,3 +193,15 @@ def _advise(connection: Connection, function: str, lock: int) -> bool:
     answer = connection.execute(text(f"SELECT {function}(:id)"), {"id": lock}).scalar()
     connection.commit()
     return bool(answer)
+
+
+def _answers(connection: Connection) -> bool:
+    """Whether it is still the connection that it was, and not one that SQLAlchemy made anew."""
+    if connection.invalidated:
+        return False
+    try:
+        connection.execute(text("SELECT 1"))
+        connection.commit()
+    except SQLAlchemyError:
+        return False
+    return True

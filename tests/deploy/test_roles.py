@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 import skymaps
 from mmcoord.config import Settings
@@ -65,6 +65,26 @@ def test_each_part_of_the_service_has_its_own_lock(postgres_url: str) -> None:
             pass
     for database in (one, other):
         database.close()
+
+
+@pytest.mark.postgres
+def test_a_lock_that_the_server_has_forgotten_is_known_to_be_lost(postgres_url: str) -> None:
+    database, other = Database(postgres_url), Database(postgres_url)
+    with database.pipeline_lock([Role.STAGES]) as is_held:
+        assert is_held()
+        with other.engine.connect() as connection:
+            connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_locks "
+                    "WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+                )
+            )
+        assert not is_held()
+        with other.pipeline_lock([Role.STAGES]) as is_theirs:
+            assert is_theirs()
+        assert not is_held()
+    for one in (database, other):
+        one.close()
 
 
 @pytest.mark.postgres
