@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: run test check lint types contracts pytest kill-test fault-test infer-fault-test
-.PHONY: infer-measure format clean
+.PHONY: infer-measure helm chart-check format clean
 
 run: $(STAMP)
 	$(BIN)/mmcoord serve --practice
@@ -61,6 +61,14 @@ infer-measure: $(STAMP)
 		--ranks $(MEASURED)/sbc.jsonl --picture docs/img/sbc.png > $(MEASURED)/sbc.json
 	$(BIN)/python -m benchmarks.inference_peers $(AT2017GFO) --walks 25 100 200 --nautilus \
 		> $(MEASURED)/peers.json
+
+# helm from its own module, built with Go; some minutes, once.
+helm:
+	test -x .cache/helm/helm || GOBIN=$(CURDIR)/.cache/helm go install helm.sh/helm/v3/cmd/helm@v3.22.0
+
+# What comes of the chart, against Kubernetes' schemas.
+chart-check: $(STAMP) helm
+	$(BIN)/python -m pytest -q tests/deploy/test_helm.py
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -28,6 +28,7 @@ from mmcoord.cli_common import note as _note
 from mmcoord.cli_common import pipeline as _pipeline
 from mmcoord.cli_common import print_json as _print_json
 from mmcoord.cli_common import settings_of as _settings
+from mmcoord.cli_copies import backup, restore
 from mmcoord.cli_data import data_app
 from mmcoord.cli_galaxies import galaxies_app
 from mmcoord.cli_model import model_app
@@ -56,6 +57,8 @@ cli_claims.register(app)
 cli_approvals.register(app)
 app.add_typer(bank_app, name="bank")
 app.command()(rerun)
+app.command()(backup)
+app.command()(restore)
 app.command("worker")(worker)
 app.command()(withdraw)
 app.command()(practice)
@@ -105,10 +108,15 @@ def serve(
         bool, typer.Option("--practice", help="Play a practice night in compressed time.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the practice night.")] = 1,
+    roles: Annotated[
+        str | None,
+        typer.Option(help="Of listen,stages,deliver,page: those of this process; default: all."),
+    ] = None,
 ) -> None:
     """Run the daemon with its API and web page."""
     from mmcoord.daemon import serve as run_daemon
     from mmcoord.practice import live_feeder, practice_settings
+    from mmcoord.roles import ALL, roles_of
 
     settings = load_settings(config)
     web = dataclasses.replace(
@@ -117,7 +125,11 @@ def serve(
     settings = dataclasses.replace(settings, web=web)
     if practice:
         settings = practice_settings(settings)
-    run_daemon(settings, feeder=live_feeder(seed) if practice else None)
+    run_daemon(
+        settings,
+        feeder=live_feeder(seed) if practice else None,
+        roles=ALL if roles is None else roles_of(roles),
+    )
 
 
 @app.command()

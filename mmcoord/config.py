@@ -234,6 +234,8 @@ class Settings:
     """Whether real events go to production sinks; a replay does not repeat what was said."""
     page_url: str = ""
     """Address of the page as others reach it, for links in messages."""
+    trace_endpoint: str = ""
+    """Collector of traces (OTLP over HTTP, ``http://HOST:4318/v1/traces``); empty: none."""
     web: WebSettings = field(default_factory=WebSettings)
     vetoes: Vetoes = field(default_factory=Vetoes)
     """Which candidates are left out before they are stored."""

@@ -12,8 +12,9 @@ Threads, each restarted with growing delay if it ever ends by an exception:
 * one per listener;
 * ``watchdog``, and one per sink of the operators, which tells them of alarms.
 
-The page runs in the main thread. Nothing here holds a state that matters: ``kill -9`` and a
-new start give what an uninterrupted run would have given.
+The page runs in the main thread. A process may have some of these only (:mod:`mmcoord.roles`);
+each of them still has one process for it. Nothing here holds a state that matters: ``kill -9``
+and a new start give what an uninterrupted run would have given.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +37,19 @@ import httpx
 import uvicorn
 
 from listeners.settings import ListenerStatus
+from mmcoord import supervisor
 from mmcoord.announcements import RunStatus
 from mmcoord.api.app import create_app
 from mmcoord.config import Settings
+from mmcoord.errors import ConfigError
+from mmcoord.roles import ALL, EXCLUSIVE, Role
 from mmcoord.stages import bursts, coincide, deliver, fetch, hear, intake, localize
 from mmcoord.stages.announce import announce
 from mmcoord.stages.context import Context
 from mmcoord.stages.executor import build_executor
 from mmcoord.stages.modelcheck import ModelChecks
 from mmcoord.stages.pipeline import Pipeline
+from mmcoord.tracing import Traces, otlp_exporter
 from mmcoord.watchdog.runner import Watchdog
 from mmcoord.watchdog.telling import Teller, operators
 from mmcoord.wiring import (
@@ -63,13 +71,21 @@ _SWITCH_S = 0.0005
 """How long a thread may keep the interpreter while others wait. With Python's 5 ms an alert, which
 gives it up at every statement to the store, waits dozens of times for the candidates."""
 _GRACE_S = 3
+_LOCK_S = 5.0
+"""How often a process that shares the store looks whether it still has its roles."""
 _RESTART_S = (1.0, 60.0)
 
+_HUNG_S = 180.0
+"""A watchdog that has not looked for so long hangs; a slow store may hold it up for a while."""
+
+Loop = Callable[[threading.Event], None]
 Feeder = Callable[[Context, threading.Event], None]
 """Feeds messages of its own (a practice night) until done or told to stop."""
 
 
-def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
+def serve(
+    settings: Settings, *, feeder: Feeder | None = None, roles: frozenset[Role] = ALL
+) -> None:
     """Run until SIGINT or SIGTERM, then finish what is in hand and return.
 
     Raises
@@ -79,13 +95,19 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
     """
     sys.setswitchinterval(_SWITCH_S)
     settings = with_default_sink(settings, Path(settings.data_dir) / "outbox")
+    if roles != ALL and (settings.url.startswith("sqlite") or feeder is not None):
+        raise ConfigError(
+            "--roles: several processes need PostgreSQL (database_url), and no feeder"
+        )
     stop = threading.Event()
     _stop_on_signal(stop)
     statuses: dict[str, ListenerStatus] = {}
     with ExitStack() as stack:
-        database = open_database(settings)
+        database = open_database(settings, shared=roles != ALL)
         stack.callback(database.close)
-        stack.enter_context(database.pipeline_lock())
+        is_held = stack.enter_context(
+            database.pipeline_lock([role for role in EXCLUSIVE if role in roles])
+        )
         client = stack.enter_context(httpx.Client())
         stages: dict[str, _Stage] = {}
 
@@ -94,34 +116,28 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
                 stage.bell.set()
 
         ctx = replace(build_context(settings, database, client), wake=wake)
-        pipeline = Pipeline(ctx, build_executor(settings.infer), alerts_apart=True)
-        stack.callback(pipeline.close)
-        stages |= {
-            "alerts": _Stage(_warm_up, lambda: _alerts(ctx)),
-            "stages": _Stage(pipeline.recover, pipeline.step, gather_s=_GATHER_S),
-            "deliver": _Stage(lambda: deliver.recover(ctx), lambda: deliver.run(ctx)),
-        }
-        checks = ModelChecks()
-        stack.callback(checks.close)
-        stages["models"] = _Stage(lambda: None, lambda: checks.run(ctx))
-        if settings.fetches:
+        if Role.STAGES in roles:
+            stages |= _pipeline(ctx, stack)
+        if Role.DELIVER in roles:
+            stages["deliver"] = _Stage(lambda: deliver.recover(ctx), lambda: deliver.run(ctx))
+        if Role.LISTEN in roles and settings.fetches:
             stages["fetch"] = _Stage(lambda: None, lambda: fetch.run(ctx, stopped=stop.is_set))
-        loops: dict[str, Callable[[threading.Event], None]] = {
-            name: stage.run for name, stage in stages.items()
-        }
-        for name, wanted in settings.listeners.items():
-            listener = build_listener(
-                ctx, name, wanted, lambda status: statuses.__setitem__(status.name, status)
-            )
-            loops[f"listen {name}"] = listener.run
-        watchdog = Watchdog(ctx, lambda: dict(statuses))
-        loops["watchdog"] = watchdog.run
-        for name, sink in operators(settings, ctx.sinks).items():
-            teller = Teller(name, sink, database, watchdog.unwritten, ctx.now, settings.page_url)
-            loops[f"tell {name}"] = teller.run
-        loops["hear"] = lambda stop: hear.listen(ctx, stop)
+        loops: dict[str, Loop] = {name: stage.run for name, stage in stages.items()}
+        watched_at: Callable[[], datetime | None] | None = None
+        if Role.LISTEN in roles:
+            watchdog = Watchdog(ctx, lambda: dict(statuses))
+            watched_at = partial(getattr, watchdog, "checked_at")
+            loops |= _listening(ctx, statuses) | _watching(ctx, watchdog)
+        if Role.DELIVER in roles:
+            loops["hear"] = lambda stop: hear.listen(ctx, stop)
+        if Role.STAGES in roles and settings.trace_endpoint:
+            exporter = otlp_exporter(settings.trace_endpoint)
+            loops["traces"] = Traces(database, exporter, version("mmcoord")).run
         if feeder is not None:
             loops["feed"] = lambda stop: feeder(ctx, stop)
+        if roles != ALL:
+            loops["lock"] = lambda _: _end_without_lock(stop, is_held)
+        loops["alive"] = lambda stop: supervisor.keep_alive(stop, lambda: _is_well(ctx, watched_at))
         threads = [
             threading.Thread(target=_supervise, args=(name, loop, stop), name=name)
             for name, loop in loops.items()
@@ -134,12 +150,14 @@ def serve(settings: Settings, *, feeder: Feeder | None = None) -> None:
                 settings,
                 lambda: [status_json(s) for s in statuses.values()],
                 wake=wake,
-                watched_at=lambda: watchdog.checked_at,
+                watched_at=watched_at,
+                health_only=Role.PAGE not in roles,
                 tell=lambda session, row: announce(ctx, session, row, RunStatus.DONE),
             )
             _serve_page(app, settings, stop)
         finally:
             stop.set()
+            supervisor.tell("STOPPING=1")
             for thread in threads:
                 thread.join(timeout=30)
 
@@ -152,6 +170,50 @@ def _warm_up() -> None:
 def _alerts(ctx: Context) -> int:
     """Alerts, and at once what they say of a neutrino burst: that is what cannot wait."""
     return intake.run(ctx, intake.Lane.ALERTS) + bursts.run(ctx) + coincide.run(ctx)
+
+
+def _pipeline(ctx: Context, stack: ExitStack) -> dict[str, _Stage]:
+    pipeline = Pipeline(ctx, build_executor(ctx.settings.infer), alerts_apart=True)
+    stack.callback(pipeline.close)
+    checks = ModelChecks()
+    stack.callback(checks.close)
+    return {
+        "alerts": _Stage(_warm_up, lambda: _alerts(ctx)),
+        "stages": _Stage(pipeline.recover, pipeline.step, gather_s=_GATHER_S),
+        "models": _Stage(lambda: None, lambda: checks.run(ctx)),
+    }
+
+
+def _listening(ctx: Context, statuses: dict[str, ListenerStatus]) -> dict[str, Loop]:
+    def note(status: ListenerStatus) -> None:
+        statuses[status.name] = status
+
+    return {
+        f"listen {name}": build_listener(ctx, name, wanted, note).run
+        for name, wanted in ctx.settings.listeners.items()
+    }
+
+
+def _watching(ctx: Context, watchdog: Watchdog) -> dict[str, Loop]:
+    loops: dict[str, Loop] = {"watchdog": watchdog.run}
+    url, database = ctx.settings.page_url, ctx.database
+    for name, sink in operators(ctx.settings, ctx.sinks).items():
+        loops[f"tell {name}"] = Teller(name, sink, database, watchdog.unwritten, ctx.now, url).run
+    return loops
+
+
+def _end_without_lock(stop: threading.Event, is_held: Callable[[], bool]) -> None:
+    """A standby may have our roles by now; a new start gets them back or finds that out."""
+    while not stop.wait(_LOCK_S):
+        if not is_held():
+            _log.error("the lock of our roles is lost: ending, to be started again")
+            stop.set()
+
+
+def _is_well(ctx: Context, watched_at: Callable[[], datetime | None] | None) -> bool:
+    """Whether the watchdog, where there is one, still looks; at first it has not looked yet."""
+    last = watched_at() if watched_at is not None else None
+    return last is None or (ctx.now() - last).total_seconds() < _HUNG_S
 
 
 def _stop_on_signal(stop: threading.Event) -> None:
@@ -181,6 +243,7 @@ def _serve_page(app: Any, settings: Settings, stop: threading.Event) -> None:
         server.should_exit = True
 
     threading.Thread(target=end_with_the_rest, daemon=True).start()
+    supervisor.tell("READY=1")
     server.run()
 
 
@@ -207,7 +270,7 @@ class _Stage:
                 stop.wait(self.gather_s)
 
 
-def _supervise(name: str, loop: Callable[[threading.Event], None], stop: threading.Event) -> None:
+def _supervise(name: str, loop: Loop, stop: threading.Event) -> None:
     delay = _RESTART_S[0]
     while not stop.is_set():
         begun = time.monotonic()

@@ -56,9 +56,9 @@ _COMMON_OPTIONS = {
 }
 
 
-def open_database(settings: Settings) -> Database:
+def open_database(settings: Settings, *, shared: bool = False) -> Database:
     """The store, created or migrated as needed."""
-    database = Database(settings.url)
+    database = Database(settings.url, shared=shared)
     upgrade(database)
     return database
 

@@ -25,6 +25,7 @@ from mmcoord.api import (
     claims,
     health,
     inference,
+    metrics,
     posteriors,
     routes,
     slack,
@@ -75,6 +76,7 @@ def create_app(
     wake: Callable[[], None] = lambda: None,
     watched_at: Callable[[], datetime | None] | None = None,
     workshop: Workshop | None = None,
+    health_only: bool = False,
     tell: Callable[[Session, RunRow], object] = lambda session, row: None,
 ) -> FastAPI:
     """The application on an open store.
@@ -93,6 +95,8 @@ def create_app(
         When the watchdog last looked; none where no watchdog runs.
     workshop : Workshop
         Where pictures and predictions are made; by default a process of its own.
+    health_only : bool
+        A process without a page: ``/healthz`` and ``/metrics`` alone.
     tell : callable
         Writes what others are told of a run that a worker has done, in its transaction.
     """
@@ -121,10 +125,9 @@ def create_app(
     app.add_middleware(SecurityHeaders)
     app.add_middleware(BodyLimit, max_bytes=_MAX_BODY_BYTES, larger=worker.BODY_LIMITS)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
-    for router in (
+    for_people = (
         approvals.router,
         claims.router,
-        health.router,
         inference.router,
         posteriors.router,
         routes.router,
@@ -140,7 +143,8 @@ def create_app(
         pages_tonight.router,
         pages_viewer.router,
         pages.router,
-    ):
+    )
+    for router in (health.router, metrics.router, *(() if health_only else for_people)):
         app.include_router(router)
     app.add_exception_handler(AmbiguousName, _ambiguous)
     app.add_exception_handler(UnknownRecord, _unknown)

@@ -10,25 +10,30 @@ from __future__ import annotations
 
 import fcntl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from sqlalchemy import Engine, event, make_url, text
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlmodel import Session, create_engine
 
 from mmcoord.errors import ConfigError
 
 __all__ = ["Database"]
 
-_PIPELINE_LOCK = 0x6D6D636F  # "mmco": advisory lock id on PostgreSQL
+_PARTS = {"stages": 0x6D6D636F, "listen": 0x6D6D6370, "deliver": 0x6D6D6371}
+"""Parts of the service that run once per store, and their advisory locks on PostgreSQL: "mmco"
+and the numbers after it."""
+_MIGRATION, _TURN = 0x6D6D6372, 0x6D6D6373
 
 
 class Database:
     """A store at ``url`` (``sqlite:///path`` or ``postgresql+psycopg://...``).
+
+    With ``shared`` other processes write all day, too, and turns are taken with them.
 
     Raises
     ------
@@ -36,7 +41,7 @@ class Database:
         The URL cannot be read, or names a database system that we do not test.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, shared: bool = False) -> None:
         try:
             parsed = make_url(url)
         except ArgumentError as error:
@@ -45,6 +50,7 @@ class Database:
             parsed = parsed.set(drivername="postgresql+psycopg")
         self.url = parsed
         self._turn = threading.Lock()
+        self._shared = shared
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite:
             self._reader = _sqlite_engine(parsed.render_as_string(hide_password=False), "DEFERRED")
@@ -88,6 +94,8 @@ class Database:
         """
         with self._turn, Session(self._writer, expire_on_commit=False) as session:
             with session.begin():
+                if self._shared and not self.is_sqlite:
+                    session.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": _TURN})
                 yield session
 
     @property
@@ -101,8 +109,11 @@ class Database:
         self._writer.dispose()
 
     @contextmanager
-    def pipeline_lock(self) -> Iterator[None]:
-        """Hold the right to run the stages on this store.
+    def pipeline_lock(self, parts: Iterable[str] = tuple(_PARTS)) -> Iterator[Callable[[], bool]]:
+        """Hold the right to run parts of the service on this store; SQLite knows only all.
+
+        Gives a function that says whether it is still held: PostgreSQL forgets it when the
+        connection breaks or the server starts again.
 
         Raises
         ------
@@ -111,18 +122,33 @@ class Database:
         """
         if self.is_sqlite:
             with _locked_file(self.url.database):
-                yield
+                yield lambda: True
         else:
             with self._writer.connect() as connection:
-                _advisory_lock(connection)
+                for part in parts:  # those taken before one that is not free go with the session
+                    if not _advise(connection, "pg_try_advisory_lock", _PARTS[part]):
+                        connection.invalidate()
+                        raise ConfigError(f"another mmcoord is running on this database ({part})")
                 try:
-                    yield
+                    yield lambda: _answers(connection)
                 finally:
-                    with suppress(DBAPIError):  # the connection has died, and the lock with it
-                        connection.execute(
-                            text("SELECT pg_advisory_unlock(:id)"), {"id": _PIPELINE_LOCK}
-                        )
-                        connection.commit()
+                    with suppress(SQLAlchemyError):  # it may have died, and the locks with it
+                        for part in parts:
+                            _advise(connection, "pg_advisory_unlock", _PARTS[part])
+
+    @contextmanager
+    def migration_lock(self) -> Iterator[None]:
+        """Wait for the right to change the schema. SQLite's writers wait by themselves."""
+        if self.is_sqlite:
+            yield
+            return
+        with self._writer.connect() as connection:
+            _advise(connection, "pg_advisory_lock", _MIGRATION)
+            try:
+                yield
+            finally:
+                with suppress(SQLAlchemyError):
+                    _advise(connection, "pg_advisory_unlock", _MIGRATION)
 
 
 def _sqlite_engine(url: str, begin: str) -> Engine:
@@ -162,8 +188,20 @@ def _locked_file(database: str | None) -> Iterator[None]:
         handle.close()
 
 
-def _advisory_lock(connection: Connection) -> None:
-    got = connection.execute(text("SELECT pg_try_advisory_lock(:id)"), {"id": _PIPELINE_LOCK})
-    if not got.scalar():
-        raise ConfigError("another mmcoord is running on this database")
+def _advise(connection: Connection, function: str, lock: int) -> bool:
+    """Call one of PostgreSQL's functions for locks of a session; what it answers."""
+    answer = connection.execute(text(f"SELECT {function}(:id)"), {"id": lock}).scalar()
     connection.commit()
+    return bool(answer)
+
+
+def _answers(connection: Connection) -> bool:
+    """Whether it is still the connection that it was, and not one that SQLAlchemy made anew."""
+    if connection.invalidated:
+        return False
+    try:
+        connection.execute(text("SELECT 1"))
+        connection.commit()
+    except SQLAlchemyError:
+        return False
+    return True

@@ -22,4 +22,5 @@ def alembic_config(database: Database) -> Config:
 
 def upgrade(database: Database, revision: str = "head") -> None:
     """Create or migrate the tables. Does nothing on a store that is up to date."""
-    command.upgrade(alembic_config(database), revision)
+    with database.migration_lock():  # several processes of one service start at the same time
+        command.upgrade(alembic_config(database), revision)

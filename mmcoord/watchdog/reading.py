@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,7 +25,7 @@ from mmcoord.store.types import table
 from mmcoord.watchdog.facts import BurstFacts, FailingSink, OnePath, StoreFacts, UnreadAlerts
 from mmcoord.watchdog.settings import WatchdogSettings
 
-__all__ = ["read_store"]
+__all__ = ["Canaries", "read_canaries", "read_store"]
 
 _alert: Any = table(AlertRow)
 _said: Any = table(AlertNoticeRow)
@@ -49,21 +50,40 @@ def read_store(
     practice
         Sink -> whether it is a practice sink.
     """
-    lvk_mock = func.substr(_alert.c.event_id, 1, 2) == "MS"  # a range would be sorted first
+    canaries = read_canaries(session)
     return StoreFacts(
         lost={b.stage: b.lost for b in queue.balance(session) if b.lost},
         unread=_unread(session, now - timedelta(hours=settings.unread_h)),
         waiting=_waiting(session, now),
         failing=_failing(session, now, settings, practice),
-        last_mock_at=_last(session, lvk_mock),
-        last_snews_test_at=_last(session, _alert.c.group == "SNEWS", _alert.c.is_practice),
-        last_superk_test_at=_last(session, _alert.c.group == "Super-K", _alert.c.is_practice),
+        last_mock_at=canaries.lvk_mock_at,
+        last_snews_test_at=canaries.snews_test_at,
+        last_superk_test_at=canaries.superk_test_at,
         lvk_notices=_lvk_notices(
             session,
             now - timedelta(hours=settings.one_path_window_h),
             now - timedelta(minutes=settings.one_path_min),
         ),
         bursts=_bursts(session, now - timedelta(hours=settings.burst_h)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Canaries:
+    """When each message that is sent at regular times, as a test, last came."""
+
+    lvk_mock_at: datetime | None
+    snews_test_at: datetime | None
+    superk_test_at: datetime | None
+
+
+def read_canaries(session: Session) -> Canaries:
+    """The newest of each kind; None where none ever came."""
+    lvk_mock = func.substr(_alert.c.event_id, 1, 2) == "MS"  # a range would be sorted first
+    return Canaries(
+        lvk_mock_at=_last(session, lvk_mock),
+        snews_test_at=_last(session, _alert.c.group == "SNEWS", _alert.c.is_practice),
+        superk_test_at=_last(session, _alert.c.group == "Super-K", _alert.c.is_practice),
     )
 
 
