@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check lint types contracts pytest kill-test fault-test infer-fault-test format clean
+.PHONY: run test check lint types contracts pytest kill-test fault-test infer-fault-test soak-test docs format clean
 
 run: $(STAMP)
 	$(BIN)/mmcoord serve --practice
@@ -43,6 +43,15 @@ fault-test: $(STAMP)
 # On a real PostgreSQL and on SQLite: kill -9 engines and workers, terminate connections.
 infer-fault-test: $(STAMP)
 	$(BIN)/python -m benchmarks.inference_faults
+
+# An hour of practice at 500 rows/s with a superevent every five minutes; MINUTES=10 for less.
+MINUTES ?= 60
+soak-test: $(STAMP)
+	$(BIN)/python -m benchmarks.practice_soak --minutes $(MINUTES)
+
+docs: $(STAMP)
+	$(BIN)/python -m mmcoord.reference
+	$(BIN)/python -m mkdocs build --strict
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -32,6 +32,7 @@ from mmcoord.cli_data import data_app
 from mmcoord.cli_galaxies import galaxies_app
 from mmcoord.cli_model import model_app
 from mmcoord.cli_practice import practice
+from mmcoord.cli_replay import replay_event
 from mmcoord.cli_rerun import rerun
 from mmcoord.cli_triangulate import triangulate
 from mmcoord.cli_worker import worker
@@ -122,7 +123,12 @@ def serve(
 
 @app.command()
 def replay(
-    paths: Annotated[list[Path], typer.Argument(help="Files and folders of notices and tables.")],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files and folders of notices and tables.")
+    ] = None,
+    event: Annotated[
+        str | None, typer.Option(help="Instead: a past event of the store, then and now.")
+    ] = None,
     config: ConfigOption = None,
     db: DbOption = None,
     send: Annotated[
@@ -134,7 +140,17 @@ def replay(
 
     Without --db the store is a temporary one and is gone afterwards. What is real is not sent
     to production sinks a second time, unless --send says so.
+
+    With --event, what the store of --db received of that event and of the candidates matched
+    to it goes through today's models and rules in a temporary store; what was done then is
+    printed beside it, and the store itself is only read.
     """
+    if (event is None) == (not paths):
+        raise ConfigError("replay: either files and folders, or --event")
+    if event is not None:
+        replay_event(event, config, db, as_json)
+        return
+    assert paths is not None
     from mmcoord.replay import feed, messages
     from mmcoord.store.summary import summary
 

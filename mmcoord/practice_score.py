@@ -12,15 +12,15 @@ from sqlmodel import col
 from mmcoord.store import finding
 from mmcoord.store.reading import newest_plan
 from mmcoord.store.tables import (
-    CandidateRow,
     DeliveryRow,
+    DetectionRow,
     EventRow,
     MatchRow,
-    NoticeRow,
     PlanRevisionRow,
     RequestRow,
     RunRow,
 )
+from mmcoord.timescales import mjd_tai
 
 __all__ = ["event_score"]
 
@@ -32,8 +32,8 @@ def event_score(session: Session, event_id: str, counterpart_id: str | None) -> 
     """The score of one event, against the truth.
 
     ``found``: the source is among the three first targets of the newest plan; null where
-    there is none to find. ``found_after_s``: wall time from the receipt of its first message
-    until a plan had it there. ``false_starts``: full inferences of other candidates.
+    there is none to find. ``found_after_s``: wall time from the receipt of its first detection
+    after the event until a plan had it there. ``false_starts``: full inferences of other candidates.
     ``information_bits``: what the plan expects of observing it, where the plan says so.
     """
     event = session.get(EventRow, event_id)
@@ -59,7 +59,7 @@ def event_score(session: Session, event_id: str, counterpart_id: str | None) -> 
         "found": None if counterpart_id is None else row is not None and row.rank <= _FIRST,
         "rank": row.rank if row else None,
         "targets": plan.n_targets if plan else 0,
-        "found_after_s": _found_after_s(session, event_id, counterpart_id),
+        "found_after_s": _found_after_s(session, event, counterpart_id),
         "inferences_of_it": runs.get(True, 0),
         "false_starts": runs.get(False, 0),
         "information_bits": information,
@@ -96,12 +96,16 @@ def _matched(session: Session, event: EventRow, object_id: str | None) -> bool |
     return bool(found.scalar_one())
 
 
-def _found_after_s(session: Session, event_id: str, object_id: str | None) -> float | None:
+def _found_after_s(session: Session, event: EventRow, object_id: str | None) -> float | None:
+    if event.event_time is None or object_id is None:
+        return None
     received: datetime | None = session.execute(
-        select(col(NoticeRow.received_at))
-        .join(CandidateRow, col(CandidateRow.notice_id) == col(NoticeRow.id))
-        .where(col(CandidateRow.object_id) == object_id)
-    ).scalar_one_or_none()
+        select(func.min(col(DetectionRow.received_at))).where(
+            col(DetectionRow.object_id) == object_id,
+            col(DetectionRow.is_limit).is_(False),
+            col(DetectionRow.obs_mjd_tai) > mjd_tai(event.event_time),
+        )
+    ).scalar_one()
     found: datetime | None = session.execute(
         select(func.min(col(PlanRevisionRow.created_at)))
         .join(
@@ -110,7 +114,7 @@ def _found_after_s(session: Session, event_id: str, object_id: str | None) -> fl
             & (col(RequestRow.revision) == col(PlanRevisionRow.revision)),
         )
         .where(
-            col(PlanRevisionRow.event_id) == event_id,
+            col(PlanRevisionRow.event_id) == event.event_id,
             col(RequestRow.object_id) == object_id,
             col(RequestRow.rank) <= _FIRST,
         )

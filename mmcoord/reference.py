@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import inspect
 import sys
+import tempfile
 import textwrap
 import types
 import typing
@@ -76,11 +77,12 @@ def openapi() -> dict[str, Any]:
     from mmcoord.api.app import create_app
     from mmcoord.store.database import Database
 
-    database = Database("sqlite://")
-    try:
-        document: dict[str, Any] = create_app(database, Settings(), list).openapi()
-    finally:
-        database.close()
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database(f"sqlite:///{folder}/unused.db")
+        try:
+            document: dict[str, Any] = create_app(database, Settings(), list).openapi()
+        finally:
+            database.close()
     return document
 
 

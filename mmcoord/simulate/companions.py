@@ -17,7 +17,8 @@ __all__ = ["gamma_ray_burst", "near", "superevent"]
 
 _NOTICE_DELAY = timedelta(seconds=3)
 """From ``time_created`` to the broker."""
-_RETRACTED_AFTER = timedelta(minutes=30)
+_RETRACTED_AFTER = timedelta(days=2.7)
+"""From the event: after its last candidates, so that plans are there to be withdrawn."""
 _GRB_DELAY = timedelta(seconds=1.7)
 """As GRB 170817A after GW170817."""
 _GBM = ((timedelta(seconds=20), 12.0), (timedelta(seconds=90), 6.0))
@@ -50,7 +51,7 @@ def superevent(
             TimedMessage(event_time + revision.delay + _NOTICE_DELAY, "igwn", payload)
         )
     if scenario.retracted:
-        created = event_time + revisions[-1].delay + _RETRACTED_AFTER
+        created = event_time + _RETRACTED_AFTER
         messages.append(
             TimedMessage(created + _NOTICE_DELAY, "igwn", retraction(event_id, created))
         )
@@ -73,7 +74,7 @@ def gamma_ray_burst(
             "mission": "Fermi",
             "instrument": "GBM",
             "messenger": "EM",
-            "id": [_trigger_id(event_time)],
+            "id": [_trigger_id(event_time), _burst_name(event_time)],
             "record_number": number,
             "alert_datetime": _stamp(trigger + delay),
             "alert_tense": "test",
@@ -111,7 +112,7 @@ def near(
 
 def _coincidence(event_time: datetime) -> dict[str, object]:
     return {
-        "gcn_notice_id": int(_trigger_id(event_time)),
+        "gcn_notice_id": _burst_name(event_time),
         "ivorn": f"ivo://practice/Fermi#GBM_{_trigger_id(event_time)}",
         "observatory": "Fermi",
         "search": "GRB",
@@ -124,6 +125,12 @@ def _coincidence(event_time: datetime) -> dict[str, object]:
 def _trigger_id(event_time: datetime) -> str:
     """As GBM's: seconds since 2001."""
     return str(int(event_time.timestamp()) - 978307200)
+
+
+def _burst_name(event_time: datetime) -> str:
+    """GBM's other name, which a drill keeps: ``bn`` and the date with the fraction of the day."""
+    day = event_time - event_time.replace(hour=0, minute=0, second=0, microsecond=0)
+    return f"bn{event_time:%y%m%d}{int(1000 * (day / timedelta(days=1))):03d}"
 
 
 def _stamp(time: datetime) -> str:

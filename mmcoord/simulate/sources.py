@@ -71,6 +71,6 @@ class Scenario:
     promoted: bool = False
     """First of low significance, 40 minutes later significant."""
     retracted: bool = False
-    """Taken back 30 minutes after its last map."""
+    """Taken back when its candidates are in."""
     with_grb: bool = False
     """A gamma-ray burst 1.7 s later, and an update that names it."""
