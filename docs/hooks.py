@@ -1,4 +1,4 @@
-"""What the site has beside the pages that are written: files of the project, the API's operations."""
+"""What the site has beside the written pages: files of the project, the API's operations."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for page in files.documentation_pages():
         for path, _ in _OUTSIDE.findall(page.content_string):
             generated[f"files/{path}"] = (_ROOT / path).read_text(encoding="utf-8")
-    for notebook in (_ROOT / "docs" / "notebooks").glob("*.ipynb"):
-        generated[f"notebooks/{notebook.name}"] = notebook.read_text(encoding="utf-8")
     for name, content in generated.items():
         files.append(File.generated(config, name, content=content))
     return files

@@ -106,10 +106,13 @@ def serve(
         bool, typer.Option("--practice", help="Play a practice night in compressed time.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the practice night.")] = 1,
+    candidates: Annotated[
+        int | None, typer.Option(help="Of the practice night; 2000 if not said.", min=2)
+    ] = None,
 ) -> None:
     """Run the daemon with its API and web page."""
     from mmcoord.daemon import serve as run_daemon
-    from mmcoord.practice import live_feeder, practice_settings
+    from mmcoord.practice import LIVE_CANDIDATES, live_feeder, practice_settings
 
     settings = load_settings(config)
     web = dataclasses.replace(
@@ -118,7 +121,8 @@ def serve(
     settings = dataclasses.replace(settings, web=web)
     if practice:
         settings = practice_settings(settings)
-    run_daemon(settings, feeder=live_feeder(seed) if practice else None)
+    feeder = live_feeder(seed, candidates or LIVE_CANDIDATES) if practice else None
+    run_daemon(settings, feeder=feeder)
 
 
 @app.command()

@@ -71,7 +71,9 @@ def practice(
     ] = None,
     detectors: Annotated[
         str,
-        typer.Option(help="Who sees it, as SNEWS spells them, with commas.", rich_help_panel=_BURST),
+        typer.Option(
+            help="Who sees it, as SNEWS spells them, with commas.", rich_help_panel=_BURST
+        ),
     ] = "",
     seed: Annotated[int, typer.Option(help="Same seed, same stream.")] = 1,
     config: ConfigOption = None,

@@ -49,8 +49,9 @@ _NOT_SETTINGS = (
     "MMCOORD_SHARED",
     "MMCOORD_TOKEN",
     "MMCOORD_TOM_CACHE",
+    "MMCOORD_URL",
 )
-"""Variables of the project's own tests and of its clients."""
+"""Variables of the project's own tests, and those of whoever uses its client."""
 _OFF = ("false", "off", "no", "none")
 """What switches off a number that may be absent: TOML has no null."""
 _SECRET_WORDS = ("api_key", "password", "token", "secret", "webhook")

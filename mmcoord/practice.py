@@ -27,14 +27,23 @@ from mmcoord.stages.pipeline import Pipeline
 from mmcoord.store.summary import summary
 from mmcoord.store.tables import CandidateRow, EventRow
 
-__all__ = ["live_feeder", "play", "practice_settings", "receive_messages", "score", "stream"]
+__all__ = [
+    "LIVE_CANDIDATES",
+    "live_feeder",
+    "play",
+    "practice_settings",
+    "receive_messages",
+    "score",
+    "stream",
+]
 
 _log = logging.getLogger(__name__)
 _CHUNK = 200
 _LIVE_BEFORE_S = 4.0
 """Wall time for all that was sent before the event."""
 _LIVE_AFTER_S = 30.0
-_LIVE_CANDIDATES = 2000
+LIVE_CANDIDATES = 2000
+"""In the night that a daemon plays to itself."""
 _MESSAGES_PER_CANDIDATE = 14
 _FEWEST, _MOST = 50, 5000
 """Candidates in a night."""
@@ -55,11 +64,13 @@ def practice_settings(settings: Settings, debounce_s: float = 4.0) -> Settings:
     )
 
 
-def live_feeder(seed: int) -> Callable[[Context, threading.Event], None]:
+def live_feeder(
+    seed: int, n_candidates: int = LIVE_CANDIDATES
+) -> Callable[[Context, threading.Event], None]:
     """Plays one new practice night to a running daemon, in about a minute."""
 
     def feed(ctx: Context, stop: threading.Event) -> None:
-        night = _new_night(ctx, seed, _LIVE_CANDIDATES)
+        night = _new_night(ctx, seed, n_candidates)
         before = [m for m in night.messages if m.sent_at < night.truth.event_time]
         after = night.messages[len(before) :]
         offset = 0

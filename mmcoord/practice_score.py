@@ -33,7 +33,7 @@ def event_score(session: Session, event_id: str, counterpart_id: str | None) -> 
 
     ``found``: the source is among the three first targets of the newest plan; null where
     there is none to find. ``found_after_s``: wall time from the receipt of its first detection
-    after the event until a plan had it there. ``false_starts``: full inferences of other candidates.
+    after the event until a plan had it there. ``false_starts``: full inferences of others.
     ``information_bits``: what the plan expects of observing it, where the plan says so.
     """
     event = session.get(EventRow, event_id)

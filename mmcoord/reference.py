@@ -26,10 +26,10 @@ _HEAD = """# Configuration reference
 
 <!-- Made by `python -m mmcoord.reference` from the settings' own classes; do not edit. -->
 
-Every key of the TOML file that `--config` names. All have a default: with no file mmcoord runs on an
-embedded store, listens to nothing and posts nothing. The environment goes before the file. What
-a listener or a sink takes under `options` is in [sources](sources.md) and [sinks](sinks.md); a secret
-is never in the file ([how](running.md#production)).
+Every key of the TOML file that `--config` names. All have a default: with no file mmcoord runs on
+an embedded store, listens to nothing and posts nothing. The environment goes before the file. What
+a listener or a sink takes under `options` is in [sources](sources.md) and [sinks](sinks.md); a
+secret is never in the file ([how](running.md#production)).
 """
 
 
@@ -91,8 +91,9 @@ def api_page(document: Mapping[str, Any]) -> str:
     lines = [
         "# Operations of the API",
         "",
-        "Made from the code when this site is built. The same as JSON: [openapi.json](openapi.json),",
-        "or `/api/v1/openapi.json` of a running daemon. Examples: [the API](api.md).",
+        "Made from the code when this site is built. The same as JSON:",
+        "[openapi.json](openapi.json), or `/api/v1/openapi.json` of a running daemon.",
+        "Examples: [the API](api.md).",
     ]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -163,7 +164,9 @@ def _kind(hint: Any) -> str:
     arguments = typing.get_args(hint)
     if isinstance(hint, types.UnionType):
         inner = next(one for one in arguments if one is not type(None))
-        return f"{_kind(inner)} or `false`" if inner in (int, float) else f"{_kind(inner)}, optional"
+        return (
+            f"{_kind(inner)} or `false`" if inner in (int, float) else f"{_kind(inner)}, optional"
+        )
     if typing.get_origin(hint) is tuple:
         return f"list of {_kind(arguments[0])}"
     names = {str: "text", bool: "true or false", int: "whole number", float: "number"}

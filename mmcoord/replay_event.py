@@ -97,7 +97,9 @@ def table(document: Mapping[str, Any], rows: int = 20) -> Sequence[str]:
     for key in document["then"]:
         old, new = (_shown(document[side][key]) for side in ("then", "now"))
         lines.append(f"{key:<28} {old:>24} {new:>24}")
-    lines.append(f"{'candidate':<28} {'rank  p_kilonova  model':>24} {'rank  p_kilonova  model':>24}")
+    lines.append(
+        f"{'candidate':<28} {'rank  p_kilonova  model':>24} {'rank  p_kilonova  model':>24}"
+    )
     for row in document["targets"][:rows]:
         lines.append(f"{row['candidate']:<28} {_cell(row['then']):>24} {_cell(row['now']):>24}")
     return lines

@@ -35,9 +35,7 @@ def superevent(
     revisions = PROMOTED if scenario.promoted else REVISIONS
     messages = []
     for revision in revisions:
-        sent = arc_map(
-            arc, revision, event_id=event_id, event_time=event_time, is_3d=source.is_3d
-        )
+        sent = arc_map(arc, revision, event_id=event_id, event_time=event_time, is_3d=source.is_3d)
         named = scenario.with_grb and revision is revisions[-1]
         payload = notice(
             sent,
@@ -47,9 +45,7 @@ def superevent(
             origin=scenario.origin,
             external=_coincidence(event_time) if named else None,
         )
-        messages.append(
-            TimedMessage(event_time + revision.delay + _NOTICE_DELAY, "igwn", payload)
-        )
+        messages.append(TimedMessage(event_time + revision.delay + _NOTICE_DELAY, "igwn", payload))
     if scenario.retracted:
         created = event_time + _RETRACTED_AFTER
         messages.append(

@@ -163,7 +163,7 @@ def notice(
     origin: Origin = Origin.BNS,
     external: Mapping[str, object] | None = None,
 ) -> bytes:
-    """The LVK JSON notice as on topic ``igwn.gwalert`` of GCN; ``external`` as ``external_coinc``."""
+    """The LVK JSON notice as on GCN's ``igwn.gwalert``; ``external`` is its ``external_coinc``."""
     source = SOURCES[origin]
     fits = skymaps.to_fits_bytes(skymap)
     event = {

@@ -60,11 +60,13 @@ def test_a_class_is_what_its_notices_say(origin: Origin) -> None:
     source = SOURCES[origin]
     likeliest = max(source.classification, key=source.classification.__getitem__, default=None)
     for alert in found:
-        assert alert.is_practice and alert.search == "MDC"
+        assert alert.is_practice
+        assert alert.search == "MDC"
         assert alert.group == ("Burst" if origin is Origin.BURST else "CBC")
         if likeliest is None:
-            assert not alert.classification and not alert.properties
-            assert alert.extra["event"]["duration"] > 0
+            assert not alert.classification
+            assert not alert.properties
+            assert alert.extra["duration"] > 0
         else:
             assert likeliest == origin
             assert sum(alert.classification.values()) == pytest.approx(1.0)
@@ -93,7 +95,8 @@ def test_a_retraction_is_the_last_message_and_holds_no_event() -> None:
     last = made.messages[-1]
     assert json.loads(last.payload)["event"] is None
     (alert,) = igwn.parse(last.payload)
-    assert alert.alert_type is AlertType.RETRACTION and alert.is_practice
+    assert alert.alert_type is AlertType.RETRACTION
+    assert alert.is_practice
     assert alert.event_id == made.truth.event_id
     assert last.sent_at < EVENT + timedelta(days=2.75)  # by default not in the future
 
@@ -149,9 +152,7 @@ def test_packets_tell_what_tables_tell(fmt: Format) -> None:
         for m in as_rows.messages
         if m.source == "table_photometry"
         for p in table.parse_photometry(m.payload)
-        if isinstance(p, Photometry)
-        and p.object_id == as_rows.truth.kilonova_id
-        and not p.is_limit
+        if isinstance(p, Photometry) and p.object_id == as_rows.truth.kilonova_id and not p.is_limit
     ]
     assert len(points) == len(rows) >= 3
     for row in rows:
@@ -185,8 +186,10 @@ def test_a_track_is_told_twice_and_ever_better() -> None:
     first, second = alerts(made.messages)
     assert (first.alert_type, second.alert_type) == (AlertType.INITIAL, AlertType.UPDATE)
     assert first.event_id == second.event_id == made.event_id
-    assert first.is_practice and second.is_practice
-    assert first.region is not None and second.region is not None
+    assert first.is_practice
+    assert second.is_practice
+    assert first.region is not None
+    assert second.region is not None
     assert second.region.semi_major_deg < first.region.semi_major_deg
     assert made.counterpart_id in {c.object_id for c in candidates(made.messages)}
     assert made.messages == make_track(5, event_time=EVENT, n_candidates=12).messages
