@@ -147,6 +147,7 @@ def soak(wanted: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "wall_s": round(played_s, 1),
         "rows": sent,
         "rate_reached_hz": round(sent / playing_s, 1),
+        "processor_s": round(time.process_time(), 1),
         "drained": drained,
         "superevents": len(scores),
         "detectable": len(detectable),

@@ -128,7 +128,7 @@ def _tables(kind: type[Any], table: str) -> Iterator[tuple[str, str, list[Settin
     hints = typing.get_type_hints(kind)
     about = _attribute_docs(kind)
     rows: list[Setting] = []
-    below: list[tuple[type[Any], str]] = []
+    below: list[tuple[Any, str]] = []
     for field in dataclasses.fields(kind):
         hint = hints[field.name]
         name = f"{table}.{field.name}" if table else field.name
