@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: run test check lint types contracts pytest kill-test fault-test infer-fault-test
-.PHONY: infer-measure helm chart-check format clean
+.PHONY: infer-measure soak-test docs helm chart-check format clean
 
 run: $(STAMP)
 	$(BIN)/mmcoord serve --practice
@@ -69,6 +69,15 @@ helm:
 # What comes of the chart, against Kubernetes' schemas.
 chart-check: $(STAMP) helm
 	$(BIN)/python -m pytest -q tests/deploy/test_helm.py
+
+# An hour of practice at 500 rows/s with a superevent every five minutes; MINUTES=10 for less.
+MINUTES ?= 60
+soak-test: $(STAMP)
+	$(BIN)/python -m benchmarks.practice_soak --minutes $(MINUTES)
+
+docs: $(STAMP)
+	$(BIN)/python -m mmcoord.reference
+	$(BIN)/python -m mkdocs build --strict
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -126,7 +126,9 @@ class ClaimTimes:
     """How long what is said holds."""
 
     claimed_hours: float = 12.0
+    """A claim that nobody has begun to observe lapses after so long."""
     started_hours: float = 6.0
+    """One whose observation has begun, counted from then."""
     longest_hours: float = 72.0
     """What a caller may ask for at most."""
 

@@ -33,6 +33,7 @@ from mmcoord.cli_data import data_app
 from mmcoord.cli_galaxies import galaxies_app
 from mmcoord.cli_model import model_app
 from mmcoord.cli_practice import practice
+from mmcoord.cli_replay import replay_event
 from mmcoord.cli_rerun import rerun
 from mmcoord.cli_triangulate import triangulate
 from mmcoord.cli_worker import worker
@@ -112,10 +113,13 @@ def serve(
         str | None,
         typer.Option(help="Of listen,stages,deliver,page: those of this process; default: all."),
     ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(help="Of the practice night; 2000 if not said.", min=2)
+    ] = None,
 ) -> None:
     """Run the daemon with its API and web page."""
     from mmcoord.daemon import serve as run_daemon
-    from mmcoord.practice import live_feeder, practice_settings
+    from mmcoord.practice import LIVE_CANDIDATES, live_feeder, practice_settings
     from mmcoord.roles import ALL, roles_of
 
     settings = load_settings(config)
@@ -125,16 +129,18 @@ def serve(
     settings = dataclasses.replace(settings, web=web)
     if practice:
         settings = practice_settings(settings)
-    run_daemon(
-        settings,
-        feeder=live_feeder(seed) if practice else None,
-        roles=ALL if roles is None else roles_of(roles),
-    )
+    feeder = live_feeder(seed, candidates or LIVE_CANDIDATES) if practice else None
+    run_daemon(settings, feeder=feeder, roles=ALL if roles is None else roles_of(roles))
 
 
 @app.command()
 def replay(
-    paths: Annotated[list[Path], typer.Argument(help="Files and folders of notices and tables.")],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files and folders of notices and tables.")
+    ] = None,
+    event: Annotated[
+        str | None, typer.Option(help="Instead: a past event of the store, then and now.")
+    ] = None,
     config: ConfigOption = None,
     db: DbOption = None,
     send: Annotated[
@@ -146,7 +152,17 @@ def replay(
 
     Without --db the store is a temporary one and is gone afterwards. What is real is not sent
     to production sinks a second time, unless --send says so.
+
+    With --event, what the store of --db received of that event and of the candidates matched
+    to it goes through today's models and rules in a temporary store; what was done then is
+    printed beside it, and the store itself is only read.
     """
+    if (event is None) == (not paths):
+        raise ConfigError("replay: either files and folders, or --event")
+    if event is not None:
+        replay_event(event, config, db, as_json)
+        return
+    assert paths is not None
     from mmcoord.replay import feed, messages
     from mmcoord.store.summary import summary
 

@@ -49,8 +49,9 @@ _NOT_SETTINGS = (
     "MMCOORD_SHARED",
     "MMCOORD_TOKEN",
     "MMCOORD_TOM_CACHE",
+    "MMCOORD_URL",
 )
-"""Variables of the project's own tests and of its clients."""
+"""Variables of the project's own tests, and those of whoever uses its client."""
 _OFF = ("false", "off", "no", "none")
 """What switches off a number that may be absent: TOML has no null."""
 _SECRET_WORDS = ("api_key", "password", "token", "secret", "webhook")
@@ -61,7 +62,9 @@ class WebSettings:
     """The page and the HTTP API."""
 
     host: str = "127.0.0.1"
+    """Address that the page answers on; ``0.0.0.0``: every one of the machine."""
     port: int = 8765
+    """Port of the page and the API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class FetchSettings:
     """Maps behind links: whether, from where, how long."""
 
     enabled: bool = True
+    """Whether maps behind links are fetched at all."""
     hosts: tuple[str, ...] = HOSTS
     """The only hosts that are ever asked, and linked to on the page."""
     more_hosts: tuple[str, ...] = ()
@@ -76,7 +80,9 @@ class FetchSettings:
     retry_after_s: tuple[float, ...] = (30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
     """Waits between attempts; the last one repeats."""
     give_up_after_h: float = 24.0
+    """Then a dead letter says that the map was not to be had."""
     timeout_s: float = 60.0
+    """For one request."""
     max_bytes: int = 32 * 2**20
     """Largest file, as sent."""
     max_expanded_bytes: int = 400_000_000
@@ -124,6 +130,7 @@ class InferSettings:
     """When and how inference runs."""
 
     models: str = "all"
+    """Which models compete: ``all``, or names with commas."""
     screen_threshold: float = 0.03
     """Screen probability from which a full inference is worth its cost. What has passed once is
     dropped only below a tenth of it, so that one odd point does not end a good candidate."""
@@ -139,11 +146,13 @@ class InferSettings:
     """Processes of the pool; 0: one per core."""
     dask: DaskSettings = field(default_factory=DaskSettings)
     seed: int = 1
+    """Of the sampler: the same seed, the same posterior."""
     messengers: tuple[str, ...] = ("GW",)
     """Whose events start inference and plans; the others are stored and matched."""
     low_significance: bool = False
     """Whether events below the significance threshold start inference and plans."""
     max_attempts: int = 3
+    """A run that has failed so often is not tried again."""
     lease_s: float = 60.0
     """For so long a run belongs to who has taken it, without a heartbeat."""
 
@@ -161,7 +170,9 @@ class PlanSettings:
     """The ranked plan."""
 
     debounce_s: float = 1.0
+    """Wait for more news of the same event before a plan."""
     max_rows: int = 100
+    """Targets kept of each plan."""
     post_top: int = 10
     """How many targets of a plan revision are delivered."""
     catalogue: str | None = None
@@ -207,6 +218,7 @@ class SinkSettings:
     practice: bool = True
     """A practice sink takes practice events only; a production sink refuses them."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    """What the sink itself takes (``url``, ``token_env``, ``folder`` ...)."""
     plans: bool = True
     """Whether plans are delivered there; false: it is for the operators alone."""
 
@@ -226,6 +238,7 @@ class Settings:
     """Everything that an operator may set."""
 
     data_dir: str = "var"
+    """Folder of the embedded store and of the default outbox."""
     database_url: str = ""
     """Empty: SQLite in ``data_dir``."""
     clock: str = "wall"

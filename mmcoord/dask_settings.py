@@ -20,6 +20,7 @@ class DaskSettings:
     address: str = ""
     """Of the scheduler, for ``address``: ``tls://HOST:PORT``."""
     minimum: int = 0
+    """Workers that are kept when there is nothing to do."""
     maximum: int = 4
     """Workers, as many as there is work for; a worker has one job at a time."""
     threads: int = 1

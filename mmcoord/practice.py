@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlmodel import col
 
+from listeners import avro
 from mmcoord.config import Settings
 from mmcoord.records import Notice
 from mmcoord.simulate.night import Night, TimedMessage, make_night
@@ -26,14 +27,23 @@ from mmcoord.stages.pipeline import Pipeline
 from mmcoord.store.summary import summary
 from mmcoord.store.tables import CandidateRow, EventRow
 
-__all__ = ["live_feeder", "practice_settings", "score", "stream"]
+__all__ = [
+    "LIVE_CANDIDATES",
+    "live_feeder",
+    "play",
+    "practice_settings",
+    "receive_messages",
+    "score",
+    "stream",
+]
 
 _log = logging.getLogger(__name__)
 _CHUNK = 200
 _LIVE_BEFORE_S = 4.0
 """Wall time for all that was sent before the event."""
 _LIVE_AFTER_S = 30.0
-_LIVE_CANDIDATES = 2000
+LIVE_CANDIDATES = 2000
+"""In the night that a daemon plays to itself."""
 _MESSAGES_PER_CANDIDATE = 14
 _FEWEST, _MOST = 50, 5000
 """Candidates in a night."""
@@ -54,18 +64,20 @@ def practice_settings(settings: Settings, debounce_s: float = 4.0) -> Settings:
     )
 
 
-def live_feeder(seed: int) -> Callable[[Context, threading.Event], None]:
+def live_feeder(
+    seed: int, n_candidates: int = LIVE_CANDIDATES
+) -> Callable[[Context, threading.Event], None]:
     """Plays one new practice night to a running daemon, in about a minute."""
 
     def feed(ctx: Context, stop: threading.Event) -> None:
-        night = _new_night(ctx, seed, _LIVE_CANDIDATES)
+        night = _new_night(ctx, seed, n_candidates)
         before = [m for m in night.messages if m.sent_at < night.truth.event_time]
         after = night.messages[len(before) :]
         offset = 0
         for part, wall_s in ((before, _LIVE_BEFORE_S), (after, _LIVE_AFTER_S)):
             pause_s = wall_s / max(1, len(part) / _CHUNK)
             for chunk in _chunks(part):
-                _receive(ctx, night, chunk, offset)
+                receive_messages(ctx, chunk, night.truth.event_id, offset)
                 offset += len(chunk)
                 if stop.wait(pause_s):
                     return
@@ -96,17 +108,24 @@ def stream(
         seed += 1
         nights.append(night)
         say(f"practice: night {night.truth.event_id}, {len(night.messages)} messages")
-        _play(ctx, pipeline, night, rate_hz)
+        play(ctx, pipeline, night.messages, night.truth.event_id, rate_hz)
     say("practice: all messages sent; finishing")
     pipeline.drain()
     return nights
 
 
-def _play(ctx: Context, pipeline: Pipeline, night: Night, rate_hz: float) -> None:
+def play(
+    ctx: Context,
+    pipeline: Pipeline,
+    messages: Sequence[TimedMessage],
+    topic: str,
+    rate_hz: float,
+) -> None:
+    """Receive messages at ``rate_hz`` and do the work meanwhile; what is left is not finished."""
     begun = time.monotonic()
     offset = 0
-    for chunk in _chunks(night.messages):
-        _receive(ctx, night, chunk, offset)
+    for chunk in _chunks(messages):
+        receive_messages(ctx, chunk, topic, offset)
         offset += len(chunk)
         pipeline.step()
         deliver.run(ctx)
@@ -163,7 +182,10 @@ def _chunks(messages: Sequence[TimedMessage]) -> Iterable[Sequence[TimedMessage]
         yield messages[start : start + _CHUNK]
 
 
-def _receive(ctx: Context, night: Night, chunk: Sequence[TimedMessage], offset: int) -> None:
+def receive_messages(
+    ctx: Context, messages: Sequence[TimedMessage], topic: str, offset: int
+) -> None:
+    """Into the inbox, as if from a broker's topic of that name from ``offset`` on."""
     now = ctx.now()
     receive(
         ctx,
@@ -171,13 +193,13 @@ def _receive(ctx: Context, night: Night, chunk: Sequence[TimedMessage], offset: 
             Notice(
                 source=message.source,
                 broker="practice",
-                topic=night.truth.event_id,
+                topic=topic,
                 partition=0,
                 offset=offset + i,
-                payload=message.payload,
+                payload=avro.wrap(message.key, message.payload) if message.key else message.payload,
                 received_at=now,
                 sent_at=message.sent_at,
             )
-            for i, message in enumerate(chunk)
+            for i, message in enumerate(messages)
         ],
     )

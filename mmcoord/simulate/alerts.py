@@ -13,11 +13,11 @@ from mmcoord.simulate.objects import Kind
 from mmcoord.simulate.survey import BANDS, Measurements, Visits
 from mmcoord.timescales import mjd_tai
 
-__all__ = ["HOST_Z_ERR", "Observed", "TimedMessage", "alerts"]
+__all__ = ["DELAY_S", "HOST_Z_ERR", "Observed", "TimedMessage", "alerts"]
 
 HOST_Z_ERR = 0.001
 """Error of a host's redshift as a distance: 300 km/s of peculiar velocity."""
-_DELAY_S = (60.0, 120.0)
+DELAY_S = (60.0, 120.0)
 """From an exposure to its alerts, as LSST promises."""
 
 
@@ -28,6 +28,8 @@ class TimedMessage(NamedTuple):
     source: str
     """Listener that reads the payload: ``igwn``, ``table_candidates``, ``table_photometry``."""
     payload: bytes
+    key: bytes = b""
+    """The message's key on Kafka: the schema, where a broker sends it apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def alerts(
         if not thing.seen.detected[0, visit]:
             waiting[int(thing.visits.band[visit])] = point
             continue
-        delay = timedelta(days=float(thing.visits.t_day[visit]), seconds=rng.uniform(*_DELAY_S))
+        delay = timedelta(days=float(thing.visits.t_day[visit]), seconds=rng.uniform(*DELAY_S))
         sent_at = event_time + delay
         if not messages:
             messages.append(TimedMessage(sent_at, "table_candidates", _row(thing, object_id)))

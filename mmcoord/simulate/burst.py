@@ -19,6 +19,7 @@ import numpy as np
 
 from mmcoord.errors import ConfigError
 from mmcoord.simulate.alerts import TimedMessage
+from mmcoord.simulate.companions import near
 from mmcoord.timescales import mjd_utc
 from skymaps.detectors import REFERENCE_DISTANCE_KPC, Detector, builtin_detectors
 from skymaps.earth import LIGHT_M_S, gcrs_position_m
@@ -170,7 +171,7 @@ def _superk(
     """Super-K's own notice, with a direction off by its error and a distance of its own."""
     sent = first + timedelta(seconds=_SUPERK_S)
     radius = _SUPERK_RADIUS_DEG * max(kpc / REFERENCE_DISTANCE_KPC, 0.3)
-    ra, dec = _off(rng, star.ra_deg, star.dec_deg, radius / 1.51)
+    ra, dec = near(rng, star.ra_deg, star.dec_deg, radius / 1.51)
     seen_kpc = kpc * math.exp(_DISTANCE_ERROR * float(rng.normal()))
     notice = {
         "$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/superk/sn_alert.schema.json",
@@ -197,20 +198,3 @@ def _superk(
         "luminosity_distance_error": _DISTANCE_ERROR * seen_kpc / 1000.0,
     }
     return TimedMessage(sent, "gcn_unified", json.dumps(notice).encode())
-
-
-def _off(
-    rng: np.random.Generator, ra_deg: float, dec_deg: float, sigma_deg: float
-) -> tuple[float, float]:
-    """A direction off by a Gaussian in two dimensions, on the sphere."""
-    ra, dec = math.radians(ra_deg), math.radians(dec_deg)
-    center = np.array([math.cos(dec) * math.cos(ra), math.cos(dec) * math.sin(ra), math.sin(dec)])
-    east = np.array([-math.sin(ra), math.cos(ra), 0.0])
-    north = np.cross(center, east)
-    dx, dy = np.radians(sigma_deg) * rng.normal(size=2)
-    moved = center + dx * east + dy * north
-    moved /= np.linalg.norm(moved)
-    return (
-        round(math.degrees(math.atan2(moved[1], moved[0])) % 360.0, 4),
-        round(math.degrees(math.asin(float(np.clip(moved[2], -1, 1)))), 4),
-    )

@@ -13,6 +13,7 @@ import base64
 import functools
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -24,9 +25,19 @@ from scipy.special import ndtr
 
 import skymaps
 from mmcoord.records import AlertType
+from mmcoord.simulate.sources import SOURCES, Origin
 from mmcoord.timescales import mjd_tai
 
-__all__ = ["REVISIONS", "Arc", "Revision", "arc_map", "choose_arc", "notice"]
+__all__ = [
+    "PROMOTED",
+    "REVISIONS",
+    "Arc",
+    "Revision",
+    "arc_map",
+    "choose_arc",
+    "notice",
+    "retraction",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -60,6 +71,8 @@ class Revision:
     distance_fraction: float
     """Relative 1-sigma error of the distance along a line of sight."""
     instruments: tuple[str, ...]
+    significant: bool = True
+    far_hz: float = 1.0e-12
 
 
 REVISIONS = (
@@ -69,8 +82,22 @@ REVISIONS = (
 )
 """90 % areas of about 400, 170 and 60 deg^2."""
 
+_FAINT_FAR_HZ = 1.0e-5
+"""About one a day: above LVK's threshold of significance (one in 30 days, with trials)."""
+PROMOTED = (
+    replace(REVISIONS[0], significant=False, far_hz=_FAINT_FAR_HZ),
+    replace(REVISIONS[0], delay=timedelta(minutes=5), significant=False, far_hz=_FAINT_FAR_HZ),
+    replace(REVISIONS[1], delay=timedelta(minutes=40), far_hz=1.0e-9),
+    replace(REVISIONS[2], delay=timedelta(minutes=60), far_hz=1.0e-9),
+)
+"""A candidate of low significance, told twice as usual, that people promote later."""
 
-def choose_arc(rng: np.random.Generator, event_time: datetime) -> Arc:
+
+def choose_arc(
+    rng: np.random.Generator,
+    event_time: datetime,
+    distance_mpc: tuple[float, float] = SOURCES[Origin.BNS].distance_mpc,
+) -> Arc:
     """An arc that can be observed at night: far from the Sun and the Galactic plane.
 
     Southern, as Rubin sees it. The detectors do not choose so; a practice night must.
@@ -89,11 +116,13 @@ def choose_arc(rng: np.random.Generator, event_time: datetime) -> Arc:
     sideways /= np.linalg.norm(sideways)
     opening = math.radians(rng.uniform(40.0, 90.0))
     axis = math.cos(opening) * centre + math.sin(opening) * sideways
-    return Arc(axis, centre, float(rng.uniform(60.0, 140.0)))
+    return Arc(axis, centre, float(rng.uniform(*distance_mpc)))
 
 
-def arc_map(arc: Arc, revision: Revision, *, event_id: str, event_time: datetime) -> skymaps.SkyMap:
-    """The 3D map of one revision, multi-order, some thousand tiles."""
+def arc_map(
+    arc: Arc, revision: Revision, *, event_id: str, event_time: datetime, is_3d: bool = True
+) -> skymaps.SkyMap:
+    """The map of one revision, multi-order, some thousand tiles; 3D but for bursts."""
     fine = np.arange(healpy.nside2npix(1 << _FINE_ORDER))
     density, stretch = _density(arc, revision, _directions())
     children = 4 ** (_FINE_ORDER - _COARSE_ORDER)
@@ -109,7 +138,7 @@ def arc_map(arc: Arc, revision: Revision, *, event_id: str, event_time: datetime
         order,
         np.r_[inner, outer],
         np.r_[density[inner], by_parent[~split].mean(axis=1)],
-        (mu, sigma, _distance_norm(mu, sigma)),
+        (mu, sigma, _distance_norm(mu, sigma)) if is_3d else None,
         header={
             "OBJECT": event_id,
             "INSTRUME": ",".join(revision.instruments),
@@ -119,38 +148,64 @@ def arc_map(arc: Arc, revision: Revision, *, event_id: str, event_time: datetime
             "NOTE": "approximate map made by formula for practice",
         },
     )
+    if not is_3d:
+        return built
     mean, std = skymaps.distance_summary(built)
     return replace(built, header={**built.header, "DISTMEAN": mean, "DISTSTD": std})
 
 
 def notice(
-    skymap: skymaps.SkyMap, revision: Revision, *, event_id: str, event_time: datetime
+    skymap: skymaps.SkyMap,
+    revision: Revision,
+    *,
+    event_id: str,
+    event_time: datetime,
+    origin: Origin = Origin.BNS,
+    external: Mapping[str, object] | None = None,
 ) -> bytes:
-    """The LVK JSON notice as on topic ``igwn.gwalert`` of GCN."""
-    created = event_time + revision.delay
+    """The LVK JSON notice as on GCN's ``igwn.gwalert``; ``external`` is its ``external_coinc``."""
+    source = SOURCES[origin]
     fits = skymaps.to_fits_bytes(skymap)
-    document = {
-        "alert_type": str(revision.alert_type),
-        "time_created": created.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "superevent_id": event_id,
-        "urls": {"gracedb": f"https://example.org/superevents/{event_id}/view/"},
-        "event": {
-            "time": event_time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
-            "far": 1.0e-12,
-            "significant": True,
-            "instruments": list(revision.instruments),
-            "group": "CBC",
-            "pipeline": "gstlal",
-            "search": "MDC",
-            "properties": {"HasNS": 1.0, "HasRemnant": 1.0, "HasMassGap": 0.0},
-            "classification": {"BNS": 0.97, "NSBH": 0.01, "BBH": 0.0, "Terrestrial": 0.02},
-            "duration": None,
-            "central_frequency": None,
-            "skymap": base64.b64encode(fits).decode("ascii"),
-        },
-        "external_coinc": None,
+    event = {
+        "time": event_time.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
+        "far": revision.far_hz,
+        "significant": revision.significant,
+        "instruments": list(revision.instruments),
+        "group": source.group,
+        "pipeline": source.pipeline,
+        "search": "MDC",
+        "properties": dict(source.properties),
+        "classification": dict(source.classification),
+        "duration": source.duration_s,
+        "central_frequency": source.central_frequency_hz,
+        "skymap": base64.b64encode(fits).decode("ascii"),
     }
-    return json.dumps(document).encode()
+    created = event_time + revision.delay
+    return _document(str(revision.alert_type), created, event_id, event, external)
+
+
+def retraction(event_id: str, created: datetime) -> bytes:
+    """The notice that takes a superevent back: no event in it, only its identifier."""
+    return _document(str(AlertType.RETRACTION), created, event_id, None, None)
+
+
+def _document(
+    alert_type: str,
+    created: datetime,
+    event_id: str,
+    event: Mapping[str, object] | None,
+    external: Mapping[str, object] | None,
+) -> bytes:
+    return json.dumps(
+        {
+            "alert_type": alert_type,
+            "time_created": created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "superevent_id": event_id,
+            "urls": {"gracedb": f"https://example.org/superevents/{event_id}/view/"},
+            "event": event,
+            "external_coinc": external,
+        }
+    ).encode()
 
 
 def _density(arc: Arc, revision: Revision, directions: Array) -> tuple[Array, Array]:

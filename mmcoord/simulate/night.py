@@ -8,7 +8,8 @@ same seed and event time give the same bytes. The truth is kept apart from the m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -19,7 +20,8 @@ import numpy.typing as npt
 import skymaps
 from mmcoord.errors import MmcoordError
 from mmcoord.simulate.alerts import HOST_Z_ERR, Observed, TimedMessage, alerts
-from mmcoord.simulate.event import REVISIONS, arc_map, choose_arc, notice
+from mmcoord.simulate.companions import gamma_ray_burst, superevent
+from mmcoord.simulate.event import choose_arc
 from mmcoord.simulate.objects import (
     KILONOVA_MODEL,
     MIX,
@@ -30,14 +32,14 @@ from mmcoord.simulate.objects import (
     population,
     redshift_of,
 )
+from mmcoord.simulate.packets import Format, packet_alerts
+from mmcoord.simulate.sources import SOURCES, Scenario
 from mmcoord.simulate.survey import GROUPS, Measurements, Visits, measure, schedule
 
-__all__ = ["Night", "TimedMessage", "Truth", "make_night"]
+__all__ = ["Night", "TimedMessage", "Truth", "make_night", "others", "pack", "supernova_at"]
 
 Array = npt.NDArray[np.float64]
 
-_NOTICE_DELAY = timedelta(seconds=3)
-"""From ``time_created`` to the broker."""
 _EVENT_AGE = timedelta(days=2.75)
 """Default age of the event: the three nights after it are over."""
 _HOST_SHARE = 0.3
@@ -56,13 +58,14 @@ class Truth:
 
     event_id: str
     event_time: datetime
-    kilonova_id: str
+    kilonova_id: str | None
+    """None: this superevent has none."""
     ra_deg: float
     dec_deg: float
     distance_mpc: float
     model: str
     parameters: Mapping[str, float]
-    """Of ``model``, by name."""
+    """Of ``model``, by name; empty without a kilonova."""
     kinds: Mapping[str, Kind]
     """Object id -> what it is, for every candidate of the night."""
 
@@ -80,23 +83,37 @@ class Night:
         return iter(self.messages)
 
 
-def make_night(seed: int, *, event_time: datetime | None = None, n_candidates: int = 2000) -> Night:
+def make_night(
+    seed: int,
+    *,
+    event_time: datetime | None = None,
+    n_candidates: int = 2000,
+    scenario: Scenario = Scenario(),  # noqa: B008  frozen
+    fmt: Format = "table",
+) -> Night:
     """Make a practice night.
 
     Parameters
     ----------
     seed
-        Same seed and ``event_time``, same bytes.
+        Same seed, ``event_time`` and ``scenario``, same bytes.
     event_time
         Aware; by default so that the last message is sent shortly before the present.
     n_candidates
         Objects in all, with the kilonova and the afterglow (at least 2). A candidate makes
-        about ten messages.
+        about ten messages as rows of tables, one for each detection as packets.
+    scenario
+        What the superevent is and what becomes of it. The kilonova of a NSBH is drawn as that
+        of a BNS: what is practised is the way, not the model.
+    fmt
+        How candidates are sent.
 
     Raises
     ------
     ValueError
         A naive time, a negative seed or too few candidates.
+    ConfigError
+        A format whose schemas are not installed.
     """
     if event_time is None:
         event_time = datetime.now(UTC).replace(microsecond=0) - _EVENT_AGE
@@ -107,36 +124,32 @@ def make_night(seed: int, *, event_time: datetime | None = None, n_candidates: i
     if n_candidates < 2:
         raise ValueError(f"n_candidates {n_candidates!r} is below 2")
     event_time = event_time.astimezone(UTC)
+    source = SOURCES[scenario.origin]
     for_event, for_truth, for_survey, for_others, for_names = (
         np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(5)
     )
     event_id = f"MS{event_time:%y%m%d}{_letters(seed)}"
-    arc = choose_arc(for_event, event_time)
-    maps = [arc_map(arc, r, event_id=event_id, event_time=event_time) for r in REVISIONS]
-    messages = [
-        TimedMessage(
-            event_time + revision.delay + _NOTICE_DELAY,
-            "igwn",
-            notice(skymap, revision, event_id=event_id, event_time=event_time),
-        )
-        for skymap, revision in zip(maps, REVISIONS, strict=True)
-    ]
+    arc = choose_arc(for_event, event_time, source.distance_mpc)
+    messages, sent, drawn_from = superevent(arc, event_id, event_time, scenario)
     groups = schedule(for_survey)
-    ra, dec, distance = skymaps.draw_position(maps[-1], for_truth)
-    kilonova, parameters = _kilonova(for_truth, groups, ra, dec, distance)
-    others = _others(for_others, groups, arc.centre, n_candidates - 1)
-    objects = [kilonova, *others]
+    ra, dec, distance = skymaps.draw_position(drawn_from, for_truth)
+    parameters: dict[str, float] = {}
+    objects: list[Observed] = []
+    if source.has_kilonova:
+        kilonova, parameters = _kilonova(for_truth, groups, ra, dec, distance)
+        objects.append(kilonova)
+    objects += others(for_others, groups, arc.centre, n_candidates - len(objects))
+    if scenario.with_grb:
+        messages += gamma_ray_burst(for_truth, seed, event_time, ra, dec)
     numbers = for_names.permutation(len(objects))
-    kinds: dict[str, Kind] = {}
-    for thing, number in zip(objects, numbers, strict=True):
-        object_id = f"{event_id}-{number:05d}"
-        kinds[object_id] = thing.kind
-        messages += alerts(for_names, thing, object_id, event_time)
+    packed, names = pack(for_names, objects, numbers, event_id, event_time, fmt)
+    messages += packed
     messages.sort(key=lambda message: message.sent_at)  # stable: a candidate before its points
+    kinds = {name: thing.kind for name, thing in zip(names, objects, strict=True)}
     truth = Truth(
         event_id=event_id,
         event_time=event_time,
-        kilonova_id=f"{event_id}-{numbers[0]:05d}",
+        kilonova_id=names[0] if source.has_kilonova else None,
         ra_deg=ra,
         dec_deg=dec,
         distance_mpc=distance,
@@ -144,7 +157,30 @@ def make_night(seed: int, *, event_time: datetime | None = None, n_candidates: i
         parameters=parameters,
         kinds=dict(sorted(kinds.items())),
     )
-    return Night(tuple(messages), truth, maps[-1])
+    return Night(tuple(messages), truth, sent)
+
+
+def pack(
+    rng: np.random.Generator,
+    objects: Sequence[Observed],
+    numbers: npt.NDArray[np.int64],
+    event_id: str,
+    event_time: datetime,
+    fmt: Format,
+) -> tuple[list[TimedMessage], list[str]]:
+    """The candidates' messages, and the objects' identifiers in the order of ``objects``."""
+    messages: list[TimedMessage] = []
+    names: list[str] = []
+    for thing, number in zip(objects, numbers, strict=True):
+        if fmt == "table":
+            names.append(f"{event_id}-{number:05d}")
+            messages += alerts(rng, thing, names[-1], event_time)
+        else:
+            digest = hashlib.sha256(event_id.encode()).digest()
+            identifier = (int.from_bytes(digest[:5], "big") << 20) + int(number)
+            names.append(str(identifier))
+            messages += packet_alerts(rng, thing, identifier, event_time, fmt)
+    return messages, names
 
 
 def _kilonova(
@@ -164,7 +200,21 @@ def _kilonova(
     raise MmcoordError(f"no kilonova at {distance:.0f} Mpc is bright enough to practise with")
 
 
-def _others(
+def supernova_at(
+    rng: np.random.Generator, groups: tuple[Visits, ...], ra: float, dec: float
+) -> Observed:
+    """A stripped-envelope supernova at that place, drawn anew until it is seen often enough."""
+    visits = groups[_group(np.array([ra]), np.array([dec]))[0]]
+    for _ in range(_TRIES):
+        light = population(rng, Kind.SUPERNOVA_IBC, 1)
+        seen = measure(rng, light.mag(np.array([0]), visits), visits)
+        if np.count_nonzero(seen.detected) >= _ENOUGH_DETECTIONS:
+            host = float(light.redshift[0])
+            return Observed(Kind.SUPERNOVA_IBC, ra, dec, host, visits, seen)
+    raise MmcoordError("no supernova is bright enough to practise with")
+
+
+def others(
     rng: np.random.Generator, groups: tuple[Visits, ...], centre: Array, n: int
 ) -> list[Observed]:
     """The afterglow and, by :data:`MIX`, whatever else is detected at least once."""

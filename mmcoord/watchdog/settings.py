@@ -95,7 +95,9 @@ class WatchdogSettings:
     burst_h: float = 48.0
     """A burst is an alarm for so long after its last assessment."""
     disk_low_gib: float = 10.0
+    """Free space below which a warning is raised."""
     disk_full_gib: float = 2.0
+    """Free space below which somebody is woken."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
