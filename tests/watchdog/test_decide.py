@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mmcoord.errors import ConfigError
 from mmcoord.watchdog.decide import decide, kind_of
 from mmcoord.watchdog.facts import (
+    BurstFacts,
     Facts,
     FailingSink,
     ListenerFacts,
@@ -310,6 +311,17 @@ def test_the_disk(free: float | None, expected: set[str]) -> None:
     assert keys(house(disk_free_gib=free)) == expected
 
 
+def test_a_supernova_pages_from_the_stated_probability_and_a_drill_never_does() -> None:
+    def raised(is_practice: bool, probability: float, *contradictions: str) -> set[str]:
+        burst = BurstFacts("SNEWS2-A", is_practice, probability, (), contradictions)
+        return keys(house(store=StoreFacts(bursts=(burst,), last_mock_at=NOW)))
+
+    assert raised(False, LIMITS.supernova_probability) == {"supernova SNEWS2-A"}
+    assert raised(False, 0.99 * LIMITS.supernova_probability) == set()
+    assert raised(True, 1.0) == set()
+    assert raised(True, 1.0, "topic says test, flags says real") == {"markers SNEWS2-A"}
+
+
 # -- all of them -------------------------------------------------------------------------
 
 
@@ -334,6 +346,10 @@ def everything() -> Facts:
             waiting={("plan", False): before(days=1)},
             failing=(FailingSink("s", False, 1, ""),),
             lvk_notices=(path,),
+            bursts=(
+                BurstFacts("SNEWS2-A", False, 0.99, ("Neutrino burst seen by 3.",), ()),
+                BurstFacts("SNEWS2-B", True, 0.99, (), ("topic says test, flags says real",)),
+            ),
         ),
     )
 

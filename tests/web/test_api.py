@@ -272,15 +272,19 @@ def test_the_description_types_every_answer_and_publishes_no_bytes(client: TestC
         "/events/{event_id}/story", "/events/{event_id}/candidates", "/objects/{object_id}",
         "/runs/{run_key}", "/ledger", "/dead-letters", "/deliveries", "/notices/{notice_id}",
         "/notices/{notice_id}/raw", "/runs", "/runs/{run_key}/events",
-        "/runs/{run_key}/samples.npz", "/usage",
-        "/notices", "/alarms",
+        "/runs/{run_key}/samples.npz", "/usage", "/notices", "/alarms",
+        "/runs/{run_key}/samples.arrow", "/runs/{run_key}/magnitudes",
+        "/runs/{run_key}/corner.{fmt}", "/runs/{run_key}/light-curve.{fmt}",
+        "/models", "/models/{model}", "/models/{model}/retire", "/claims", "/approvals",
     }  # fmt: skip
+    written = {
+        "/runs": {"post"}, "/models": {"get", "post"}, "/models/{model}/retire": {"post"},
+        "/claims": {"get", "post"}, "/approvals": {"get", "post"},
+    }  # fmt: skip
+    not_json = ("/raw", "/stream", "/events", ".npz", ".arrow", ".{fmt}")
     for path, operations in paths.items():
-        if path == "/api/v1/runs":
-            assert set(operations) == {"post"}
-            continue
-        assert set(operations) == {"get"}
-        if path.endswith(("/raw", "/stream", "/events", ".npz")) and path != "/api/v1/events":
+        assert set(operations) == written.get(path.removeprefix("/api/v1"), {"get"}), path
+        if "get" not in operations or (path.endswith(not_json) and path != "/api/v1/events"):
             continue
         schema = operations["get"]["responses"]["200"]["content"]["application/json"]["schema"]
         assert "$ref" in schema
