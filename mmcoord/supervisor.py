@@ -20,6 +20,7 @@ def tell(state: str) -> None:
     if address.startswith("@"):  # Linux' abstract names begin with a zero byte
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+        out.setblocking(False)  # a manager that does not read must not hold us up
         try:
             out.connect(address)
             out.sendall(state.encode())

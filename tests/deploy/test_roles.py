@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 import skymaps
+from mmcoord import supervisor
 from mmcoord.config import Settings
 from mmcoord.daemon import serve
 from mmcoord.errors import ConfigError
@@ -130,6 +131,28 @@ def test_processes_that_write_the_same_wishes_in_another_order_take_turns(
     assert (balance["match"].received, balance["match"].lost) == (4, 0)
 
 
+def drain(manager: socket.socket) -> None:
+    """Read what is there, and wait for nothing."""
+    patience = manager.gettimeout()
+    manager.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            manager.recv(100)
+    manager.settimeout(patience)
+
+
+def test_a_manager_that_does_not_read_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        for _ in range(5000):  # more than any queue of datagrams holds
+            supervisor.tell("WATCHDOG=1")
+        assert manager.recv(100) == b"WATCHDOG=1"
+    supervisor.tell("STOPPING=1")  # nobody is there any more
+
+
 @pytest.fixture
 def config(tmp_path: Path, postgres_url: str) -> Path:
     path = tmp_path / "mmcoord.toml"
@@ -140,6 +163,7 @@ database_url = {json.dumps(postgres_url)}
 [infer]
 workers = 1
 screen_threshold = 2.0
+debounce_s = 0.0
 [plan]
 debounce_s = 0.0
 [sinks.folder]
@@ -190,6 +214,7 @@ def test_a_notice_goes_its_way_through_two_processes_that_tell_their_manager(
         stack.enter_context(start("stages,deliver"))
 
         def is_served() -> bool:
+            drain(manager)
             with database.snapshot() as session:
                 lines = queue.balance(session)
                 plans = session.execute(select(func.count()).select_from(PlanRevisionRow))
@@ -201,6 +226,7 @@ def test_a_notice_goes_its_way_through_two_processes_that_tell_their_manager(
         assert get("listen,page", "/healthz").json()["ledger_balanced"]
         assert get("stages,deliver", "/metrics").status_code == 200
         assert get("stages,deliver", "/").status_code == 404  # health and figures alone
+        drain(manager)
         showing.send_signal(signal.SIGTERM)
         until(lambda: hears("STOPPING=1"))
         assert showing.wait(60) == 0
