@@ -25,7 +25,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     }
     for page in files.documentation_pages():
         for path, _ in _OUTSIDE.findall(page.content_string):
-            generated[f"files/{path}"] = (_ROOT / path).read_text(encoding="utf-8")
+            generated |= _copies(path.rstrip("/"))
     for name, content in generated.items():
         files.append(File.generated(config, name, content=content))
     return files
@@ -34,4 +34,21 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Links out of ``docs/`` lead to the site's copy."""
     up = "../" * page.file.src_uri.count("/")
-    return _OUTSIDE.sub(rf"]({up}files/\1)", markdown)
+
+    def copy(link: re.Match[str]) -> str:
+        path = link[1].rstrip("/")
+        return f"]({up}files/{path}{'.md' if (_ROOT / path).is_dir() else ''})"
+
+    return _OUTSIDE.sub(copy, markdown)
+
+
+def _copies(path: str) -> dict[str, str]:
+    """A file of the project under its place in the site; of a folder, a page with its files."""
+    here = _ROOT / path
+    if here.is_file():
+        return {f"files/{path}": here.read_text(encoding="utf-8")}
+    inside = sorted(one for one in here.rglob("*") if one.is_file() and one.suffix != ".pyc")
+    found = {f"files/{one.relative_to(_ROOT)}": one.read_text("utf-8") for one in inside}
+    lines = [f"- [{one.relative_to(here)}]({one.relative_to(here.parent)})" for one in inside]
+    found[f"files/{path}.md"] = f"# {path}\n\n" + "\n".join(lines) + "\n"
+    return found
