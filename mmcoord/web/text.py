@@ -117,6 +117,8 @@ def far(far_hz: float | None) -> str:
     if far_hz <= 0:
         return "0 Hz as stated"
     years = 1.0 / (far_hz * _YEAR_S)
+    if years >= 1e12:
+        return f"1 per {years:.0e} yr"
     if years >= 1:
         rounded = f"{float(f'{years:.2g}'):,.0f}" if years >= 10 else amount(years, 2)
         return f"1 per {rounded} yr"
