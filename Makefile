@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: run test check lint types contracts pytest kill-test fault-test infer-fault-test
-.PHONY: infer-measure soak-test docs helm chart-check format clean
+.PHONY: infer-measure long-test soak-test docs helm chart-check format clean
 
 run: $(STAMP)
 	$(BIN)/mmcoord serve --practice
@@ -31,7 +31,13 @@ contracts: $(STAMP)
 	$(BIN)/lint-imports
 
 pytest: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=15
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=15 -m "not long"
+
+# What takes minutes: clusters, workers in processes of their own, updates of posteriors, notebooks,
+# a second TOM. The same tests as the others otherwise.
+long-test: $(STAMP)
+	sh tests/system_parts.sh $(BIN)/python
+	$(BIN)/python -m pytest -q --durations=15 -m long
 
 # Longer than a test should be: kill -9 a replay at random instants, compare the ends.
 kill-test: $(STAMP)

@@ -23,6 +23,8 @@ from mmcoord.stages.context import Context
 from mmcoord.stages.pipeline import Pipeline
 from tests.listeners.packets import needs_schemas
 
+pytestmark = pytest.mark.long
+
 
 @contextmanager
 def stages(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Context, Pipeline]]:

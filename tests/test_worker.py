@@ -24,6 +24,8 @@ from mmcoord.worker import Worker, WorkerSettings, token_of
 from tests.api.conftest import make_token
 from tests.inferring import MIDDLING, QUICK, ask, attempts_of, faults_of, of_model, run_of, wait_for
 
+pytestmark = pytest.mark.long
+
 
 @dataclass
 class Site:

@@ -22,7 +22,10 @@ from tests.deploy.test_containers import accepts
 
 CHART = ROOT / "deploy" / "helm" / "mmcoord"
 FOUND = shutil.which("helm") or str(ROOT / ".cache" / "helm" / "helm")
-pytestmark = pytest.mark.skipif(not Path(FOUND).exists(), reason="no helm here: see `make helm`")
+pytestmark = [
+    pytest.mark.skipif(not Path(FOUND).exists(), reason="no helm here: see `make helm`"),
+    pytest.mark.long,
+]
 KUBERNETES = "1.31"
 SPLIT = {
     "database": {"url": "postgresql://mmcoord@db/mmcoord", "passwordSecret": "db"},

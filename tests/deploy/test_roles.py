@@ -26,6 +26,8 @@ from mmcoord.store.tables import PlanRevisionRow
 from tests.deploy.running import free_port, serving, until
 from tests.making import candidate_row, gaussian_map, lvk_notice, make_context, send
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize(
     ("text", "found"),

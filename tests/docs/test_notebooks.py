@@ -18,6 +18,7 @@ from nbclient import NotebookClient
 NOTEBOOKS = Path(__file__).parents[2] / "docs" / "notebooks"
 COMMAND = [sys.executable, "-m", "mmcoord.cli"]
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of the kernel's own parts

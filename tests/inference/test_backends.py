@@ -18,6 +18,8 @@ from mmcoord.inference.models import registry
 from mmcoord.inference.sampler import sample
 from tests.inference.light import T0, simulate
 
+pytestmark = pytest.mark.long
+
 Array = npt.NDArray[np.float64]
 Backend = Literal["dynesty", "nautilus", "smc-is"]
 

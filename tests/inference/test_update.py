@@ -181,6 +181,8 @@ def digest(parent: Result, child: Result) -> str:
 
 _SCRIPT = """
 from tests.inference.test_update import EARLIER, JOB, Start, digest, replace, run
+
+pytestmark = pytest.mark.long
 parent = run(EARLIER)
 print(digest(parent, run(replace(JOB, start=Start(parent.run_key, parent.proposals)))))
 """

@@ -19,7 +19,7 @@ from mmcoord.records import AlertType, OutgoingKind, PlanRow
 from tests.sinks.sample import outgoing, row_of
 from tests.tom_server import TomServer, TomUser, extras
 
-pytestmark = [pytest.mark.tom, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.tom, pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.long]
 EVENT = "MS261123app"
 
 

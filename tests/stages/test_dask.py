@@ -25,7 +25,7 @@ from mmcoord.store.migrate import upgrade
 from tests.inferring import MIDDLING, QUICK, ask, attempts_of, faults_of, of_model, run_of, wait_for
 from tests.making import make_context
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

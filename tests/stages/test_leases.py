@@ -28,6 +28,8 @@ from mmcoord.store.migrate import upgrade
 from tests.inferring import QUICK, ask, attempts_of, faults_of, run_of, start_engine, wait_for
 from tests.making import make_context
 
+pytestmark = pytest.mark.long
+
 CPU_S = 7.0
 
 

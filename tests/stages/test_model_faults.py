@@ -24,7 +24,7 @@ from mmcoord.store.tables import RunRow
 from tests.inferring import QUICK, ask, faults_of, of_model, run_of, wait_for
 from tests.making import make_context
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.long]
 SECRET = "mmc_this-is-the-secret"
 FAULTS = {
     "nan": ("return np.nan * t_day", "absolute_magnitude is nan, not a magnitude"),

@@ -24,7 +24,7 @@ from tests.fixtures_slurm import Slurm
 from tests.inferring import MIDDLING, QUICK, ask, attempts_of, faults_of, run_of, wait_for
 from tests.making import make_context
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.long]
 ROOT = Path(__file__).parents[2]
 
 
