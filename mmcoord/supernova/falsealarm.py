@@ -136,11 +136,12 @@ def _accident_rate(burst: Burst, rules: Rules) -> tuple[float, list[str]]:
         rate = math.inf
     superk = burst.superk
     if superk is not None and superk.n_events >= rules.superk_least_events:
-        alone = "Super-K" not in burst.detectors
         own = rules.superk_false_alarm_hz
-        joint = own if not number else rate * own / rules.false_alarm_hz
-        if alone and number:
-            joint = rate * own * rules.window_s
+        if "Super-K" in burst.detectors:  # it is one of them, and which one is known
+            chance = (rules.false_alarm_hz * rules.window_s) ** (number - 1)
+            joint = math.comb(n - 1, number - 1) * number * chance * own
+        else:
+            joint = own if not number else rate * own * rules.window_s
         rate = min(rate, joint)
         reasons.append(
             f"Super-K's own alert with {superk.n_events} neutrinos: {_per_year(own)} alone"

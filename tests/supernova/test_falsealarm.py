@@ -86,6 +86,8 @@ def test_times_that_no_supernova_gives_make_it_an_accident():
 def test_super_kamiokande_alone_is_believed_with_a_burst_of_thousands_only():
     strong = burst(superk=SuperK(n_events=6000))
     assert probability_real(strong).probability > 0.95
+    named = burst("Super-K", superk=SuperK(n_events=6000))
+    assert probability_real(named).probability == probability_real(strong).probability
     weak = burst(superk=SuperK(n_events=20))
     assert probability_real(weak).probability < 0.01
 
