@@ -39,6 +39,7 @@ from listeners.regions import enclosing_circle, error_region, pointing
 from listeners.snews import coincidence
 from mmcoord.errors import BadNotice
 from mmcoord.records import Alert, AlertType, ErrorRegion, ExternalCoincidence, Messenger
+from mmcoord.supernova.distance import distance_kpc_of
 
 __all__ = ["SOURCE", "TESTS", "parse", "parse_test"]
 
@@ -303,14 +304,12 @@ def _extra(notice: Mapping[str, Any], region: ErrorRegion | None) -> dict[str, A
 
 
 def _kiloparsec_trap(extra: dict[str, Any]) -> None:
-    """Super-K: the schema says Mpc, the mission's page kpc. No galactic supernova is beyond
-    0.2 Mpc and none nearer than 0.2 kpc, so the value itself tells.
-    """
+    """Super-K: the schema says Mpc, the mission's page kpc; the value itself tells. Kept in Mpc."""
     for key in ("luminosity_distance", "luminosity_distance_error"):
         if extra.get(key) is not None:
             finite(extra[key], key)
     distance = extra.get("luminosity_distance")
-    if distance is not None and distance >= 0.2:
+    if distance is not None and distance > 0.0 and distance_kpc_of(distance) == distance:
         extra["luminosity_distance"] = distance / 1000.0
         if extra.get("luminosity_distance_error") is not None:
             extra["luminosity_distance_error"] /= 1000.0

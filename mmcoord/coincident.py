@@ -15,6 +15,7 @@ from typing import Any
 
 from mmcoord.records import BURST_GROUPS, Messenger
 from mmcoord.supernova.falsealarm import Rules, coincidence_rate_hz
+from mmcoord.timescales import JULIAN_YEAR_S
 from skymaps.coincidence import (
     GRB_RATE_HZ,
     WINDOWS_S,
@@ -27,7 +28,7 @@ __all__ = ["LONGEST", "Joint", "Seen", "judge", "search_of"]
 
 LONGEST = timedelta(seconds=max(max(-w.begin_s, w.end_s) for w in WINDOWS_S.values()))
 _GRB_GROUPS = ("Fermi-GBM", "Swift-BAT", "Swift-GUANO", "EP-WXT", "SVOM")
-_TRACK_RATE_HZ = 26.0 / (365.25 * 86400.0)
+_TRACK_RATE_HZ = 26.0 / JULIAN_YEAR_S
 """IceCube's gold and bronze alerts: about 10 and 16 a year."""
 _FOLLOW_UP = "IceCube-LVK"
 _P_VALUES = ("pval_generic", "pval_bayesian")

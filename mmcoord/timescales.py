@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "JULIAN_YEAR_S",
     "datetime_from_mjd_tai",
     "mjd_tai",
     "mjd_utc",
@@ -22,6 +23,7 @@ __all__ = [
     "utc_mjd_to_tai",
 ]
 
+JULIAN_YEAR_S = 365.25 * 86400.0
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 _MJD_OF_UNIX = 40587.0
 _DAY_S = 86400.0

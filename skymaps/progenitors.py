@@ -33,7 +33,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from skymaps.crossmatch import match
+from skymaps.crossmatch import PreparedMap, match
 from skymaps.skymap import SkyMap, SkyMapError
 
 __all__ = [
@@ -195,7 +195,7 @@ def _completed(star: Progenitor, other: Progenitor) -> Progenitor:
 
 
 def rank_progenitors(
-    skymap: SkyMap,
+    skymap: SkyMap | PreparedMap,
     stars: Sequence[Progenitor],
     distance_kpc: float | None = None,
     distance_err_kpc: float | None = None,

@@ -24,6 +24,7 @@ from followup.sinks.base import Answer, Outcome
 
 __all__ = [
     "MENDED_BY_A_PERSON_S",
+    "Failed",
     "Files",
     "Reply",
     "Rule",
@@ -31,6 +32,7 @@ __all__ = [
     "call",
     "hide_in_request_log",
     "judge",
+    "require",
 ]
 
 MENDED_BY_A_PERSON_S = 300.0
@@ -88,6 +90,29 @@ def judge(reply: Reply, rules: Sequence[Rule]) -> Answer:
                 retry_after_s=None if rule.outcome is Outcome.SENT else wait,
             )
     return Answer(Outcome.UNKNOWN, detail=_detail("an answer not in our table", reply))
+
+
+class Failed(Exception):
+    """A step at a service failed; carries the answer that the outbox gets, and the HTTP status."""
+
+    def __init__(self, answer: Answer, status: int = 0) -> None:
+        super().__init__(answer.detail)
+        self.answer = answer
+        self.status = status
+
+
+def require(reply: Reply, rules: Sequence[Rule]) -> Any:
+    """The body of a reply that the table calls SENT.
+
+    Raises
+    ------
+    Failed
+        With the table's answer, for any other.
+    """
+    answer = judge(reply, rules)
+    if answer.outcome is not Outcome.SENT:
+        raise Failed(answer, reply.status)
+    return reply.body
 
 
 def _detail(name: str, reply: Reply) -> str:

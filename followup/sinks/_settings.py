@@ -109,6 +109,13 @@ class Settings:
             raise self.error(spelling, "the secret is empty")
         return Secret(value.strip())
 
+    def needed_secret(self, key: str) -> Secret:
+        """As :meth:`secret`, where there must be one."""
+        found = self.secret(key)
+        if found is None:
+            raise self.error(key, f"is missing ({key}, {key}_env or {key}_file)")
+        return found
+
     def finish(self) -> None:
         """Refuse keys that nobody has read: a misspelt key must not pass as a default."""
         unknown = sorted(set(self._table) - self._read)

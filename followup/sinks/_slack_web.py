@@ -11,11 +11,11 @@ from typing import Any
 
 import httpx
 
-from followup.sinks._http import MENDED_BY_A_PERSON_S, Reply, Rule, Trouble, call, judge
+from followup.sinks._http import MENDED_BY_A_PERSON_S, Failed, Reply, Rule, Trouble, call, judge
 from followup.sinks._settings import Secret
 from followup.sinks.base import Answer, Outcome
 
-__all__ = ["WEB", "SlackFailed", "SlackWeb"]
+__all__ = ["WEB", "SlackWeb"]
 
 Json = dict[str, Any]
 _PAGE = 200
@@ -57,7 +57,7 @@ WEB: tuple[Rule, ...] = (
     Rule("not reached", lambda r: r.trouble is Trouble.NOT_REACHED, Outcome.RETRY),
     Rule(
         "too many requests",
-        lambda r: r.status == 429 or _error(r) in _TOO_MANY,
+        _is_too_many,
         Outcome.RETRY,
         30.0,
     ),
@@ -76,17 +76,9 @@ WEB: tuple[Rule, ...] = (
 )
 
 
-class SlackFailed(Exception):
-    """A call did not succeed; carries the answer that the outbox gets."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.detail)
-        self.answer = answer
-
-
 @dataclass(frozen=True, slots=True)
 class SlackWeb:
-    """One bot in one channel. Every method raises :class:`SlackFailed`."""
+    """One bot in one channel. Every method raises :class:`Failed`."""
 
     url: str
     token: Secret
@@ -110,7 +102,7 @@ class SlackWeb:
         )
         address = str(where["upload_url"])
         if not address.startswith("https://"):
-            raise SlackFailed(Answer(Outcome.RETRY, detail="the address for a file is not https"))
+            raise Failed(Answer(Outcome.RETRY, detail="the address for a file is not https"))
         reply = call(
             self.client,
             "POST",
@@ -120,7 +112,7 @@ class SlackWeb:
             files={"file": (name, content, "image/png")},
         )
         if reply.status != 200:
-            raise SlackFailed(Answer(Outcome.RETRY, detail=f"no upload (HTTP {reply.status})"))
+            raise Failed(Answer(Outcome.RETRY, detail=f"no upload (HTTP {reply.status})"))
         self._call(
             "POST",
             "files.completeUploadExternal",
@@ -174,6 +166,6 @@ class SlackWeb:
         )
         answer = judge(reply, WEB)
         if answer.outcome is not Outcome.SENT:
-            raise SlackFailed(replace(answer, detail=f"{method}: {answer.detail}"))
+            raise Failed(replace(answer, detail=f"{method}: {answer.detail}"))
         body: Json = reply.body
         return body

@@ -17,13 +17,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
-from followup.sinks._http import MENDED_BY_A_PERSON_S, Files, Reply, Rule, Trouble, call, judge
+from followup.sinks._http import (
+    MENDED_BY_A_PERSON_S,
+    Failed,
+    Files,
+    Reply,
+    Rule,
+    Trouble,
+    call,
+    judge,
+    require,
+)
 from followup.sinks._settings import Secret, Settings
 from followup.sinks.base import Answer, Outcome
 
@@ -66,15 +76,6 @@ WRITES: tuple[Rule, ...] = (
     Rule("no answer", lambda r: r.trouble is Trouble.NO_ANSWER, Outcome.UNKNOWN),
     Rule("not a TOM's answer", lambda r: 200 <= r.status < 300, Outcome.UNKNOWN),
 )
-
-
-class Failed(Exception):
-    """A step failed; carries the answer that the outbox gets, and the status behind it."""
-
-    def __init__(self, answer: Answer, status: int = 0) -> None:
-        super().__init__(answer.detail)
-        self.answer = answer
-        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +224,7 @@ class Tom:
         reply = self._call("GET", path, params={"limit": 1})
         if reply.status == 404:
             return False
-        _body_or_fail(reply, READS)
+        require(reply, READS)
         return True
 
     def add_product(self, target_id: int, kind: str, product_id: str, png: bytes) -> None:
@@ -238,7 +239,7 @@ class Tom:
             },
             files={"file": (f"{product_id}.png", png, "image/png")},
         )
-        _body_or_fail(reply, WRITES)
+        require(reply, WRITES)
 
     def _targets(self, params: Mapping[str, str | int]) -> Iterator[Json]:
         return self.pages("/api/targets/", params)
@@ -255,11 +256,13 @@ class Tom:
 
     def _read(self, path: str, params: Mapping[str, str | int] | None = None) -> Json:
         reply = self._call("GET", path, params=params)
-        return _body_or_fail(reply, READS)
+        found: Json = require(reply, READS)
+        return found
 
     def _write(self, method: str, path: str, body: Json) -> Json:
         reply = self._call(method, path, json_body=body)
-        return _body_or_fail(reply, WRITES)
+        found: Json = require(reply, WRITES)
+        return found
 
     def _call(
         self,
@@ -311,14 +314,6 @@ class Tom:
         wait = MENDED_BY_A_PERSON_S if 400 <= reply.status < 500 else None
         named = judge(reply, READS).detail
         raise Failed(Answer(Outcome.RETRY, detail=f"no token: {named}", retry_after_s=wait))
-
-
-def _body_or_fail(reply: Reply, rules: Sequence[Rule]) -> Json:
-    answer = judge(reply, rules)
-    if answer.outcome is not Outcome.SENT:
-        raise Failed(answer, reply.status)
-    body: Json = reply.body
-    return body
 
 
 def with_ids(change: Json, target: Json) -> Json:

@@ -288,9 +288,7 @@ def build(name: str, table: Mapping[str, Any], client: httpx.Client) -> HermesSi
     practice = settings.flag("practice", "test" in topic)
     if practice and "test" not in topic:
         raise settings.error("topic", 'a practice sink needs a topic that contains "test"')
-    token = settings.secret("token")
-    if token is None:
-        raise settings.error("token", "is missing (token, token_env or token_file)")
+    token = settings.needed_secret("token")
     sink = HermesSink(
         name,
         practice,

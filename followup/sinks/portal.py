@@ -18,7 +18,15 @@ from typing import Any
 
 import httpx
 
-from followup.sinks._http import MENDED_BY_A_PERSON_S, Reply, Rule, Trouble, call, judge
+from followup.sinks._http import (
+    MENDED_BY_A_PERSON_S,
+    Failed,
+    Reply,
+    Rule,
+    Trouble,
+    call,
+    require,
+)
 from followup.sinks._plan_json import finite, iso_utc
 from followup.sinks._settings import Secret, Settings, web_address
 from followup.sinks.base import Answer, Granularity, Outcome, Payload
@@ -39,12 +47,6 @@ ANSWERS: tuple[Rule, ...] = (
     Rule("no answer", lambda r: r.trouble is Trouble.NO_ANSWER, Outcome.UNKNOWN, 30.0),
     Rule("not a portal's answer", lambda r: True, Outcome.UNKNOWN, MENDED_BY_A_PERSON_S),
 )
-
-
-class _Failed(Exception):
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.detail)
-        self.answer = answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class PortalSink:
                 return Answer(Outcome.SENT, str(found["id"]), f"there already: {found['state']}")
             made = self._call("POST", "requestgroups/", payload)
             return Answer(Outcome.SENT, str(made["id"]), f"request group {made['id']}")
-        except _Failed as failed:
+        except Failed as failed:
             return failed.answer
 
     def lookup(self, payload: Payload, *, key: str) -> Answer | None:
@@ -140,7 +142,7 @@ class PortalSink:
             return Answer(Outcome.RETRY, detail="validations are made anew")
         try:
             found = self._find(payload)
-        except _Failed as failed:
+        except Failed as failed:
             return replace(failed.answer, outcome=Outcome.UNKNOWN)
         if found is None:
             return Answer(Outcome.RETRY, detail="looked: not there")
@@ -156,7 +158,7 @@ class PortalSink:
                 return Answer(Outcome.SENT, remote_id, "nothing pending to cancel")
             self._call("POST", f"requestgroups/{found['id']}/cancel/", {})
             return Answer(Outcome.SENT, str(found["id"]), "cancelled")
-        except _Failed as failed:
+        except Failed as failed:
             return failed.answer
 
     def check(self) -> Answer:
@@ -164,7 +166,7 @@ class PortalSink:
         try:
             self._call("GET", "profile/", None)
             return Answer(Outcome.SENT, detail=f"logged in at {self.url}")
-        except _Failed as failed:
+        except Failed as failed:
             return failed.answer
 
     def _find(self, payload: Payload) -> dict[str, Any] | None:
@@ -188,10 +190,7 @@ class PortalSink:
             params=params,
             json_body=body,
         )
-        answer = judge(reply, ANSWERS)
-        if answer.outcome is not Outcome.SENT:
-            raise _Failed(answer)
-        found: dict[str, Any] = reply.body
+        found: dict[str, Any] = require(reply, ANSWERS)
         return found
 
 
@@ -209,9 +208,7 @@ def build(name: str, table: Mapping[str, Any], client: httpx.Client) -> PortalSi
         A key is wrong; it is named.
     """
     settings = Settings(name, table)
-    token = settings.secret("token")
-    if token is None:
-        raise settings.error("token", "is missing (token, token_env or token_file)")
+    token = settings.needed_secret("token")
     practice, submit = settings.flag("practice", False), settings.flag("submit", False)
     if submit and practice:
         raise settings.error("submit", "a practice event is not worth telescope time")

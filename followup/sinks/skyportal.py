@@ -18,7 +18,15 @@ from typing import Any
 
 import httpx
 
-from followup.sinks._http import MENDED_BY_A_PERSON_S, Reply, Rule, Trouble, call, judge
+from followup.sinks._http import (
+    MENDED_BY_A_PERSON_S,
+    Failed,
+    Reply,
+    Rule,
+    Trouble,
+    call,
+    require,
+)
 from followup.sinks._plan_json import finite, iso_utc
 from followup.sinks._settings import Secret, Settings, web_address
 from followup.sinks.base import Answer, Granularity, Outcome, Payload
@@ -48,12 +56,6 @@ ANSWERS: tuple[Rule, ...] = (
     Rule("no answer", lambda r: r.trouble is Trouble.NO_ANSWER, Outcome.UNKNOWN, 30.0),
     Rule("not SkyPortal's answer", lambda r: True, Outcome.UNKNOWN, MENDED_BY_A_PERSON_S),
 )
-
-
-class _Failed(Exception):
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.detail)
-        self.answer = answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class SkyPortalSink:
             if found is not None:
                 return Answer(Outcome.SENT, str(found), "an equivalent request is open")
             data = self._call("POST", "followup_request", payload["followup_request"])
-        except _Failed as failed:
+        except Failed as failed:
             return failed.answer
         said = str(data.get("message") or "")
         if data.get("ignored") or not data.get("id"):
@@ -128,7 +130,7 @@ class SkyPortalSink:
         """Whether a request of ours on the allocation is open."""
         try:
             found = self._open_request(payload)
-        except _Failed as failed:
+        except Failed as failed:
             return replace(failed.answer, outcome=Outcome.UNKNOWN)
         if found is None:
             return Answer(Outcome.RETRY, detail="looked: no open request")
@@ -144,7 +146,7 @@ class SkyPortalSink:
                 return Answer(Outcome.SENT, remote_id, "no open request: nothing to withdraw")
             self._call("DELETE", f"followup_request/{found}", None)
             return Answer(Outcome.SENT, str(found), f"request {found} deleted")
-        except _Failed as failed:
+        except Failed as failed:
             return failed.answer
 
     def check(self) -> Answer:
@@ -152,7 +154,7 @@ class SkyPortalSink:
         try:
             self._call("GET", "internal/profile", None)
             return Answer(Outcome.SENT, detail=f"logged in at {self.url}")
-        except _Failed as failed:
+        except Failed as failed:
             return failed.answer
 
     def _open_request(self, payload: Payload) -> int | None:
@@ -187,10 +189,7 @@ class SkyPortalSink:
             params=params,
             json_body=body,
         )
-        answer = judge(reply, ANSWERS)
-        if answer.outcome is not Outcome.SENT:
-            raise _Failed(answer)
-        return reply.body.get("data") or {}
+        return require(reply, ANSWERS).get("data") or {}
 
 
 def _is_open(status: str) -> bool:
@@ -213,9 +212,7 @@ def build(name: str, table: Mapping[str, Any], client: httpx.Client) -> SkyPorta
         A key is wrong; it is named.
     """
     settings = Settings(name, table)
-    token = settings.secret("token")
-    if token is None:
-        raise settings.error("token", "is missing (token, token_env or token_file)")
+    token = settings.needed_secret("token")
     allocations: dict[str, int] = {}
     for entry in settings.texts("allocations"):
         instrument, _, number = entry.partition("=")

@@ -22,10 +22,11 @@ from urllib.parse import quote
 import httpx
 
 from followup.sinks._gcn_draft import draft_link
+from followup.sinks._http import Failed
 from followup.sinks._picture import sky_png
 from followup.sinks._settings import Settings, web_address
 from followup.sinks._slack_message import escape, slack_payload, taken_back, told
-from followup.sinks._slack_web import SlackFailed, SlackWeb
+from followup.sinks._slack_web import SlackWeb
 from followup.sinks.base import Answer, Granularity, Outcome, Payload
 from mmcoord.records import Outgoing, PlanRow
 
@@ -69,7 +70,7 @@ class SlackBotSink:
         """Post or edit the event's message, then say the revision in its thread."""
         try:
             return self._send(payload, key)
-        except SlackFailed as failed:
+        except Failed as failed:
             return failed.answer
 
     def lookup(self, payload: Payload, *, key: str) -> Answer | None:
@@ -79,7 +80,7 @@ class SlackBotSink:
             if found is not None and self._is_said(found[0], key):
                 return Answer(Outcome.SENT, found[0], "looked: there")
             return Answer(Outcome.RETRY, detail="looked: not in the channel")
-        except SlackFailed as failed:
+        except Failed as failed:
             return Answer(Outcome.UNKNOWN, detail=failed.answer.detail)
 
     def withdraw(self, payload: Payload, *, key: str, remote_id: str | None) -> Answer:
@@ -95,14 +96,14 @@ class SlackBotSink:
             if not self._is_said(ts, own_key):
                 self.web.post({"text": body["text"]}, _tag(payload, own_key), ts)
             return Answer(Outcome.SENT, ts, "edited: it says that the plan no longer holds")
-        except SlackFailed as failed:
+        except Failed as failed:
             return failed.answer
 
     def check(self) -> Answer:
         """Whether Slack knows the token."""
         try:
             return Answer(Outcome.SENT, detail=self.web.who())
-        except SlackFailed as failed:
+        except Failed as failed:
             return failed.answer
 
     def tell(self, text: str, *, key: str) -> Answer:
@@ -112,7 +113,7 @@ class SlackBotSink:
                 if tag.get("key") == key:
                     return Answer(Outcome.SENT, ts, "there already")
             return Answer(Outcome.SENT, self.web.post(told(text, key), {"key": key}))
-        except SlackFailed as failed:
+        except Failed as failed:
             return failed.answer
 
     def _send(self, payload: Payload, key: str) -> Answer:
@@ -207,9 +208,7 @@ def build(name: str, table: Mapping[str, Any], client: httpx.Client) -> SlackBot
         A key is wrong; it is named.
     """
     settings = Settings(name, table)
-    token = settings.secret("token")
-    if token is None:
-        raise settings.error("token", "is missing (token, token_env or token_file)")
+    token = settings.needed_secret("token")
     url = web_address(settings, "url", settings.text("url", "https://slack.com/api"))
     tom_url = settings.text("tom_url", "") if settings.has("tom_url") else ""
     web = SlackWeb(

@@ -21,7 +21,16 @@ from typing import Any
 
 import httpx
 
-from followup.sinks._http import MENDED_BY_A_PERSON_S, Reply, Rule, Trouble, call, judge
+from followup.sinks._http import (
+    MENDED_BY_A_PERSON_S,
+    Failed,
+    Reply,
+    Rule,
+    Trouble,
+    call,
+    judge,
+    require,
+)
 from followup.sinks._settings import Secret, Settings, web_address
 from followup.sinks.base import Answer, Granularity, Outcome, Payload
 from mmcoord.records import Outgoing, Undertaking
@@ -99,7 +108,7 @@ def pointings(
 
     Raises
     ------
-    NotRead
+    Failed
         The service cannot be asked now.
     """
     body = {"api_token": token.reveal(), "graceid": event_id, **filters}
@@ -111,18 +120,7 @@ def pointings(
         secrets=(token,),
         json_body=body,
     )
-    answer = judge(reply, READ)
-    if answer.outcome is not Outcome.SENT:
-        raise NotRead(answer)
-    return [found for found in map(_pointing, reply.body) if found is not None]
-
-
-class NotRead(Exception):
-    """The Treasure Map cannot be asked now; carries the reading of its answer."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.detail)
-        self.answer = answer
+    return [found for found in map(_pointing, require(reply, READ)) if found is not None]
 
 
 def _pointing(item: Any) -> Pointing | None:
@@ -200,7 +198,7 @@ class TreasureMapSink:
                 return self._cancel(payload, planned)
             if there := self._ours(payload, wanted["status"]):
                 return Answer(Outcome.SENT, str(there[-1].id), "there already")
-        except NotRead as error:
+        except Failed as error:
             answer = error.answer
             return Answer(Outcome.RETRY, None, answer.detail, answer.retry_after_s)
         if wanted["status"] == "completed" and planned:
@@ -221,7 +219,7 @@ class TreasureMapSink:
                 gone = not self._ours(payload, "planned")
                 return Answer(Outcome.SENT if gone else Outcome.RETRY, detail="looked")
             there = self._ours(payload, wanted["status"])
-        except NotRead as error:
+        except Failed as error:
             return Answer(Outcome.UNKNOWN, detail=str(error))
         if there:
             return Answer(Outcome.SENT, str(there[-1].id), "looked: there")
@@ -233,7 +231,7 @@ class TreasureMapSink:
             return Answer(Outcome.SENT, remote_id, "nothing was said")
         try:
             return self._cancel(payload, self._ours(payload, "planned"))
-        except NotRead as error:
+        except Failed as error:
             return Answer(Outcome.RETRY, detail=str(error))
 
     def check(self) -> Answer:
@@ -241,7 +239,7 @@ class TreasureMapSink:
         try:
             pointings(self.client, self.url, self.token, "TEST_EVENT", timeout_s=self.timeout_s)
             return Answer(Outcome.SENT, detail="token accepted")
-        except NotRead as error:
+        except Failed as error:
             return error.answer
 
     def _pointing(self, claim: Undertaking, outgoing: Outgoing) -> dict[str, Any]:
@@ -322,9 +320,7 @@ def build(name: str, table: Mapping[str, Any], client: httpx.Client) -> Treasure
         A key is wrong; it is named.
     """
     settings = Settings(name, table)
-    token = settings.secret("token")
-    if token is None:
-        raise settings.error("token", "is missing (token, token_env or token_file)")
+    token = settings.needed_secret("token")
     instruments: dict[str, int] = {}
     for entry in settings.texts("instruments"):
         ours, _, number = entry.partition("=")

@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-import skymaps
 from followup.breakout import Watch, watch_plan
 from mmcoord.datasets import candidate_stars
 from mmcoord.records import EventState, PlanRow
+from mmcoord.stages import localize
 from mmcoord.stages.context import Context
 from mmcoord.store import bursts
 from mmcoord.store.tables import EventRow, LocalizationRow
@@ -50,7 +50,7 @@ def draft(
     )
     rows = watch_plan(
         rank_progenitors(
-            skymaps.load(place.fits),
+            localize.prepared(place.id, lambda: place.fits),
             candidate_stars(ctx.settings),
             found["distance_kpc"],
             found["distance_err_kpc"],

@@ -23,14 +23,13 @@ from mmcoord.records import BURST_GROUPS, BURST_WINDOW, AlertType, EventState
 from mmcoord.stages import localize
 from mmcoord.stages.alerts import adopt_map, store_localization
 from mmcoord.stages.context import Context
-from mmcoord.stages.isolate import bury_work, isolating
+from mmcoord.stages.isolate import serve_each
 from mmcoord.stages.keys import event_key
 from mmcoord.store import bursts, journal, queue
 from mmcoord.store.queue import BURST, COINCIDE, Wish, Work
 from mmcoord.store.tables import AlertRow, BurstRow, EventRow
 from mmcoord.supernova.assess import Assessment, assess
 from mmcoord.supernova.burst import Sighting, Statement, SuperK, clusters, join
-from mmcoord.supernova.distance import distance_kpc_of
 from skymaps.detectors import builtin_detectors
 
 __all__ = ["run", "statement_of", "warm_up"]
@@ -40,15 +39,7 @@ _BATCH = 20
 
 def run(ctx: Context) -> int:
     """Assess the bursts that something new was said of; returns how many wishes were served."""
-    with ctx.database.read() as session:
-        works = queue.take(session, BURST, ctx.now(), _BATCH)
-    for work in works:
-        isolating(
-            [work],
-            lambda some: _serve(ctx, some[0]),
-            lambda one, reason: bury_work(ctx, one, reason, one.key),
-        )
-    return len(works)
+    return serve_each(ctx, BURST, _BATCH, lambda work: _serve(ctx, work), lambda work: work.key)
 
 
 def warm_up() -> None:
@@ -97,14 +88,14 @@ def _sightings(alert: AlertRow) -> tuple[Sighting, ...]:
 
 def _superk(alert: AlertRow) -> SuperK:
     extra = alert.extra
-    distance_mpc = extra.get("luminosity_distance")
-    error_mpc = extra.get("luminosity_distance_error")
+    distance_mpc = _float(extra.get("luminosity_distance"))
+    error_mpc = _float(extra.get("luminosity_distance_error"))
     pointing = _mapping(extra.get("pointing"))
     number = extra.get("n_events")
     return SuperK(
         n_events=int(number) if isinstance(number, int | float) and number >= 0 else 0,
         interval_s=_float(extra.get("detection_interval")),
-        distance_kpc=distance_kpc_of(distance_mpc) if distance_mpc else None,
+        distance_kpc=1000.0 * distance_mpc if distance_mpc and distance_mpc > 0.0 else None,
         distance_err_kpc=1000.0 * error_mpc if error_mpc else None,
         ra_deg=_float(pointing.get("ra_deg")),
         dec_deg=_float(pointing.get("dec_deg")),

@@ -18,7 +18,7 @@ from mmcoord.coincident import LONGEST, Joint, Seen, judge, search_of
 from mmcoord.names import name_key
 from mmcoord.records import EventState, Messenger
 from mmcoord.stages.context import Context
-from mmcoord.stages.isolate import bury_work, isolating
+from mmcoord.stages.isolate import serve_each
 from mmcoord.store import journal, queue
 from mmcoord.store.naming import EXTERNAL
 from mmcoord.store.queue import COINCIDE, Work, insert_for
@@ -30,25 +30,17 @@ from mmcoord.store.tables import (
     LocalizationRow,
 )
 from mmcoord.store.types import table
+from mmcoord.timescales import JULIAN_YEAR_S
 
 __all__ = ["run"]
 
 _BATCH = 20
-_YEAR_S = 365.25 * 86400.0
 _coincidence: Any = table(CoincidenceRow)
 
 
 def run(ctx: Context) -> int:
     """Compare the events that something new was said of; returns how many wishes were served."""
-    with ctx.database.read() as session:
-        works = queue.take(session, COINCIDE, ctx.now(), _BATCH)
-    for work in works:
-        isolating(
-            [work],
-            lambda some: _serve(ctx, some[0]),
-            lambda one, reason: bury_work(ctx, one, reason, one.key),
-        )
-    return len(works)
+    return serve_each(ctx, COINCIDE, _BATCH, lambda work: _serve(ctx, work), lambda work: work.key)
 
 
 def _serve(ctx: Context, work: Work) -> None:
@@ -85,7 +77,7 @@ def _say(other: str, joint: Joint) -> str:
     chance = (
         "chance not known"
         if joint.far_hz is None
-        else f"by chance once in {1.0 / max(joint.far_hz * _YEAR_S, 1e-30):.2g} years"
+        else f"by chance once in {1.0 / max(joint.far_hz * JULIAN_YEAR_S, 1e-30):.2g} years"
     )
     return f"{other} at {joint.offset_s:+.1f} s ({joint.search}): {chance}"
 

@@ -18,7 +18,7 @@ from mmcoord.store import journal, queue
 from mmcoord.store.queue import Work
 from mmcoord.store.tables import DeadLetterRow
 
-__all__ = ["bury_work", "is_outage", "isolating"]
+__all__ = ["bury_work", "is_outage", "isolating", "serve_each"]
 
 _log = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -57,6 +57,28 @@ def isolating(
         half = len(items) // 2
         isolating(items[:half], serve, bury)
         isolating(items[half:], serve, bury)
+
+
+def serve_each(
+    ctx: Context,
+    stage: str,
+    limit: int,
+    serve: Callable[[Work], None],
+    event_of: Callable[[Work], str | None] = lambda work: None,
+) -> int:
+    """Take up to ``limit`` wishes of a stage and serve them one by one; returns how many.
+
+    One that cannot be served is buried alone; ``event_of`` says whose story tells of it.
+    """
+    with ctx.database.read() as session:
+        works = queue.take(session, stage, ctx.now(), limit)
+    for work in works:
+        isolating(
+            [work],
+            lambda some: serve(some[0]),
+            lambda one, reason: bury_work(ctx, one, reason, event_of(one)),
+        )
+    return len(works)
 
 
 def bury_work(ctx: Context, work: Work, reason: str, event_id: str | None = None) -> None:

@@ -27,7 +27,7 @@ from mmcoord.records import PlanRow
 from mmcoord.stages import breakout, outbox
 from mmcoord.stages.bookings import bookings_against, displaced
 from mmcoord.stages.context import Context
-from mmcoord.stages.isolate import bury_work, isolating
+from mmcoord.stages.isolate import serve_each
 from mmcoord.stages.planrows import newest_rows, row_to_json
 from mmcoord.stages.policy import reason_to_rest
 from mmcoord.stages.targets import targets_of
@@ -73,15 +73,7 @@ def content_sha256(draft: Draft) -> str:
 
 def run(ctx: Context) -> int:
     """Serve one batch of wishes; returns how many were served."""
-    with ctx.database.read() as session:
-        works = queue.take(session, _STAGE, ctx.now(), _BATCH)
-    for work in works:
-        isolating(
-            [work],
-            lambda some: _serve(ctx, some[0]),
-            lambda one, reason: bury_work(ctx, one, reason),
-        )
-    return len(works)
+    return serve_each(ctx, _STAGE, _BATCH, lambda work: _serve(ctx, work))
 
 
 def _serve(ctx: Context, work: Work) -> None:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 
 from mmcoord.supernova.burst import Burst
 from mmcoord.supernova.falsealarm import Reality, Rules, probability_real
+from mmcoord.timescales import JULIAN_YEAR_S
 
 __all__ = ["Classification", "classify"]
 
-_YEAR_S = 365.25 * 86400.0
 FAILED_FRACTION = 0.2
 """Of core collapses that make a black hole at once; 0.1 to 0.4 are published."""
-_PRE_SUPERNOVA_HZ = 3e-4 / _YEAR_S
+_PRE_SUPERNOVA_HZ = 3e-4 / JULIAN_YEAR_S
 """Collapses near enough (about 1 kpc) to be heard before they happen: a hundredth of all."""
 
 

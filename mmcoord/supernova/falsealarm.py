@@ -21,10 +21,10 @@ from datetime import timedelta
 
 from mmcoord.records import BURST_WINDOW
 from mmcoord.supernova.burst import Burst
+from mmcoord.timescales import JULIAN_YEAR_S
 
 __all__ = ["Reality", "Rules", "coincidence_rate_hz", "probability_real"]
 
-_YEAR_S = 365.25 * 86400.0
 _WEEK_S = 7 * 86400.0
 
 
@@ -32,13 +32,13 @@ _WEEK_S = 7 * 86400.0
 class Rules:
     """What the estimate assumes; every number is a setting."""
 
-    supernova_rate_hz: float = 0.03 / _YEAR_S
+    supernova_rate_hz: float = 0.03 / JULIAN_YEAR_S
     """Of the Galaxy: about 3 in 100 years (the figure of GCN's page of SNEWS)."""
     false_alarm_hz: float = 1.0 / _WEEK_S
     """Of one detector: the most that SNEWS allows."""
     n_detectors: int = 10
     window_s: float = BURST_WINDOW.total_seconds()
-    superk_false_alarm_hz: float = 1e-3 / _YEAR_S
+    superk_false_alarm_hz: float = 1e-3 / JULIAN_YEAR_S
     """Of Super-K's own alert, more than 60 neutrinos in 20 s. Super-K calls it extremely
     small; this is a cautious stand-in."""
     superk_least_events: int = 60
@@ -192,7 +192,7 @@ def _spread(burst: Burst, rules: Rules) -> tuple[float, list[str]]:
 
 
 def _per_year(rate_hz: float) -> str:
-    per_year = rate_hz * _YEAR_S
+    per_year = rate_hz * JULIAN_YEAR_S
     if per_year >= 0.01:
         return f"{per_year:.2g} a year"
     return f"once in {1.0 / per_year:.1g} years"

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from mmcoord.store import bursts
 from mmcoord.store.views import CandidateLine, Target
 from mmcoord.supernova.waiting import WaitingTime
+from mmcoord.web.lightcurve import Tick
 from mmcoord.web.projection import Array, open_path
 
 __all__ = ["FACTORS", "BurstPanel", "panel", "star_dots"]
@@ -22,14 +23,6 @@ _WIDTH, _HEIGHT = 640.0, 220.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 628.0, 12.0, 186.0
 _FROM_H, _TO_H = 1.0 / 60.0, 72.0
 _TICKS = ((1 / 60, "1 min"), (1 / 6, "10 min"), (1.0, "1 h"), (6.0, "6 h"), (24.0, "1 d"))
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A tick of the time axis."""
-
-    x: float
-    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from mmcoord.timescales import JULIAN_YEAR_S
+
 __all__ = [
     "NOT_KNOWN",
     "ago",
@@ -28,7 +30,6 @@ __all__ = [
 ]
 
 NOT_KNOWN = "–"
-_YEAR_S = 365.25 * 86400.0
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
@@ -116,7 +117,7 @@ def far(far_hz: float | None) -> str:
         return NOT_KNOWN
     if far_hz <= 0:
         return "0 Hz as stated"
-    years = 1.0 / (far_hz * _YEAR_S)
+    years = 1.0 / (far_hz * JULIAN_YEAR_S)
     if years >= 1e12:
         return f"1 per {years:.0e} yr"
     if years >= 1:
