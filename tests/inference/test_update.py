@@ -24,6 +24,8 @@ from mmcoord.inference.start import Start, packed
 from mmcoord.stages.jobs import job_from_json, job_to_json
 from tests.inference.light import T0, simulate
 
+pytestmark = pytest.mark.long
+
 Array = npt.NDArray[np.float64]
 
 ONE = registry.load("villar17_1")
@@ -182,7 +184,6 @@ def digest(parent: Result, child: Result) -> str:
 _SCRIPT = """
 from tests.inference.test_update import EARLIER, JOB, Start, digest, replace, run
 
-pytestmark = pytest.mark.long
 parent = run(EARLIER)
 print(digest(parent, run(replace(JOB, start=Start(parent.run_key, parent.proposals)))))
 """
