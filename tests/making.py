@@ -134,6 +134,9 @@ def send(
     )
 
 
+STAND_IN_CPU_S = 2.5
+
+
 class StandInExecutor:
     """Answers every job at once with a fixed posterior, and counts how often it was asked.
 
@@ -149,7 +152,12 @@ class StandInExecutor:
     def submit(self, job: Job, priority: float = 0.0) -> Future[Result]:
         self.jobs.append(job)
         future: Future[Result] = Future()
-        summary = {"model": "stand-in", "p_kilonova": self._p_kilonova, "converged": True}
+        summary = {
+            "model": "stand-in",
+            "p_kilonova": self._p_kilonova,
+            "converged": True,
+            "cpu_s": STAND_IN_CPU_S,
+        }
         future.set_result(Result(run_key(job), summary, b"", {}))
         return future
 

@@ -20,7 +20,7 @@ from mmcoord.store.database import Database
 from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import RequestRow, RunRequestRow
 from tests.inference.usermodels import FADER
-from tests.making import T0, StandInExecutor, make_context
+from tests.making import STAND_IN_CPU_S, T0, StandInExecutor, make_context
 from tests.stages.test_infer import night, rows, work
 from tests.test_usermodels import verdict
 
@@ -53,7 +53,7 @@ def test_a_users_model_runs_on_the_old_candidates_once(ctx: Context) -> None:
     (before,) = rows(ctx)
     found = gather(ctx)
     assert found.counts == {"new": 1}
-    assert found.expected_cpu_s > 0
+    assert found.expected_cpu_s == STAND_IN_CPU_S
     assert queue(ctx, found) == 1
     executor = StandInExecutor()
     work(ctx, InferStage(executor))
@@ -124,7 +124,7 @@ def test_the_command_says_what_it_would_cost_and_queues_nothing_then(
 
     told = run("--dry-run", "--since", "2026-01-01")
     assert (told["runs"], told["queued"]) == ({"new": 1}, 0)
-    assert told["expected_cpu_s"] > 0
+    assert told["expected_cpu_s"] == STAND_IN_CPU_S
     assert len(rows(ctx)) == 1
     assert run()["queued"] == 1
     told = run()
