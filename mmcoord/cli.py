@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from mmcoord import cli_approvals, cli_claims
 from mmcoord.cli_access import group_app, token_app
 from mmcoord.cli_bank import bank_app
-from mmcoord.cli_burst import withdraw
+from mmcoord.cli_burst import classify, withdraw
 from mmcoord.cli_common import ConfigOption, DbOption, JsonOption
 from mmcoord.cli_common import context as _context
 from mmcoord.cli_common import note as _note
@@ -65,6 +65,7 @@ app.command()(withdraw)
 app.command()(practice)
 app.add_typer(data_app, name="data")
 app.command()(triangulate)
+app.command()(classify)
 app.add_typer(model_app, name="model")
 app.add_typer(galaxies_app, name="galaxies")
 

@@ -2,9 +2,10 @@
 
 Counts n_k of one detector in bins of equal width are Poisson with mean b + A s_k, where b is
 the background, s_k a template's shape and A the size, which the distance leaves free. For each
-template and each start of the burst the best A is found and A integrated out in ln A (Laplace);
-then start times and templates of a class are averaged. The templates are luminosities and mean
-energies of published shape put through the detector's response (``response.json``):
+template and each start of the burst A is integrated out in ln A, from the few counts that raise
+an alarm to those of the nearest star; then start times and templates of a class are averaged. The
+templates are luminosities and mean energies of published shape put through the detector's
+response (``response.json``):
 
 * collapse to a neutron star: accretion that ends after 0.1-0.6 s, cooling over 1-5 s (the
   parametrisation of Pagliaroli et al. 2009, Astropart. Phys. 31, 163, simplified);
@@ -41,8 +42,8 @@ Array = npt.NDArray[np.float64]
 CLASSES = ("noise", "core_collapse", "failed")
 _FINE_S = 0.002
 """Templates are made on this grid and summed into bins."""
-_LOG_A_RANGE = math.log(1e4)
-"""Width of the flat prior of ln A: the distance may be a hundred times less or more."""
+_LOG_A = (math.log(3.0), math.log(3e6))
+"""Ends of the flat prior of ln A. Fewer counts raise no alarm; more come from nearer than 1 kpc."""
 _STARTS = 24
 _MOST_COUNTS = 100.0
 _INTERVALS_S = (np.geomspace(0.01, 12.0, 12), np.linspace(0.4, 12.0, 30))
@@ -191,58 +192,70 @@ def _template(shape: _Shape, detector: str, bin_s: float) -> Array:
 
 
 @njit(cache=True, nogil=True)
+def _log_ratio(
+    counts: npt.NDArray[np.int64], floor: float, template: Array, start: int, n: int, log_a: float
+) -> tuple[float, float, float]:
+    """ln of the likelihood over that of background alone, its slope and curvature in ln A."""
+    a = math.exp(log_a)
+    value = gradient = second = 0.0
+    for k in range(n):
+        signal = a * template[k]
+        if signal <= 0.0:
+            continue
+        value -= signal
+        gradient -= signal
+        second -= signal
+        c = counts[start + k]
+        if c > 0:
+            mean = floor + signal
+            value += c * math.log(mean / floor)
+            gradient += c * signal / mean
+            second += c * signal * floor / (mean * mean)
+    return value, gradient, second
+
+
+@njit(cache=True, nogil=True)
 def _log_evidence(
     counts: npt.NDArray[np.int64],
     background: float,
     template: Array,
     start: int,
-    log_width: float,
+    low: float,
+    high: float,
 ) -> float:
-    """ln of the likelihood over that of background alone, A integrated out in ln A."""
+    """ln of the likelihood over that of background alone, averaged over ln A from ``low`` to
+    ``high``: by the trapezoidal rule about the peak, which may be an end of the range."""
     n = min(len(template), len(counts) - start)
     total = 0.0
-    for k in range(n):
-        total += counts[start + k] - background
     share = 0.0
     for k in range(n):
+        total += counts[start + k] - background
         share += template[k]
     if share <= 0.0:
         return -np.inf
     floor = max(background, 1e-6)
-    log_a = math.log(max(total, 1.0))
-    value = 0.0
+    log_a = min(max(math.log(max(total, 1.0)), low), high)
     curvature = 1.0
     for _ in range(60):
-        a = math.exp(log_a)
-        value = -a * share
-        gradient = -a * share
-        second = -a * share
-        for k in range(n):
-            s = template[k]
-            if s <= 0.0:
-                continue
-            mean = floor + a * s
-            c = counts[start + k]
-            if c > 0:
-                value += c * math.log(mean / floor)
-                gradient += c * a * s / mean
-                second += c * a * s * floor / (mean * mean)
+        _, gradient, second = _log_ratio(counts, floor, template, start, n, log_a)
         curvature = max(-second, 1e-3)
-        step = gradient / curvature
-        if step > 2.0:
-            step = 2.0
-        elif step < -2.0:
-            step = -2.0
-        if abs(step) < 1e-6:
+        step = min(max(gradient / curvature, -2.0), 2.0)
+        moved = min(max(log_a + step, low), high)
+        if abs(moved - log_a) < 1e-6:
             break
-        log_a += step
-        if log_a < -5.0:
-            log_a = -5.0
-            break
-    width = math.sqrt(2.0 * math.pi / curvature)
-    if width > log_width:
-        width = log_width
-    return value + math.log(width / log_width)
+        log_a = moved
+    sigma = 1.0 / math.sqrt(curvature)
+    begin = max(low, log_a - 6.0 * sigma)
+    end = min(high, log_a + 6.0 * sigma)
+    peak = _log_ratio(counts, floor, template, start, n, log_a)[0]
+    points = 33
+    width = (end - begin) / (points - 1)
+    total = 0.0
+    for i in range(points):
+        value, _, _ = _log_ratio(counts, floor, template, start, n, begin + i * width)
+        weight = 0.5 if i == 0 or i == points - 1 else 1.0
+        total += weight * math.exp(min(value - peak, 50.0))
+    return peak + math.log(total * width / (high - low))
 
 
 def weigh_series(
@@ -313,7 +326,7 @@ def _best(one: BinnedCounts, shape: _Shape) -> float:
     counts = np.asarray(one.counts, dtype=np.int64)
     values = np.array(
         [
-            _log_evidence(counts, one.background, template, int(start), _LOG_A_RANGE)
+            _log_evidence(counts, one.background, template, int(start), *_LOG_A)
             for start in _starts(one)
         ]
     )
