@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
+from tests.stores import migrated
 
 pytest_plugins = [
     "tests.fixtures_postgres",
@@ -90,7 +90,9 @@ def database_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     """An empty store with its tables, on both database systems."""
-    database = Database(database_url)
-    upgrade(database)
+    if database_url.startswith("sqlite"):
+        database = migrated(database_url)
+    else:
+        database = Database(database_url)  # a copy of one that has them
     yield database
     database.close()

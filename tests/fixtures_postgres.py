@@ -9,12 +9,17 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from mmcoord.store.database import Database
+from mmcoord.store.migrate import upgrade
 from tests.system import missing
 
 
@@ -38,13 +43,16 @@ def _as_server(command: list[str]) -> list[str]:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """URL of a server with an empty cluster: ``postgresql://.../``, without a database."""
-    with running_postgres() as url:
+    """URL of a server with an empty cluster: ``postgresql://.../``, without a database.
+
+    It does not wait for the disk: these clusters need not outlive a crash of the machine.
+    """
+    with running_postgres("-c", "fsync=off", "-c", "full_page_writes=off") as url:
         yield url
 
 
 @contextmanager
-def running_postgres() -> Iterator[str]:
+def running_postgres(*options: str) -> Iterator[str]:
     """The server behind the fixture, for benchmarks too."""
     initdb, postgres = _find("initdb"), _find("postgres")
     if initdb is None or postgres is None:
@@ -67,7 +75,18 @@ def running_postgres() -> Iterator[str]:
         )
         server = subprocess.Popen(
             _as_server(
-                [postgres, "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(folder)]
+                [
+                    postgres,
+                    "-D",
+                    str(data),
+                    "-p",
+                    str(port),
+                    "-h",
+                    "127.0.0.1",
+                    "-k",
+                    str(folder),
+                    *options,
+                ]
             ),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -85,10 +104,6 @@ def running_postgres() -> Iterator[str]:
 
 
 def _wait(url: str) -> None:
-    import time
-
-    import psycopg
-
     for _ in range(200):
         try:
             psycopg.connect(f"{url.replace('+psycopg', '')}/postgres").close()
@@ -98,24 +113,39 @@ def _wait(url: str) -> None:
     raise RuntimeError("PostgreSQL did not come up within 20 s")
 
 
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> str:
+    """Name of a database with the store's tables, for copies."""
+    with psycopg.connect(_admin(postgres_server), autocommit=True) as connection:
+        connection.execute('CREATE DATABASE "with_tables"')
+    database = Database(f"{postgres_server}/with_tables")
+    upgrade(database)
+    database.close()
+    return "with_tables"
+
+
 @pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
-    """URL of a fresh database, dropped after the test."""
-    with fresh_database(postgres_server) as url:
+def postgres_url(request: pytest.FixtureRequest, postgres_server: str) -> Iterator[str]:
+    """URL of a fresh database, dropped after the test; with tables where ``database`` is asked
+    for, without them where a test makes them itself."""
+    template = None
+    if "database" in request.fixturenames:
+        template = request.getfixturevalue("postgres_template")
+    with fresh_database(postgres_server, template) as url:
         yield url
 
 
+def _admin(server: str) -> str:
+    return f"{server.replace('+psycopg', '')}/postgres"
+
+
 @contextmanager
-def fresh_database(server: str) -> Iterator[str]:
+def fresh_database(server: str, template: str | None = None) -> Iterator[str]:
     """A database of its own on a server of :func:`running_postgres`."""
-    import uuid
-
-    import psycopg
-
     name = f"t_{uuid.uuid4().hex[:12]}"
-    admin = f"{server.replace('+psycopg', '')}/postgres"
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
+    copied = f' TEMPLATE "{template}"' if template else ""
+    with psycopg.connect(_admin(server), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"{copied}')  # type: ignore[arg-type]
     yield f"{server}/{name}"
-    with psycopg.connect(admin, autocommit=True) as connection:
+    with psycopg.connect(_admin(server), autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]

@@ -19,8 +19,6 @@ from mmcoord.stages import intake
 from mmcoord.stages.context import Context
 from mmcoord.store import queue
 from mmcoord.store.cursors import stored_place
-from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import (
     CandidateRow,
     DeadLetterRow,
@@ -33,14 +31,14 @@ from tests.listeners.test_services import CURVE, alerce_row, yse_server
 from tests.listeners.test_tns import OBJECT, OPTIONS
 from tests.listeners.web_service import Asked, Reply, Waits, serving
 from tests.making import make_context
+from tests.stores import migrated
 
 PASSWORD = "pa55"  # what the server of test_services takes
 
 
 @pytest.fixture
 def ctx(sqlite_url: str, tmp_path: Path) -> Iterator[Context]:
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     yield make_context(database, tmp_path)
     database.close()
 
@@ -179,8 +177,7 @@ def test_one_object_of_tns_is_asked_for_and_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sqlite_url: str
 ) -> None:
     monkeypatch.setenv("TNS_KEY", str(OPTIONS["api_key"]))
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     with serving(lambda asked: Reply(body=json.dumps(OBJECT).encode())) as service:
         options = {"url": service.url, "bot_id": "1", "bot_name": "b", "api_key_env": "TNS_KEY"}
         listeners = {"tns": ListenerSettings("http", "tns", options=options)}

@@ -16,8 +16,6 @@ from sqlalchemy import select
 
 from mmcoord.replay import feed, messages
 from mmcoord.stages.context import Context
-from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import (
     AlertRow,
     CandidateRow,
@@ -30,6 +28,7 @@ from mmcoord.store.tables import (
 from tests.making import make_context
 from tests.shared import have_shared, shared
 from tests.stages.orders import drain, wipe
+from tests.stores import migrated
 
 INITIAL, UPDATE, RETRACTION = "INITIAL", "UPDATE", "RETRACTION"
 MAP_3D, MAP_2D, CIRCLE, NOWHERE = "3D map", "2D map", "circle", "nowhere"
@@ -248,8 +247,7 @@ def test_no_notice_file_is_missing_from_the_table() -> None:
 @pytest.fixture(scope="module")
 def ctx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
     folder = tmp_path_factory.mktemp("replays")
-    database = Database(f"sqlite:///{folder / 'replays.db'}")
-    upgrade(database)
+    database = migrated(f"sqlite:///{folder / 'replays.db'}")
     yield make_context(database, folder / "out")
     database.close()
 

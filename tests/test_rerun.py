@@ -17,11 +17,11 @@ from mmcoord.inference.usermodel import read_source
 from mmcoord.stages.context import Context
 from mmcoord.stages.infer import InferStage
 from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import RequestRow, RunRequestRow
 from tests.inference.usermodels import FADER
 from tests.making import STAND_IN_CPU_S, T0, StandInExecutor, make_context
 from tests.stages.test_infer import night, rows, work
+from tests.stores import migrated
 from tests.test_usermodels import verdict
 
 EVENT = "MS260301a"
@@ -111,8 +111,7 @@ def test_the_plan_keeps_the_answer_that_compares_classes(ctx: Context) -> None:
 def test_the_command_says_what_it_would_cost_and_queues_nothing_then(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'a.db'}")
-    upgrade(database)
+    database = migrated(f"sqlite:///{tmp_path / 'a.db'}")
     ctx = make_context(database, tmp_path)
     night(ctx)
     work(ctx, InferStage(StandInExecutor()))

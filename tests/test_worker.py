@@ -19,10 +19,10 @@ from mmcoord.access import Scope
 from mmcoord.errors import ConfigError, Refused
 from mmcoord.inference.engine import run
 from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.worker import Worker, WorkerSettings, token_of
 from tests.api.conftest import make_token
 from tests.inferring import MIDDLING, QUICK, ask, attempts_of, faults_of, of_model, run_of, wait_for
+from tests.stores import migrated
 
 pytestmark = pytest.mark.long
 
@@ -75,8 +75,7 @@ class Site:
 @pytest.fixture
 def site(sqlite_url: str, tmp_path: Path) -> Iterator[Site]:
     """On SQLite; ``tests/api/test_worker_routes.py`` asks the same routes on both."""
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     ca = trustme.CA()
     ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     server = ca.issue_cert("127.0.0.1")

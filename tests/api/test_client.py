@@ -20,21 +20,19 @@ from mmcoord.client import AsyncClient, Client
 from mmcoord.errors import MmcoordError, NameTaken, OverQuota, Refused, UnknownRecord
 from mmcoord.stages.context import Context
 from mmcoord.stages.infer import InferStage
-from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from tests.api.conftest import make_token
 from tests.api.drawing import N_DRAWS, Drawn, drawing_app
 from tests.api.test_models import judged
 from tests.api.test_runs import Measured, brought, work
 from tests.inference.usermodels import FADER
 from tests.making import make_context
+from tests.stores import migrated
 from tests.web.server import serving
 
 
 @pytest.fixture
 def ctx(sqlite_url: str, tmp_path: Path) -> Iterator[Context]:
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     yield make_context(database, tmp_path / "out")
     database.close()
 

@@ -15,8 +15,6 @@ import skymaps
 from mmcoord.access import Scope
 from mmcoord.stages.context import Context
 from mmcoord.stages.infer import InferStage
-from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from tests.api.conftest import make_token
 from tests.api.drawing import Drawn, drawing_app
 from tests.api.test_runs import FADING, OBJECT, submit, work
@@ -28,6 +26,7 @@ from tests.making import (
     photometry_row,
     send,
 )
+from tests.stores import migrated
 from tests.web.server import serving
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
@@ -37,8 +36,7 @@ PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 @pytest.fixture
 def ctx(sqlite_url: str, tmp_path: Path) -> Iterator[Context]:
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     ctx = make_context(database, tmp_path / "out")
     send(
         ctx,

@@ -21,13 +21,12 @@ from mmcoord.inference.probe import probe
 from mmcoord.inference.source import UserSource
 from mmcoord.stages.context import Context
 from mmcoord.stages.modelcheck import ModelChecks
-from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import RunRequestRow, UserModelRow
 from tests.api.conftest import make_token
 from tests.api.test_runs import brought
 from tests.inference.usermodels import FADER
 from tests.making import make_context
+from tests.stores import migrated
 
 pytestmark = pytest.mark.usefixtures("sandbox_works")
 ALL = (Scope.MODELS, Scope.READ, Scope.RUN)
@@ -37,8 +36,7 @@ BAD = FADER.replace("return", "return 1 / 0 +")
 
 @pytest.fixture
 def ctx(sqlite_url: str, tmp_path: Path) -> Iterator[Context]:
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     yield make_context(database, tmp_path / "out")
     database.close()
 

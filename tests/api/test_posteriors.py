@@ -28,14 +28,13 @@ from mmcoord.records import Photometry
 from mmcoord.stages.context import Context
 from mmcoord.stages.infer import InferStage
 from mmcoord.stages.jobs import job_to_json
-from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import RunRow
 from mmcoord.store.views_runs import RunContent
 from tests.api.conftest import make_token
 from tests.api.drawing import N_DRAWS, Drawn, answered, drawing_app
 from tests.api.test_runs import Measured, brought, submit, work
 from tests.making import make_context
+from tests.stores import migrated
 
 POINTS = tuple(
     Photometry("x", 61100.0 + day, band, mag, 0.05)
@@ -46,8 +45,7 @@ JOB = Job(POINTS, 61100.0, DistancePrior("gaussian", 60.0, 12.0), models=("stead
 
 @pytest.fixture
 def ctx(sqlite_url: str, tmp_path: Path) -> Iterator[Context]:
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     yield make_context(database, tmp_path / "out")
     database.close()
 

@@ -14,8 +14,8 @@ from mmcoord.stages import intake, plan
 from mmcoord.stages.context import Context
 from mmcoord.stages.match import MatchStage
 from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from tests.making import candidate_row, gaussian_map, lvk_notice, make_context, photometry_row, send
+from tests.stores import migrated
 
 EVENT = "MS260301abc"
 TARGETS = {f"{EVENT}-{n}": (149.0 + n, -20.0) for n in range(3)}
@@ -29,8 +29,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     On SQLite alone: what is particular to PostgreSQL is tested with the store.
     """
     path = tmp_path_factory.mktemp("planned") / "mmcoord.db"
-    database = Database(f"sqlite:///{path}")
-    upgrade(database)
+    database = migrated(f"sqlite:///{path}")
     ctx = make_context(database, path.parent / "out", plan=ONE_CAMERA)
     fits = skymaps.to_fits_bytes(gaussian_map())
     messages = [("igwn", lvk_notice(EVENT, "INITIAL", skymap=fits))]

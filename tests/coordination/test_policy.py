@@ -28,13 +28,13 @@ from mmcoord.stages import deliver
 from mmcoord.stages.context import Context, load_sinks
 from mmcoord.store import approvals
 from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import DeliveryRow
 from tests.api.conftest import make_token
 from tests.making import make_context
 from tests.sinks.services import HERMES_TOKEN, FakeHermes
 from tests.sinks.test_contract import TABLES
 from tests.stages.test_deliver import publish
+from tests.stores import migrated
 
 NOW = datetime(2026, 3, 1, 6, 0, tzinfo=UTC)
 FACTS = Facts(
@@ -158,8 +158,7 @@ class Public:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'mmcoord.db'}")
-    upgrade(database)
+    database = migrated(f"sqlite:///{tmp_path / 'mmcoord.db'}")
     yield database
     database.close()
 

@@ -131,10 +131,12 @@ def get(api: str, path: str, **parameters: str) -> Any:
 
 
 def query(api: str, expression: str) -> list[Any]:
+    """What an expression gives; nothing while the server is not up (refused, then 503)."""
     try:
-        found: list[Any] = get(api, "query", query=expression)["result"]
+        ready = httpx.get(api.replace("/api/v1/", "/-/ready"), timeout=30).is_success
     except httpx.TransportError:
-        return []  # it is not up yet
+        return []
+    found: list[Any] = get(api, "query", query=expression)["result"] if ready else []
     return found
 
 

@@ -16,10 +16,10 @@ from mmcoord.config import Settings
 from mmcoord.stages import intake
 from mmcoord.store import journal
 from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import JournalRow
 from mmcoord.tracing import Traces, otlp_exporter
 from tests.making import T0, gaussian_map, lvk_notice, make_context, send
+from tests.stores import migrated
 
 pytest.importorskip("opentelemetry.sdk", reason="extra otel is not installed")
 from opentelemetry.sdk.trace.export import SpanExportResult
@@ -31,8 +31,7 @@ from opentelemetry.trace import StatusCode
 
 @pytest.fixture
 def store(sqlite_url: str) -> Iterator[Database]:
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     yield database
     database.close()
 

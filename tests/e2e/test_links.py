@@ -15,13 +15,12 @@ from sqlalchemy import select
 import skymaps
 from mmcoord import fetching
 from mmcoord.stages import fetch, intake
-from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import DeadLetterRow, EventRow, JournalRow, LocalizationRow
 from tests.linkserver import HOST, POLICY, running
 from tests.listeners.conftest import until
 from tests.making import T0, lvk_notice, make_context, send
 from tests.shared import shared
+from tests.stores import migrated
 
 
 def notice_with(link: str) -> bytes:
@@ -39,8 +38,7 @@ def test_the_daemon_looks_at_links_and_refuses_the_hostile_one(
     sqlite_url: str, tmp_path: Path
 ) -> None:
     """The link leads to where clouds keep credentials; nothing is asked there."""
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     ctx = make_context(database, tmp_path / "out", clock="wall")
     send(ctx, [("gcn_unified", notice_with("http://169.254.169.254/latest/meta-data/"))])
     config = tmp_path / "mmcoord.toml"
@@ -84,8 +82,7 @@ def test_real_map_files_behind_a_link_take_the_place_of_the_circle(
     sqlite_url: str, tmp_path: Path, name: str
 ) -> None:
     content = shared(name).read_bytes()
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     time = [T0 + timedelta(hours=1)]
     ctx = replace(make_context(database, tmp_path / "out", clock="wall"), now=lambda: time[0])
     with running() as server:
@@ -119,8 +116,7 @@ def test_lvk_notice_without_map_gets_the_file_that_gracedb_has(
 ) -> None:
     """Burst names are tried after the CBC names, as long as files are missing."""
     content = shared("gw/MS220722v_bayestar.multiorder.fits").read_bytes()
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     ctx = make_context(database, tmp_path / "out", clock="wall")
     payload = lvk_notice("MS220722v").replace(b"//example.org", f"//{HOST}".encode())
     with running() as server:

@@ -16,13 +16,12 @@ from sqlalchemy import func, select
 from mmcoord.config import ListenerSettings
 from mmcoord.stages import intake
 from mmcoord.stages.context import Context
-from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import AlertRow, EventRow, NoticeRow
 from mmcoord.wiring import build_listener
 from tests.listeners.conftest import Cluster, until
 from tests.making import lvk_notice, make_context
 from tests.shared import shared
+from tests.stores import migrated
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +31,7 @@ def cluster() -> Cluster:
 
 @pytest.fixture
 def ctx(sqlite_url: str, tmp_path: Path) -> Iterator[Context]:
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     yield make_context(database, tmp_path / "out")
     database.close()
 

@@ -15,12 +15,11 @@ from mmcoord.stages.context import Context
 from mmcoord.stages.infer import InferStage
 from mmcoord.stages.match import MatchStage
 from mmcoord.stages.planrows import newest_rows
-from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.summary import plan_document
 from mmcoord.store.tables import EventRow, PlanRevisionRow, RequestRow
 from tests.making import StandInExecutor, candidate_row, make_context, send
 from tests.shared import shared
+from tests.stores import migrated
 
 NORTH = "nu/icecube_voevent/fink_45412.xml"
 """2022-12-23, RA 350.55, Dec +34.71, 90 % radius 0.66 deg: an evening object of the north."""
@@ -29,8 +28,7 @@ BEHIND_THE_SUN = "nu/icecube_voevent/AMON_ICECUBE_BRONZE_190819.xml"
 
 
 def context(url: str, folder: Path) -> Context:
-    database = Database(url)
-    upgrade(database)
+    database = migrated(url)
     infer = InferSettings(debounce_s=0.0, messengers=("GW", "NEUTRINO"))
     return make_context(database, folder, infer=infer)
 

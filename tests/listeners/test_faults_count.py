@@ -19,9 +19,8 @@ from benchmarks.listeners_faults import compare
 from benchmarks.listeners_night import ALERTS, Expected, messages
 from mmcoord.records import Notice
 from mmcoord.stages import intake
-from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from tests.making import make_context
+from tests.stores import migrated
 
 GOOD = {
     "lost": 0,
@@ -37,8 +36,7 @@ GOOD = {
 def whole_night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """A store that holds 1,500 messages, and what was sent."""
     path = tmp_path_factory.mktemp("night") / "store.db"
-    database = Database(f"sqlite:///{path}")
-    upgrade(database)
+    database = migrated(f"sqlite:///{path}")
     ctx = make_context(database, path.with_name("out"))
     expected = Expected()
     sent, notices, ends = {}, [], {}

@@ -19,11 +19,11 @@ from sqlalchemy import func, select
 
 from mmcoord.store import queue
 from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import CandidateRow, NoticeRow
 from tests.listeners.broker import Broker
 from tests.listeners.conftest import until
 from tests.making import candidate_row
+from tests.stores import migrated
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
@@ -128,8 +128,7 @@ def test_one_of_two_replicas_is_killed_and_nothing_is_lost_or_doubled(
     broker, topic, database_url, tmp_path
 ):
     broker.create(topic, 4)
-    database = Database(database_url)
-    upgrade(database)
+    database = migrated(database_url)
     tallies = [tmp_path / "one", tmp_path / "two"]
     stream = Stream(broker, topic, partitions=4, rate_hz=150.0)
     replicas = [
@@ -217,8 +216,7 @@ def test_sigterm_drains_the_daemon_and_a_restart_goes_on(broker, made_topic, tmp
         )
     )
     command = [sys.executable, "-m", "mmcoord.cli", "serve", "--config", str(config)]
-    database = Database(f"sqlite:///{tmp_path / 'mmcoord.db'}")
-    upgrade(database)
+    database = migrated(f"sqlite:///{tmp_path / 'mmcoord.db'}")
     stream = Stream(broker, made_topic, partitions=1, rate_hz=200.0)
 
     def life(enough: int) -> None:

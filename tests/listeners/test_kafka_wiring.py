@@ -19,20 +19,18 @@ from mmcoord.config import ListenerSettings, load_settings
 from mmcoord.errors import ConfigError
 from mmcoord.stages import intake
 from mmcoord.stages.context import Context
-from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import NoticeRow
 from mmcoord.wiring import build_listener
 from tests.listeners.conftest import Cluster, until
 from tests.making import candidate_row, lvk_notice, make_context, send
+from tests.stores import migrated
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "listeners.toml"
 
 
 @pytest.fixture
 def ctx(sqlite_url: str, tmp_path: Path) -> Iterator[Context]:
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     yield make_context(database, tmp_path / "out")
     database.close()
 

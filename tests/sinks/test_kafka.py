@@ -41,7 +41,6 @@ from mmcoord.stages.executor import Executor
 from mmcoord.stages.jobs import job_from_json
 from mmcoord.stages.pipeline import Pipeline
 from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import DeliveryRow, RunRow
 from tests.api.conftest import make_token
 from tests.listeners.broker import PASSWORD, USER, Broker
@@ -56,6 +55,7 @@ from tests.making import (
 )
 from tests.shared import shared
 from tests.sinks.sample import EVENT, EVENT_TIME, outgoing, row
+from tests.stores import migrated
 
 _SUMMARY = {
     "model": "villar17_2",
@@ -373,8 +373,7 @@ HOLDS = Rule("ask", ("topic",), Action.HOLD)
 def test_a_public_topic_is_told_where_the_operator_or_a_rule_says_so(
     sqlite_url: str, tmp_path: Path, options: dict[str, Any], rules: tuple[Rule, ...], told: int
 ) -> None:
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     table = {"topic": "mmcoord.results", "bootstrap_servers": "127.0.0.1:9", **options}
     ctx = make_context(
         database, tmp_path, sinks={"topic": SinkSettings("kafka", False, table, plans=False)}
@@ -416,8 +415,7 @@ def test_a_result_reaches_the_topic_and_newer_data_say_what_they_replace(
     broker: Broker,
 ) -> None:
     broker.create("results.test")
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     ctx = house(database, tmp_path, broker.address("plain"), "results.test")
     night(ctx, StandInExecutor(), FADING[:3])
     night(ctx, StandInExecutor(0.5), FADING, first_offset=100)
@@ -459,8 +457,7 @@ def test_killed_between_the_message_and_its_record_it_is_at_most_repeated_under_
     broker: Broker,
 ) -> None:
     broker.create("killed.test")
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     ctx = house(database, tmp_path, broker.address("plain"), "killed.test")
     send(
         ctx,

@@ -17,21 +17,19 @@ from mmcoord.stages import bursts as stage
 from mmcoord.stages import intake, plan
 from mmcoord.stages.context import Context
 from mmcoord.store import bursts, queue
-from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.reading import newest_plan
 from mmcoord.store.tables import BurstRow, DeadLetterRow, EventRow, JournalRow, PlanRevisionRow
 from mmcoord.withdraw import withdraw
 from tests.making import make_context
 from tests.shared import shared
+from tests.stores import migrated
 
 T0 = datetime(2026, 3, 1, 2, 30, 30, tzinfo=UTC)
 
 
 @pytest.fixture
 def ctx(tmp_path: Path) -> Iterator[Context]:
-    database = Database(f"sqlite:///{tmp_path / 'bursts.db'}")
-    upgrade(database)
+    database = migrated(f"sqlite:///{tmp_path / 'bursts.db'}")
     yield make_context(database, tmp_path / "out", clock="data")
     database.close()
 

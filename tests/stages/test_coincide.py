@@ -14,19 +14,17 @@ import skymaps
 from mmcoord.stages import bursts, coincide, intake
 from mmcoord.stages.context import Context
 from mmcoord.store import finding, queue
-from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import CoincidenceRow
 from tests.making import T0, gaussian_map, lvk_notice, make_context, send
 from tests.shared import shared
+from tests.stores import migrated
 
 YEAR_S = 365.25 * 86400
 
 
 @pytest.fixture
 def ctx(tmp_path: Path) -> Iterator[Context]:
-    database = Database(f"sqlite:///{tmp_path / 'pairs.db'}")
-    upgrade(database)
+    database = migrated(f"sqlite:///{tmp_path / 'pairs.db'}")
     yield make_context(database, tmp_path / "out")
     database.close()
 

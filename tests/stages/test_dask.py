@@ -20,10 +20,9 @@ from mmcoord.inference.engine import run
 from mmcoord.stages.dask_clusters import build_cluster, kubernetes_spec
 from mmcoord.stages.dask_executor import DaskExecutor, reach
 from mmcoord.stages.execution import Execution
-from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from tests.inferring import MIDDLING, QUICK, ask, attempts_of, faults_of, of_model, run_of, wait_for
 from tests.making import make_context
+from tests.stores import migrated
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
@@ -91,8 +90,7 @@ def test_what_has_priority_goes_first(local: DaskExecutor) -> None:
 def test_a_killed_worker_is_named_and_its_run_tried_again(
     local: DaskExecutor, sqlite_url: str, tmp_path: Path
 ) -> None:
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     ctx = make_context(database, tmp_path, infer=InferSettings())
     key = ask(database, MIDDLING, "us", "them")
     execution = Execution(local)

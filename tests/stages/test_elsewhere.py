@@ -12,18 +12,16 @@ import pytest
 
 from mmcoord import galaxies
 from mmcoord.stages.context import Context
-from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.reading import newest_plan
 from tests.followup.test_hosts import glade_line
 from tests.making import make_context
 from tests.stages.test_known import EVENT, NIGHT, plan, take
+from tests.stores import migrated
 
 
 @pytest.fixture
 def ctx(sqlite_url: str, tmp_path: Path) -> Context:
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     found = make_context(database, tmp_path)
     settings = dataclasses.replace(found.settings, data_dir=str(tmp_path / "data"))
     return dataclasses.replace(found, settings=settings)

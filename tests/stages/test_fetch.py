@@ -31,7 +31,6 @@ from mmcoord.stages.links import map_links
 from mmcoord.stages.pipeline import Pipeline
 from mmcoord.store import queue
 from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.queue import Work
 from mmcoord.store.tables import (
     AlertRow,
@@ -45,6 +44,7 @@ from mmcoord.store.tables import (
 from tests.linkserver import HOST, POLICY, running
 from tests.making import T0, StandInExecutor, gaussian_map, lvk_notice, make_context, send
 from tests.shared import shared
+from tests.stores import migrated
 
 MINUTE = timedelta(minutes=1)
 MAP = skymaps.to_fits_bytes(gaussian_map())
@@ -130,8 +130,7 @@ def fresh(tmp_path: Path) -> Iterator[Callable[[], Database]]:
     made: list[Database] = []
 
     def make() -> Database:
-        database = Database(f"sqlite:///{tmp_path / f'store{len(made)}.db'}")
-        upgrade(database)
+        database = migrated(f"sqlite:///{tmp_path / f'store{len(made)}.db'}")
         made.append(database)
         return database
 
@@ -185,8 +184,7 @@ def test_an_event_stands_without_its_map_and_gets_it_when_it_is_there(
 
 
 def test_a_real_server_and_the_real_door_bring_the_same(sqlite_url: str, tmp_path: Path) -> None:
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     ctx = live(database, tmp_path / "out", Clock())
     with running() as server:
         server.answers["/a/map.fits.gz"] = gzip.compress(MAP)

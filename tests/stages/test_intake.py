@@ -37,6 +37,7 @@ from tests.making import (
     photometry_row,
     send,
 )
+from tests.stores import migrated
 
 
 def drain(ctx: intake.Context) -> None:
@@ -118,10 +119,8 @@ def test_an_update_created_in_the_same_second_as_the_initial_comes_after_it() ->
 def test_a_retraction_before_between_or_after_retracts(
     sqlite_url: str, tmp_path: Path, order: tuple[int, ...]
 ) -> None:
-    from mmcoord.store.migrate import upgrade
 
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     ctx = make_context(database, tmp_path / "out")
     minute = timedelta(minutes=1)
     sequence = [

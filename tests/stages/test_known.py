@@ -32,6 +32,7 @@ from tests.making import (
     photometry_row,
     send,
 )
+from tests.stores import migrated
 
 EVENT = "MS260301a"
 HEADER = (
@@ -86,10 +87,8 @@ def plan(ctx: Context) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def ctx(sqlite_url: str, tmp_path: Path) -> Context:
-    from mmcoord.store.migrate import upgrade
 
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     return make_context(database, tmp_path)
 
 
@@ -163,13 +162,11 @@ def test_the_name_of_a_survey_is_enough(ctx: Context) -> None:
 
 
 def test_the_order_of_arrival_changes_nothing(sqlite_url: str, tmp_path: Path) -> None:
-    from mmcoord.store.migrate import upgrade
 
     entry = ("tns", tns(1, 150.0, -20.0, type="SN II", redshift="0.05"))
     ends = []
     for number, messages in enumerate(([entry, *NIGHT], [*NIGHT, entry])):
-        database = Database(f"sqlite:///{tmp_path / f'{number}.db'}")
-        upgrade(database)
+        database = migrated(f"sqlite:///{tmp_path / f'{number}.db'}")
         ctx = make_context(database, tmp_path / str(number))
         for message in messages:
             take(ctx, message)

@@ -24,9 +24,9 @@ from mmcoord.stages.context import Context
 from mmcoord.stages.execution import Execution
 from mmcoord.stages.executor import ExecutorAway
 from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from tests.inferring import QUICK, ask, attempts_of, faults_of, run_of, start_engine, wait_for
 from tests.making import make_context
+from tests.stores import migrated
 
 pytestmark = pytest.mark.long
 
@@ -274,8 +274,7 @@ def test_kill_9_of_an_engine_and_of_a_worker_leave_one_result_each(
 ) -> None:
     """Two engines on one store; one is killed, then the other's worker is. Once: the same many
     times, on SQLite too, is ``make infer-fault-test``."""
-    database = Database(postgres_url)
-    upgrade(database)
+    database = migrated(postgres_url)
     keys = [ask(database, replace(QUICK, seed=seed), "us", "them") for seed in range(4)]
     one, two = start_engine(postgres_url, tmp_path), start_engine(postgres_url, tmp_path)
     try:

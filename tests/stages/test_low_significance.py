@@ -18,11 +18,11 @@ from mmcoord.stages import intake, plan
 from mmcoord.stages.context import Context
 from mmcoord.stages.infer import InferStage
 from mmcoord.stages.match import MatchStage
-from mmcoord.store.database import Database
 from mmcoord.store.tables import EventRow, MatchRow, RequestRow
 from tests.making import StandInExecutor, candidate_row, make_context, send
 from tests.shared import shared
 from tests.stages.test_infer import FADING
+from tests.stores import migrated
 
 
 def night(path: Path) -> list[tuple[str, bytes]]:
@@ -85,10 +85,8 @@ def test_the_same_notices_start_inference_when_the_operator_wants_it(
 
 
 def _context(url: str, folder: Path, **infer: bool) -> Context:
-    from mmcoord.store.migrate import upgrade
 
-    database = Database(url)
-    upgrade(database)
+    database = migrated(url)
     return replace(
         make_context(database, folder / "out", infer=InferSettings(debounce_s=0.0, **infer))
     )

@@ -14,7 +14,6 @@ from sqlalchemy import select
 from mmcoord.stages.context import Context
 from mmcoord.store import finding
 from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import DeadLetterRow, EventRow
 from tests.making import make_context
 from tests.stages.orders import (
@@ -27,6 +26,7 @@ from tests.stages.orders import (
     state,
     wipe,
 )
+from tests.stores import migrated
 
 MESSAGES = messages()
 
@@ -35,8 +35,7 @@ MESSAGES = messages()
 def ctx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
     """One store for all orders; each empties it first."""
     folder = tmp_path_factory.mktemp("orders")
-    database = Database(f"sqlite:///{folder / 'orders.db'}")
-    upgrade(database)
+    database = migrated(f"sqlite:///{folder / 'orders.db'}")
     yield make_context(database, folder / "out")
     database.close()
 

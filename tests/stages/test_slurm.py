@@ -18,11 +18,10 @@ from mmcoord.inference.engine import run
 from mmcoord.stages.context import Context
 from mmcoord.stages.dask_executor import DaskExecutor
 from mmcoord.stages.execution import Execution
-from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from tests.fixtures_slurm import Slurm
 from tests.inferring import MIDDLING, QUICK, ask, attempts_of, faults_of, run_of, wait_for
 from tests.making import make_context
+from tests.stores import migrated
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.long]
 ROOT = Path(__file__).parents[2]
@@ -30,8 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def ctx(sqlite_url: str, tmp_path: Path) -> Iterator[Context]:
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     yield make_context(database, tmp_path, infer=InferSettings())
     database.close()
 

@@ -15,8 +15,6 @@ from mmcoord.records import Photometry
 from mmcoord.stages import intake
 from mmcoord.stages.context import Context
 from mmcoord.stages.infer import InferStage
-from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.reading import newest_plan
 from mmcoord.store.tables import RequestRow, RunRow
 from tests.making import (
@@ -29,6 +27,7 @@ from tests.making import (
 )
 from tests.stages.test_infer import FADING, night, rows, work
 from tests.stages.test_known import tns
+from tests.stores import migrated
 
 EVENT = "MS260301a"
 WRONG, RIGHT = (0.5, "lsst:g", 19.2), (0.5, "lsst:g", 19.6)
@@ -36,8 +35,7 @@ WRONG, RIGHT = (0.5, "lsst:g", 19.2), (0.5, "lsst:g", 19.6)
 
 @pytest.fixture
 def ctx(sqlite_url: str, tmp_path: Path) -> Context:
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     return make_context(database, tmp_path)
 
 

@@ -19,7 +19,7 @@ from mmcoord.store import crossid
 from mmcoord.store.crossid import Place, known_as, name_keys, objects_named
 from mmcoord.store.database import Database
 from mmcoord.store.ingest import store_candidates, store_known_transients
-from mmcoord.store.migrate import upgrade
+from tests.stores import migrated
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -56,8 +56,7 @@ def shifted(ra: float, dec: float, arcsec: float, angle_deg: float) -> tuple[flo
 def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """One store for the property test; each example uses a catalogue of its own."""
     path: Path = tmp_path_factory.mktemp("crossid") / "store.db"
-    database = Database(f"sqlite:///{path}")
-    upgrade(database)
+    database = migrated(f"sqlite:///{path}")
     yield database
     database.close()
 

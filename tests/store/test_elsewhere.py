@@ -8,11 +8,10 @@ import pytest
 from sqlalchemy.orm import Session
 
 from mmcoord.elsewhere import Elsewhere
-from mmcoord.store.database import Database
 from mmcoord.store.elsewhere import elsewhere_between, store_elsewhere
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import EventRow
 from mmcoord.timescales import mjd_tai
+from tests.stores import migrated
 
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 MJD = mjd_tai(NOW)
@@ -24,8 +23,7 @@ def record(key: str = "1", status: str = "planned", days: float = 0.0) -> Elsewh
 
 @pytest.fixture
 def session(tmp_path):  # type: ignore[no-untyped-def]
-    database = Database(f"sqlite:///{tmp_path}/x.db")
-    upgrade(database)
+    database = migrated(f"sqlite:///{tmp_path}/x.db")
     with database.write() as found:
         yield found
     database.close()

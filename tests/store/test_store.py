@@ -21,6 +21,7 @@ from mmcoord.store.ingest import store_photometry
 from mmcoord.store.migrate import upgrade
 from mmcoord.store.queue import Wish
 from mmcoord.store.tables import CandidateRow, DetectionRow, NoticeRow, WorkRow
+from tests.stores import migrated
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -183,8 +184,7 @@ def test_the_ledger_shows_a_loss(database: Database) -> None:
 def test_the_ledger_balances_through_any_sequence_with_crashes(
     steps: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    database = Database(f"sqlite:///{tmp_path_factory.mktemp('q') / 'q.db'}")
-    upgrade(database)
+    database = migrated(f"sqlite:///{tmp_path_factory.mktemp('q') / 'q.db'}")
     held: list[queue.Work] = []
     for step, key in steps:
         if step == "wish":

@@ -26,6 +26,7 @@ from mmcoord.watchdog.runner import Watchdog
 from mmcoord.watchdog.settings import WatchdogSettings
 from mmcoord.watchdog.telling import Teller, operators
 from tests.making import lvk_notice, make_context
+from tests.stores import migrated
 
 START = datetime(2027, 3, 4, 3, 0, tzinfo=UTC)
 # "ledger": some tests write work past the queue. "disk": this machine's own.
@@ -317,10 +318,8 @@ def test_a_store_that_is_down_is_told_at_once_and_written_when_it_is_back(
 
 
 def test_a_full_disk_that_can_be_read_is_told_all_the_same(sqlite_url: str, tmp_path: Path) -> None:
-    from mmcoord.store.migrate import upgrade
 
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     house = House(database, tmp_path / "out")
     sql(
         database,

@@ -20,10 +20,10 @@ from followup.sinks.slack import build as build_slack
 from mmcoord.store import alarms
 from mmcoord.store.alarms import Wanted
 from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.watchdog.telling import Teller, message
 from mmcoord.watchdog.unwritten import Unwritten
 from tests.sinks.services import WEBHOOK, FakeSlack, client_for
+from tests.stores import migrated
 
 START = datetime(2027, 3, 4, 3, 0, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
@@ -164,8 +164,7 @@ def test_an_old_alarm_is_no_news_for_a_new_operator(desk: Desk) -> None:
 
 
 def test_a_store_that_takes_no_writes_makes_no_repeats(sqlite_url: str) -> None:
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     desk, channel = Desk(database), Channel()
     desk.stand("disk nearly full")
     with database.write() as session:
@@ -212,8 +211,7 @@ for _ in range(3):
 def test_kill_9_between_telling_and_writing_it_down_makes_one_repeat(
     sqlite_url: str, tmp_path: Path
 ) -> None:
-    database = Database(sqlite_url)
-    upgrade(database)
+    database = migrated(sqlite_url)
     Desk(database).stand("silent gcn")
     database.close()
     out = tmp_path / "told"

@@ -17,7 +17,6 @@ from listeners.settings import ListenerState, ListenerStatus
 from mmcoord.records import PlanRow
 from mmcoord.stages.planrows import row_to_json
 from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import (
     AlarmRow,
     AlertRow,
@@ -39,6 +38,7 @@ from mmcoord.store.tables import (
 )
 from mmcoord.timescales import mjd_tai
 from mmcoord.wiring import status_json
+from tests.stores import migrated
 
 T0 = datetime(2027, 3, 4, 4, 59, 8, tzinfo=UTC)
 HEARD = T0 + timedelta(minutes=7)
@@ -71,11 +71,8 @@ def url(name: str) -> str:
 
 def open_store(folder: Path) -> Database:
     """The store in a folder; made with every table where there is none."""
-    is_new = not (folder / FILE).exists()
-    database = Database(f"sqlite:///{folder / FILE}")
-    if is_new:
-        upgrade(database)
-    return database
+    url = f"sqlite:///{folder / FILE}"
+    return Database(url) if (folder / FILE).exists() else migrated(url)
 
 
 def add(database: Database, *rows: SQLModel) -> None:

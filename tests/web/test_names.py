@@ -15,10 +15,10 @@ from fastapi.testclient import TestClient
 from mmcoord.api.app import create_app
 from mmcoord.config import Settings
 from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.web import raw
 from tests.making import make_context
 from tests.stages.orders import circular, feed, fermi, icecube, lvk, with_coincidence
+from tests.stores import migrated
 from tests.web.dom import find, parse
 
 NEUTRINO = "IceCube-140000_123456"
@@ -28,8 +28,7 @@ NEUTRINO = "IceCube-140000_123456"
 def url(tmp_path: Path) -> str:
     """A store that was fed with notices of four events and two circulars."""
     url = f"sqlite:///{tmp_path / 'names.db'}"
-    database = Database(url)
-    upgrade(database)
+    database = migrated(url)
     some = [
         icecube(0),
         circular(45001, "IceCube-260301A: a track from <b>there</b>", eventId="IceCube-260301A"),

@@ -12,8 +12,8 @@ from mmcoord.api.app import create_app
 from mmcoord.config import Settings
 from mmcoord.store import views_log
 from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.queue import Wish, enqueue, finish, take
+from tests.stores import migrated
 from tests.web import sample
 from tests.web.sample import EVENT, FIRST, HEARD, RUN
 
@@ -22,8 +22,7 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 def postgres(postgres_url: str) -> Iterator[Database]:
-    database = Database(postgres_url)
-    upgrade(database)
+    database = migrated(postgres_url)
     yield database
     database.close()
 
