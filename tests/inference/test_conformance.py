@@ -81,7 +81,7 @@ def test_samples_that_look_at_each_other_are_found() -> None:
     assert "a sample alone differs" in check.text
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_light_that_no_sampler_can_follow_is_found() -> None:
     # Deterministic, finite, every parameter acts, but its light is noise in its parameters.
     body = (

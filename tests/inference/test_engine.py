@@ -76,6 +76,7 @@ def test_same_job_same_bytes(result: Result) -> None:
     assert json.dumps(first) == json.dumps(second)
 
 
+@pytest.mark.long
 def test_dynesty_agrees_on_a_small_kilonova() -> None:
     # On noisy data, where dynesty mixes: with errors of 0.05 mag and 300 live points its ln Z
     # scatters from 0.6 to 3.8 between seeds, ours from 2.25 to 2.27.

@@ -262,6 +262,7 @@ def test_each_band_may_have_its_own_error() -> None:
     np.testing.assert_allclose(each(u), common(u[:, :-2]), rtol=1e-12)
 
 
+@pytest.mark.long
 def test_a_dusty_kilonova_with_one_bad_band_is_recovered() -> None:
     # One band scatters by 0.4 mag, and A_V = 1 in the host: the errors per band single that
     # band out, and the dust is seen.

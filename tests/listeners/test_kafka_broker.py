@@ -232,6 +232,7 @@ KafkaListener(
 """
 
 
+@pytest.mark.long
 def test_kill_9_at_random_times_loses_and_doubles_nothing(broker, topic, tmp_path):
     total, partitions, kills = 20_000, 3, 6
     broker.create(topic, partitions)

@@ -124,6 +124,7 @@ def tally(path: Path) -> list[int]:
     return [int(line) for line in path.read_text().split()] if path.exists() else []
 
 
+@pytest.mark.long
 def test_one_of_two_replicas_is_killed_and_nothing_is_lost_or_doubled(
     broker, topic, database_url, tmp_path
 ):
@@ -208,6 +209,7 @@ broker = "real"
 """
 
 
+@pytest.mark.long
 def test_sigterm_drains_the_daemon_and_a_restart_goes_on(broker, made_topic, tmp_path):
     config = tmp_path / "mmcoord.toml"
     config.write_text(

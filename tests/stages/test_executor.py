@@ -73,6 +73,7 @@ def test_a_process_that_died_idle_is_replaced(pool: PoolExecutor) -> None:
     assert pool.submit(QUICK).result(timeout=240).run_key == run_key(QUICK)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("sandbox_works")
 def test_the_processor_time_of_a_sandbox_is_part_of_the_cost(pool: PoolExecutor) -> None:
     job = of_model(SPINS)

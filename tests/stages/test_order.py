@@ -100,7 +100,7 @@ orders = st.tuples(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(orders)
 def test_any_order_with_repeats_ends_the_same(
     ctx: Context,

@@ -79,6 +79,7 @@ def until(condition: Callable[[], Any], seconds: float = 90.0) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.long
 def test_a_broker_that_is_away_is_told_once_through_kill_9(tmp_path: Path) -> None:
     port = free_port()
     ops = tmp_path / "ops"
