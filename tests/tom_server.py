@@ -133,7 +133,10 @@ def prepare() -> Path:
         python = cache / "venv" / "bin" / "python"
         if not python.exists():
             venv.create(cache / "venv", with_pip=True)
-        _run([python, "-m", "pip", "install", "-q", "--retries", "1", REQUIREMENT], cwd=cache)
+        _run(
+            [python, "-m", "pip", "install", "-q", "--no-compile", "--retries", "1", REQUIREMENT],
+            cwd=cache,
+        )
         _make_project(cache, python)
         ready.write_text(_LAYOUT)
     return cache
