@@ -19,7 +19,6 @@ from sqlmodel import col
 from mmcoord import runs
 from mmcoord.config import InferSettings
 from mmcoord.errors import BadInput, UnknownRecord
-from mmcoord.inference.classes import class_priors
 from mmcoord.inference.job import Job, run_key
 from mmcoord.stages.keys import pair_key
 from mmcoord.stages.question import job_of, load_pairs, question_of
@@ -87,8 +86,7 @@ def gather(
     BadModel
         A model that was not accepted.
     """
-    question = question_of(session, models, settings.seed)
-    question = question.with_priors(class_priors(settings.base_rate))
+    question = question_of(session, models, settings.seed, settings.base_rate)
     wanted = _pairs_with_runs(session, events, since)
     pairs = load_pairs(session, {pair_key(*pair): pair for pair in wanted})
     jobs: dict[tuple[str, str], Job] = {}

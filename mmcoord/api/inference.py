@@ -251,7 +251,7 @@ def _job(service: Service, who: Caller, request: RunRequest) -> tuple[Job, str, 
         if request.distance or request.redshift or request.ebv_mw or request.t0:
             raise HTTPException(422, "a named pair brings its own time, distance and extinction")
         with service.read() as session:
-            question = _question(session, request)
+            question = _question(service, session, request)
             job = pair_job(session, request.event_id, request.object_id, question)
         return job, request.event_id, request.object_id
     if request.t0 is None:
@@ -259,7 +259,7 @@ def _job(service: Service, who: Caller, request: RunRequest) -> tuple[Job, str, 
     if request.event_id is not None or request.object_id is not None:
         raise HTTPException(422, "photometry that is brought is linked to no event and no object")
     with service.read() as session:
-        question = _question(session, request)
+        question = _question(service, session, request)
     t0 = request.t0 if request.t0.tzinfo else request.t0.replace(tzinfo=UTC)
     job = Job(
         photometry=tuple(_point(point) for point in request.photometry),
@@ -270,14 +270,16 @@ def _job(service: Service, who: Caller, request: RunRequest) -> tuple[Job, str, 
         models=question.models,
         seed=question.seed,
         user_models=question.user_models,
+        class_priors=question.class_priors,
         partition=who.group if request.private else runs.PUBLIC,
     )
     return job, "", ""
 
 
-def _question(session: Session, request: RunRequest) -> Question:
+def _question(service: Service, session: Session, request: RunRequest) -> Question:
+    base_rate = service.settings.infer.base_rate  # as the house asks: one run serves both
     try:
-        return question_of(session, request.models, request.seed)
+        return question_of(session, request.models, request.seed, base_rate)
     except UnknownRecord as error:  # of a model, which is no record that the address names
         raise HTTPException(422, str(error)) from None
 

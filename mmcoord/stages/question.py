@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select
@@ -17,7 +17,7 @@ from sqlmodel import col
 from mmcoord import usermodels
 from mmcoord.config import InferSettings
 from mmcoord.errors import BadInput, UnknownRecord
-from mmcoord.inference.classes import class_priors
+from mmcoord.inference.classes import BASE_RATE, class_priors
 from mmcoord.inference.job import DEFAULT_CLASS_PRIORS, DistancePrior, Job
 from mmcoord.inference.job import select as select_points
 from mmcoord.inference.models.base import Parameter
@@ -72,10 +72,6 @@ class Question:
     """Models from others that ``models`` names."""
     class_priors: tuple[tuple[str, float], ...] = DEFAULT_CLASS_PRIORS
 
-    def with_priors(self, priors: tuple[tuple[str, float], ...]) -> Question:
-        """The same question with other P(class) before looking."""
-        return replace(self, class_priors=priors)
-
 
 def job_of(pair: Pair, question: Question) -> Job:
     """The question that a pair puts."""
@@ -94,8 +90,11 @@ def job_of(pair: Pair, question: Question) -> Job:
     )
 
 
-def question_of(session: Session, models: Sequence[str], seed: int) -> Question:
-    """Models by the names that people write (``all``, ``villar17_2``, ``name@3``).
+def question_of(
+    session: Session, models: Sequence[str], seed: int, base_rate: float = BASE_RATE
+) -> Question:
+    """Models by the names that people write (``all``, ``villar17_2``, ``name@3``), and P(kilonova)
+    before looking.
 
     Raises
     ------
@@ -103,18 +102,18 @@ def question_of(session: Session, models: Sequence[str], seed: int) -> Question:
         A model from others that is not there, or not accepted.
     """
     names, sources = usermodels.asked(session, models)
-    return Question(names, seed, sources)
+    return Question(names, seed, sources, class_priors(base_rate))
 
 
 def configured(session: Session, settings: InferSettings) -> Question:
     """What the configuration asks for. A model that was withdrawn since must not stop the
     stage: then all of ours are asked, and the log says so."""
     try:
-        question = question_of(session, settings.models.split(","), settings.seed)
+        names = settings.models.split(",")
+        return question_of(session, names, settings.seed, settings.base_rate)
     except (BadInput, UnknownRecord) as error:
         _log.error("infer.models: %s; all installed models are used", error)
-        question = Question(seed=settings.seed)
-    return question.with_priors(class_priors(settings.base_rate))
+        return Question(seed=settings.seed, class_priors=class_priors(settings.base_rate))
 
 
 def pair_job(session: Session, event_id: str, object_id: str, question: Question) -> Job:

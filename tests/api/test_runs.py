@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 
 import skymaps
 from mmcoord.api.app import create_app
+from mmcoord.config import InferSettings
 from mmcoord.inference.job import Job, Result, run_key
 from mmcoord.runs import aged_priority
 from mmcoord.stages import intake, plan
@@ -135,7 +136,14 @@ def test_a_hundred_requests_of_ten_groups_are_one_run_and_each_group_pays_a_tent
     assert usage["waiting"] == 0
 
 
-def test_a_named_pair_is_the_pipeline_s_own_run(ctx: Context, client: TestClient) -> None:
+@pytest.mark.parametrize("base_rate", [0.01, 0.3])
+def test_a_named_pair_is_the_pipeline_s_own_run(
+    database: Database, tmp_path: Path, base_rate: float
+) -> None:
+    """Whatever the operator believes beforehand: both are asked with it."""
+    house = InferSettings(debounce_s=0.0, base_rate=base_rate)
+    ctx = make_context(database, tmp_path / "out", infer=house)
+    client = TestClient(create_app(ctx.database, ctx.settings, list))
     send(
         ctx,
         [
@@ -156,6 +164,10 @@ def test_a_named_pair_is_the_pipeline_s_own_run(ctx: Context, client: TestClient
     assert other["how"] == "executed"
     work(ctx, infer)
     assert charged(ctx) == {"mmcoord": CPU_S, "fast": CPU_S}
+    mine = submit(client, who, brought())
+    work(ctx, infer)
+    assert mine["how"] == "executed"
+    assert [dict(job.class_priors)["kilonova"] for job in executor.jobs] == [base_rate] * 3
 
 
 def test_newer_data_do_not_drop_a_run_that_a_group_asked_for(
