@@ -14,7 +14,7 @@ command -v systemd-analyze >/dev/null 2>&1 || want="$want systemd"
 command -v prometheus >/dev/null 2>&1 || want="$want prometheus"
 command -v bwrap >/dev/null 2>&1 || want="$want bubblewrap"
 command -v slurmctld >/dev/null 2>&1 || [ -x /usr/sbin/slurmctld ] || want="$want slurm-wlm munge"
-ls /lib/*/libseccomp.so.2 /usr/lib*/libseccomp.so.2 >/dev/null 2>&1 || want="$want libseccomp2"
+/sbin/ldconfig -p 2>/dev/null | grep -q 'libseccomp\.so\.2' || want="$want libseccomp2"
 
 if [ -n "$want" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
