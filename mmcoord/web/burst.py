@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from mmcoord.store import bursts
 from mmcoord.store.views import CandidateLine, Target
-from mmcoord.supernova.waiting import WaitingTime
+from mmcoord.supernova.waiting import WaitingTime, cadence_at
 from mmcoord.web.lightcurve import Tick
 from mmcoord.web.projection import Array, open_path
 
@@ -47,6 +47,10 @@ class BurstPanel:
     """Where now is; None before the first minute and after the end."""
     p_now: float
     """Probability that light has come by now."""
+    left_now: tuple[tuple[str, float], ...]
+    """What it is, with its probability, if nothing was seen until now."""
+    look_every: timedelta | None
+    """Time between two looks now; None when the watch is over."""
 
 
 def panel(
@@ -76,6 +80,8 @@ def panel(
         ticks=tuple(Tick(float(_x(np.array(h))), text) for h, text in _TICKS),
         now_x=float(_x(np.array(since_h))) if _FROM_H < since_h < _TO_H else None,
         p_now=float(waiting.probability_before(max(since_h, 0.0))),
+        left_now=tuple(waiting.by_class(max(since_h, 0.0)).items()),
+        look_every=cadence_at(event_time, now) if event_time else None,
     )
 
 
