@@ -54,7 +54,7 @@ def _counts_of(entry: Any) -> BinnedCounts:
         if field not in entry:
             raise BadInput("is missing", where=field)
     detector, known = entry["detector"], response()[1]
-    if detector not in known:
+    if not isinstance(detector, str) or detector not in known:
         raise BadInput(
             f"no response of {detector!r} is known; known are {', '.join(sorted(known))}",
             where="detector",

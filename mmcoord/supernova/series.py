@@ -12,7 +12,8 @@ response (``response.json``):
 * failed supernova: accretion with rising energies that ends within milliseconds when the black
   hole forms, after 0.3-2 s (Sumiyoshi et al. 2007; O'Connor & Ott 2011);
 * noise: a spike (flasher, muon bundle), a plateau (a noisy run), or any shape at all: free
-  rates in intervals, which pay for their freedom (Schwarz 1978, Ann. Stat. 6, 461).
+  rates in intervals, which pay for their freedom (Schwarz 1978, Ann. Stat. 6, 461); a little
+  of it is held to look like a collapse in every way.
 
 No template is the truth, and beyond a hundred counts the likelihood speaks of a template's
 faults more than of the star. ln likelihoods are therefore scaled to what 100 counts would say.
@@ -44,6 +45,9 @@ _FINE_S = 0.002
 """Templates are made on this grid and summed into bins."""
 _LOG_A = (math.log(3.0), math.log(3e6))
 """Ends of the flat prior of ln A. Fewer counts raise no alarm; more come from nearer than 1 kpc."""
+_MIMICS = 0.02
+"""Share of noise that looks like a collapse in every way, because no template has it: no series
+alone makes noise impossible."""
 _STARTS = 24
 _MOST_COUNTS = 100.0
 _INTERVALS_S = (np.geomspace(0.01, 12.0, 12), np.linspace(0.4, 12.0, 30))
@@ -292,6 +296,10 @@ def weigh_series(
         if kind == "noise":  # or any shape, or nothing at all beside the background
             found = float(logsumexp([found, *free, 0.0]) - math.log(2.0 + len(free)))
         evidence[kind] = found
+    collapse = np.logaddexp(evidence["core_collapse"], evidence["failed"]) - math.log(2.0)
+    evidence["noise"] = float(
+        np.logaddexp(evidence["noise"] + math.log1p(-_MIMICS), float(collapse) + math.log(_MIMICS))
+    )
     logs = np.array([evidence[kind] + math.log(max(prior[kind], 1e-300)) for kind in CLASSES])
     weights = np.exp(logs - logsumexp(logs))
     probabilities = dict(zip(CLASSES, map(float, weights), strict=True))
