@@ -39,6 +39,7 @@ from mmcoord.api.headers import SecurityHeaders
 from mmcoord.api.heads import Heads
 from mmcoord.api.models import Error, Health
 from mmcoord.api.service import Service
+from mmcoord.api.shared import SharedPages
 from mmcoord.api.tail import JournalTail
 from mmcoord.config import Settings
 from mmcoord.errors import AmbiguousName, UnknownRecord
@@ -121,6 +122,7 @@ def create_app(
         tell=tell,
     )
     app.add_middleware(Compressed, minimum_size=2000, compresslevel=5)
+    app.add_middleware(SharedPages)
     app.add_middleware(Heads)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(BodyLimit, max_bytes=_MAX_BODY_BYTES, larger=worker.BODY_LIMITS)

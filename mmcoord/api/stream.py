@@ -8,6 +8,7 @@ bounded; one too many gets 503 and the page falls back to asking now and then.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import re
 import time
@@ -75,8 +76,10 @@ async def follow(
         tail.viewers -= 1
 
 
+@functools.lru_cache(maxsize=1024)
 def frame(entry: Entry) -> str:
-    """One entry in the wire format; JSON keeps every line break inside its string."""
+    """One entry in the wire format, made once for all viewers; JSON keeps every line break
+    inside its string."""
     data = json.dumps(
         {
             "id": entry.id,

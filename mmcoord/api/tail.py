@@ -12,6 +12,7 @@ not seen, so an entry may come after one with a higher id, but is not lost.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -62,7 +63,8 @@ class JournalTail:
     async def after(self, place: int) -> tuple[int, list[Entry]]:
         """Entries that came since ``place``, and the new place."""
         await self._poll()
-        return self._place, [entry for at, entry in self._kept if at > place]
+        new = itertools.takewhile(lambda kept: kept[0] > place, reversed(self._kept))
+        return self._place, [entry for _, entry in new][::-1]
 
     async def _poll(self) -> None:
         # Only the event loop's thread comes here, so the flag needs no lock.

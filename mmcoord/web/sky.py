@@ -7,6 +7,7 @@ region is too wide for that.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from mmcoord.store.views import CandidateLine
 from mmcoord.web.projection import Array, closed_path, lambert, mollweide, open_path, pieces
 
-__all__ = ["Dot", "Label", "Region", "SkyPicture", "draw"]
+__all__ = ["Cloud", "Dot", "Label", "Region", "SkyPicture", "draw"]
 
 Project = Callable[[Array, Array], tuple[Array, Array]]
 
@@ -55,8 +56,18 @@ class Dot:
     x: float
     y: float
     shade: int
-    rank: int | None
+    rank: int
     p_kilonova: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """Every candidate of one shade that no plan holds, as one path of points without length:
+    thousands of shapes of their own would cost a browser and the server more than they say."""
+
+    shade: int
+    number: int
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,9 @@ class SkyPicture:
     """Path of the edge of the sky; empty for a window into it."""
     labels: tuple[Label, ...]
     dots: tuple[Dot, ...]
+    """Of the targets of the plan; one by one."""
+    clouds: tuple[Cloud, ...]
+    """All the others."""
     outside: int
     """Candidates beyond the window."""
     scale_px_per_deg: float
@@ -153,8 +167,10 @@ def _window(
         math.hypot(width, width * _HEIGHT / _WIDTH) / 2 + math.hypot(middle_x, middle_y), 90
     )
     graticule, labels = _graticule(project, ra0, dec0, reach, width * _HEIGHT / _WIDTH)
-    dots, outside = _dots(candidates, *project(spots[:, 0], spots[:, 1]))
-    return SkyPicture(_WIDTH, _HEIGHT, False, regions, graticule, "", labels, dots, outside, scale)
+    dots, clouds, outside = _placed(candidates, *project(spots[:, 0], spots[:, 1]))
+    return SkyPicture(
+        _WIDTH, _HEIGHT, False, regions, graticule, "", labels, dots, clouds, outside, scale
+    )
 
 
 def _whole_sky(
@@ -198,7 +214,7 @@ def _whole_sky(
         for x, y in [_point(place, float(side), -4.0)]
     ]
     offset = (spots[:, 0] - ra0 + 180.0) % 360.0 - 180.0
-    dots, outside = _dots(candidates, *place(offset, spots[:, 1]))
+    dots, clouds, outside = _placed(candidates, *place(offset, spots[:, 1]))
     return SkyPicture(
         _WIDTH,
         height,
@@ -208,6 +224,7 @@ def _whole_sky(
         closed_path(*place(edge, np.concatenate([dec, dec[::-1]]))),
         tuple(labels),
         dots,
+        clouds,
         outside,
         0.0,
     )
@@ -273,16 +290,23 @@ def _crossing(across: Array, along: Array, edge: float) -> float | None:
     return float(along[i] + share * (along[i + 1] - along[i]))
 
 
-def _dots(candidates: Sequence[CandidateLine], x: Array, y: Array) -> tuple[tuple[Dot, ...], int]:
-    """Dots inside the window, the most important last so that it lies on top."""
-    dots = [
-        Dot(c.object_id, round(float(px), 1), round(float(py), 1), _shade(c.p_kilonova), c.rank,
-            c.p_kilonova)
-        for c, px, py in zip(candidates, x, y, strict=True)
-        if 0 <= px <= _WIDTH and 0 <= py <= _HEIGHT
-    ]  # fmt: skip
-    dots.sort(key=lambda dot: (dot.rank is not None, -(dot.rank or 0), dot.shade))
-    return tuple(dots), len(candidates) - len(dots)
+def _placed(
+    candidates: Sequence[CandidateLine], x: Array, y: Array
+) -> tuple[tuple[Dot, ...], tuple[Cloud, ...], int]:
+    """Dots and clouds inside the window, the most important last so that it lies on top."""
+    inside = np.flatnonzero((x >= 0) & (x <= _WIDTH) & (y >= 0) & (y <= _HEIGHT))
+    dots: list[Dot] = []
+    points: dict[int, list[str]] = defaultdict(list)
+    for k, px, py in zip(inside.tolist(), x[inside].tolist(), y[inside].tolist(), strict=True):
+        c = candidates[k]
+        shade = _shade(c.p_kilonova)
+        if c.rank is None:
+            points[shade].append(f"M{px:.1f} {py:.1f}h0")
+        else:
+            dots.append(Dot(c.object_id, round(px, 1), round(py, 1), shade, c.rank, c.p_kilonova))
+    dots.sort(key=lambda dot: -dot.rank)
+    clouds = [Cloud(shade, len(some), "".join(some)) for shade, some in sorted(points.items())]
+    return tuple(dots), tuple(clouds), len(candidates) - len(inside)
 
 
 def _shade(p: float | None) -> int:

@@ -117,7 +117,8 @@ def test_a_region_lies_inside_the_drawing_east_to_the_left(
     ra: float, dec: float, size: float
 ) -> None:
     north, east = (ra, min(dec + size / 20, 90.0)), ((ra + size / 20) % 360, dec)
-    dots = [candidate("middle", ra, dec), candidate("north", *north), candidate("east", *east)]
+    spots = (("middle", ra, dec), ("north", *north), ("east", *east))
+    dots = [candidate(*spot, rank=rank) for rank, spot in enumerate(spots, 1)]
     picture = sky.draw(outlines(ra, dec, size, size / 2), dots)
     assert picture is not None
     for region in picture.regions:
@@ -137,15 +138,31 @@ def test_a_wide_region_is_drawn_on_the_whole_sky() -> None:
     assert picture is not None
     assert picture.is_all_sky
     assert picture.outside == 0
-    assert len(picture.dots) == 2
+    assert [cloud.number for cloud in picture.clouds] == [2]
 
 
 def test_candidates_outside_the_window_are_counted() -> None:
-    dots = [candidate("in", 197.4, -23.4), candidate("out", 20.0, 40.0, rank=40)]
+    dots = [
+        candidate("in", 197.4, -23.4, rank=41),
+        candidate("out", 20.0, 40.0, rank=40),
+        candidate("unranked and in", 197.5, -23.3),
+        candidate("unranked and out", 21.0, 40.0),
+    ]
     picture = sky.draw(outlines(197.4, -23.4, 5.0, 2.0), dots)
     assert picture is not None
     assert [dot.object_id for dot in picture.dots] == ["in"]
-    assert picture.outside == 1
+    assert [cloud.number for cloud in picture.clouds] == [1]
+    assert picture.outside == 2
+
+
+def test_a_candidate_lies_at_one_place_whether_the_plan_holds_it_or_not() -> None:
+    place = (197.1, -22.7)
+    both = [candidate("ranked", *place, rank=1), candidate("not", *place, p_kilonova=0.95)]
+    picture = sky.draw(outlines(197.4, -23.4, 5.0, 2.0), both)
+    assert picture is not None
+    (cloud,), (dot,) = picture.clouds, picture.dots
+    assert numbers(cloud.path).tolist() == [[dot.x, dot.y]]
+    assert cloud.shade == 4
 
 
 @pytest.mark.parametrize(
@@ -164,9 +181,11 @@ def test_broken_outlines_are_left_out(broken: dict[str, Any]) -> None:
     ("p", "shade"), [(None, 0), (0.0, 1), (0.1, 2), (0.49, 2), (0.5, 3), (0.9, 4), (1.0, 4)]
 )
 def test_shades_follow_the_legend(p: float | None, shade: int) -> None:
-    picture = sky.draw(outlines(10.0, 5.0, 5.0, 2.0), [candidate("a", 10.0, 5.0, p_kilonova=p)])
+    here = (10.0, 5.0)
+    some = [candidate("a", *here, p_kilonova=p), candidate("b", *here, p_kilonova=p, rank=1)]
+    picture = sky.draw(outlines(*here, 5.0, 2.0), some)
     assert picture is not None
-    assert picture.dots[0].shade == shade
+    assert [one.shade for one in (*picture.clouds, *picture.dots)] == [shade, shade]
 
 
 # -- the light curve ---------------------------------------------------------------------
