@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from sqlalchemy import func, select
 from sqlmodel import col
@@ -18,20 +19,32 @@ from mmcoord.store.tables import DeliveryRow
 __all__ = ["Pipeline"]
 
 _POLL_S = 0.05
+_PLAN_REST = 3.0
+"""While data come in, plans get a quarter of the time: a rest of three times what the last took."""
+_LONGEST_REST_S = 5.0
 
 
 class Pipeline:
     """Runs the stages. The caller holds ``Database.pipeline_lock``.
 
     With ``alerts_apart`` the caller reads the alerts' inbox, assesses bursts and compares events
-    itself, on another thread.
+    itself, on another thread. ``clock`` counts seconds.
     """
 
-    def __init__(self, ctx: Context, executor: Executor, *, alerts_apart: bool = False) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        executor: Executor,
+        *,
+        alerts_apart: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.ctx = ctx
         self._lane = intake.Lane.BULK if alerts_apart else intake.Lane.ALL
         self._match = MatchStage()
         self._infer = InferStage(executor)
+        self._clock = clock
+        self._plans_again_at = 0.0
 
     def recover(self) -> None:
         """Take up the runs that a crash left half done; deliveries recover apart."""
@@ -48,7 +61,23 @@ class Pipeline:
         if self._lane is intake.Lane.ALL:
             moved += bursts.run(ctx) + coincide.run(ctx)
         moved += self._match.run(ctx) + self._infer.run(ctx)
-        return moved + claims.run(ctx) + plan.run(ctx)
+        return moved + claims.run(ctx) + self._plan(is_busy=moved > 0)
+
+    def _plan(self, *, is_busy: bool) -> int:
+        """Plans, one at a time and with rests while there is other work.
+
+        A plan of an event costs the same however many wishes for it have come, so a rest loses
+        nothing; without it the plans of a few active events leave no time for what comes in.
+        """
+        if not is_busy:
+            return plan.run(self.ctx)
+        begun = self._clock()
+        if begun < self._plans_again_at:
+            return 0
+        moved = plan.run(self.ctx, at_most=1)
+        now = self._clock()
+        self._plans_again_at = now + min(_PLAN_REST * (now - begun), _LONGEST_REST_S)
+        return moved
 
     def drain(self, timeout_s: float = float("inf")) -> bool:
         """Run until nothing is left to do; False when ``timeout_s`` ran out first.
