@@ -1,8 +1,10 @@
 """How long the pages take to answer with many candidates, events and live viewers.
 
 The store holds 500 events and an event with 10,000 candidates; 200 viewers hold live streams
-open over the loopback while every page is asked again and again over a kept connection by one
-reader, with something new in the journal each second. "peer" is ``/static/mmcoord.css`` of the
+open over the loopback, half of them with the first page open and half with the event's, while every
+page is asked again and again over a kept connection by one reader. Every ten seconds there is
+something new in the journal, and then each viewer does as a browser does: it asks for its page anew
+a second later, or later where the last answer was slow. "peer" is ``/static/mmcoord.css`` of the
 same server: the way without the store. "cpu_ms" is the server's processor time for one answer, its
 live viewers' share of that time included: what a machine that does much else still tells. With
 Chromium there, first paint is measured too.
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,6 +41,8 @@ from tests.web.busy import PAGES, busy
 from tests.web.sample import EVENT, HEARD, MAP
 
 _PORT = 8797
+_NEWS_EVERY_S = 10.0
+_PAUSE_S = 0.05
 _ADDRESS = f"http://127.0.0.1:{_PORT}"
 
 
@@ -61,7 +66,7 @@ def main() -> None:
         )
         try:
             _wait()
-            found = asyncio.run(_measure(database, server.pid, options))
+            found, seen = asyncio.run(_measure(database, server.pid, options))
             paint = _first_paint_ms()
         finally:
             server.terminate()
@@ -72,6 +77,7 @@ def main() -> None:
             "events": options.events,
             "candidates": options.candidates,
             "viewers": options.viewers,
+            "viewers_pages": seen.pages,
             "load_average": [round(x, 1) for x in os.getloadavg()],
             "pages": found,
             "first_paint_ms": paint,
@@ -120,13 +126,24 @@ def _wait() -> None:
     raise SystemExit("the server did not start")
 
 
+@dataclass
+class _Seen:
+    """What reached the viewers."""
+
+    entries: int = 0
+    pages: int = 0
+
+
 async def _measure(
     database: Database, server: int, options: argparse.Namespace
-) -> dict[str, dict[str, float | int]]:
-    heard, viewers = [0], options.viewers
-    limits = httpx.Limits(max_connections=viewers + 5)
-    async with httpx.AsyncClient(base_url=_ADDRESS, limits=limits, timeout=60.0) as watching:
-        tasks = [asyncio.create_task(_watch(watching, heard)) for _ in range(viewers)]
+) -> tuple[dict[str, dict[str, float | int]], _Seen]:
+    seen, viewers = _Seen(), options.viewers
+    limits = httpx.Limits(max_connections=2 * viewers + 5)
+    async with httpx.AsyncClient(base_url=_ADDRESS, limits=limits, timeout=120.0) as watching:
+        tasks = [
+            asyncio.create_task(_watch(watching, PAGES[("tonight", "event")[k % 2]], seen))
+            for k in range(viewers)
+        ]
         await asyncio.sleep(3.0)
         stop = threading.Event()
         writer = threading.Thread(target=_write, args=(database, stop), daemon=True)
@@ -137,20 +154,43 @@ async def _measure(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    assert heard[0] >= viewers, f"only {heard[0]} entries reached {viewers} viewers"
-    return found
+    assert seen.entries >= viewers, f"only {seen.entries} entries reached {viewers} viewers"
+    return found, seen
 
 
-async def _watch(client: httpx.AsyncClient, heard: list[int]) -> None:
-    async with client.stream("GET", "/events/stream") as answer:
-        assert answer.status_code == 200, answer.status_code
-        async for line in answer.aiter_lines():
-            heard[0] += line.startswith("data:")
+async def _watch(client: httpx.AsyncClient, path: str, seen: _Seen) -> None:
+    """One browser with a live page: see ``soon`` and ``refresh`` in mmcoord.js."""
+    news = asyncio.Event()
+
+    async def refresh() -> None:
+        cost = 0.0
+        while True:
+            await news.wait()
+            await asyncio.sleep(max(1.0, 4.0 * cost))
+            news.clear()
+            begun = time.perf_counter()
+            async with client.stream("GET", path) as answer:
+                assert answer.status_code == 200, answer.status_code
+                async for _ in answer.aiter_raw():  # as it comes: unpacking is the browser's work
+                    pass
+            cost = time.perf_counter() - begun
+            seen.pages += 1
+
+    refreshing = asyncio.create_task(refresh())
+    try:
+        async with client.stream("GET", "/events/stream") as answer:
+            assert answer.status_code == 200, answer.status_code
+            async for line in answer.aiter_lines():
+                if line.startswith("data:"):
+                    seen.entries += 1
+                    news.set()
+    finally:
+        refreshing.cancel()
 
 
 def _write(database: Database, stop: threading.Event) -> None:
     number = 0
-    while not stop.wait(1.0):
+    while not stop.wait(_NEWS_EVERY_S):
         number += 1
         sample.add(database, sample.journal("planned", "plan", f"entry {number}", 100.0 + number))
 
@@ -162,6 +202,7 @@ def _ask(server: int, repeats: int) -> dict[str, dict[str, float | int]]:
             client.get(path)  # what a process does once for all
             times, size, cpu = [], 0, _cpu_s(server)
             for _ in range(repeats):
+                time.sleep(_PAUSE_S)
                 begun = time.perf_counter()
                 answer = client.get(path)
                 times.append(time.perf_counter() - begun)

@@ -21,7 +21,7 @@ __all__ = ["Pipeline"]
 _POLL_S = 0.05
 _PLAN_REST = 3.0
 """While data come in, plans get a quarter of the time: a rest of three times what the last took."""
-_LONGEST_REST_S = 5.0
+_LONGEST_REST_S = 30.0
 
 
 class Pipeline:

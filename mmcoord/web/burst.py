@@ -16,11 +16,13 @@ from mmcoord.supernova.waiting import WaitingTime, cadence_at
 from mmcoord.web.lightcurve import Tick
 from mmcoord.web.projection import Array, open_path
 
-__all__ = ["FACTORS", "BurstPanel", "panel", "star_dots"]
+__all__ = ["FACTORS", "STEPS", "BurstPanel", "panel", "star_dots"]
 
 FACTORS = ("odds", "observability")
+STEPS = ("received", "assessed", "planned", "sent")
+"""How far a burst comes: nothing is matched or inferred for it."""
 _WIDTH, _HEIGHT = 640.0, 220.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 628.0, 12.0, 186.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 78.0, 628.0, 12.0, 186.0
 _FROM_H, _TO_H = 1.0 / 60.0, 72.0
 _TICKS = ((1 / 60, "1 min"), (1 / 6, "10 min"), (1.0, "1 h"), (6.0, "6 h"), (24.0, "1 d"))
 

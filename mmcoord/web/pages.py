@@ -156,6 +156,7 @@ def _event_values(
     before = views.targets(session, line.event_id, plans[1].revision) if len(plans) > 1 else []
     shown = burst.panel(session, line.event_id, line.event_time, now)
     candidates = burst.star_dots(rows) if shown else views.candidates(session, line, _DOTS)
+    steps = burst.STEPS if shown else STEPS
     milestones = {m.what: m for m in views_log.milestones(session, line.event_id)}
     return {
         "revisions": [
@@ -182,8 +183,8 @@ def _event_values(
         "n_candidates": len(candidates) if shown else views.candidate_total(session, line),
         "n_drawn": len(candidates),
         "curve": _curve(session, line, rows, candidates, target, all_bands=all_bands),
-        "steps": [(what, milestones.get(what)) for what in STEPS]
-        + [(what, found) for what, found in milestones.items() if what not in STEPS],
+        "steps": [(what, milestones.get(what)) for what in steps]
+        + [(what, found) for what, found in milestones.items() if what not in steps],
         "story": views_log.story(session, line.event_id, 60),
         "notices": views_notices.event_notices(session, line.event_id, _NOTICES),
         "deliveries": views_log.deliveries(session, 40, event_id=line.event_id),

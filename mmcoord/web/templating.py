@@ -58,6 +58,7 @@ def _environment() -> Environment:
         "percent": text.percent,
         "probability": text.probability,
         "query": _query,
+        "score": text.score,
         "ra": text.ra_sexagesimal,
         "top_class": text.top_class,
         "utc": text.utc,

@@ -24,6 +24,7 @@ __all__ = [
     "percent",
     "probability",
     "ra_sexagesimal",
+    "score",
     "top_class",
     "utc",
     "visible",
@@ -94,6 +95,11 @@ def probability(value: float | None) -> str:
 def factor(value: float | None) -> str:
     """A factor of a score: like a probability, but exactly 0 and 1 are what they are."""
     return f"{value:.0f}" if value in (0.0, 1.0) else probability(value)
+
+
+def score(value: float) -> str:
+    """A score to three digits; what would need an exponent is only said to be small."""
+    return "<0.0001" if 0.0 < value < 1e-4 else amount(value)
 
 
 def percent(value: float | None) -> str:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlmodel import col
 
 import skymaps
+from mmcoord.practice_burst import notice_of
+from mmcoord.simulate.burst import make_burst
+from mmcoord.stages import bursts, intake, plan
 from mmcoord.store.database import Database
-from mmcoord.store.tables import AccessGroupRow, LocalizationRow, RunRequestRow
+from mmcoord.store.tables import AccessGroupRow, BurstRow, LocalizationRow, RunRequestRow
 from mmcoord.store.tables_claims import ClaimRow
-from tests.making import gaussian_map
+from tests.making import gaussian_map, make_context
 from tests.web import sample
 from tests.web.sample import EVENT, FIRST, HEARD, MAP
 
-__all__ = ["PAGES", "busy"]
+__all__ = ["PAGES", "burst_page", "busy"]
 
 PAGES = {
     "tonight": "/",
@@ -59,3 +66,15 @@ def busy(database: Database) -> None:
                        error="too few points: 1 of at least 2", attempts=3),
         sample.run_row(run_key="d" * 64, object_id="CAND004", partition="night-owls"),
     )  # fmt: skip
+
+
+def burst_page(database: Database, folder: Path) -> str:
+    """Play a supernova's neutrinos through the stages; the address of the page of the burst."""
+    ctx = make_context(database, folder)
+    burst = make_burst(3, distance_kpc=8.0, at=datetime.now(UTC) - timedelta(hours=2))
+    for number in range(len(burst.messages)):
+        intake.receive(ctx, [notice_of(ctx, burst, number)])
+    while intake.run(ctx) + bursts.run(ctx) + plan.run(ctx):
+        pass
+    with database.read() as session:
+        return f"/events/{session.execute(select(col(BurstRow.event_id))).scalars().first()}"

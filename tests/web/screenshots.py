@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 from mmcoord.api.app import create_app
 from mmcoord.config import Settings
 from tests.web import sample
-from tests.web.busy import PAGES, busy
+from tests.web.busy import PAGES, burst_page, busy
 from tests.web.server import serving
 from tests.web.test_browser import ARGUMENTS, CHROMIUM, SIZES
 
@@ -24,12 +24,13 @@ _TALLEST = 2400
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    wanted = sys.argv[2:] or list(PAGES)
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as home, sync_playwright() as playwright:
         database = sample.open_store(Path(home))
         sample.fill(database)
         busy(database)
+        pages = PAGES | {"burst": burst_page(database, Path(home) / "out")}
+        wanted = sys.argv[2:] or list(pages)
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         with serving(create_app(database, Settings(), list)) as address:
             for look, (size, scheme) in _LOOKS.items():
@@ -39,7 +40,7 @@ def main() -> None:
                 ).new_page()
                 page.set_default_timeout(60_000)
                 for name in wanted:
-                    page.goto(address + PAGES[name], wait_until="load")
+                    page.goto(address + pages[name], wait_until="load")
                     tall = page.evaluate("document.documentElement.scrollHeight")
                     page.screenshot(
                         path=folder / f"{name}-{look}.png",
