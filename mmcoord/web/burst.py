@@ -11,7 +11,8 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from mmcoord.store import bursts
-from mmcoord.store.views import CandidateLine, Target
+from mmcoord.store.views import Target
+from mmcoord.store.views_spots import Spot
 from mmcoord.supernova.waiting import WaitingTime, cadence_at
 from mmcoord.web.lightcurve import Tick
 from mmcoord.web.projection import Array, open_path
@@ -93,21 +94,9 @@ def _x(hours: Array) -> Array:
     return place
 
 
-def star_dots(rows: Sequence[Target]) -> list[CandidateLine]:
+def star_dots(rows: Sequence[Target]) -> list[Spot]:
     """The stars of the plan as dots of the sky map."""
     return [
-        CandidateLine(
-            object_id=target.object_id,
-            source="catalogue",
-            ra_deg=target.row["ra_deg"],
-            dec_deg=target.row["dec_deg"],
-            credible_level_2d=target.row["credible_level_2d"],
-            credible_level_3d=None,
-            time_offset_day=None,
-            p_kilonova=None,
-            screening=None,
-            run_key=None,
-            rank=target.rank,
-        )
+        Spot(target.object_id, target.row["ra_deg"], target.row["dec_deg"], None, target.rank)
         for target in rows
     ]

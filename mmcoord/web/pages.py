@@ -20,8 +20,9 @@ from mmcoord.store import claims as stored_claims
 from mmcoord.store import finding, naming, summary, views, views_known, views_log, views_notices
 from mmcoord.store.alarms import open_alarms
 from mmcoord.store.tables import DeadLetterRow, DeliveryRow
-from mmcoord.store.views import CandidateLine, EventLine, Target
+from mmcoord.store.views import EventLine, Target
 from mmcoord.store.views_log import ObjectLine, Point, RunDetail
+from mmcoord.store.views_spots import Spot, spots
 from mmcoord.timescales import mjd_tai
 from mmcoord.web import burst, changes, lightcurve, links, sky
 from mmcoord.web.exports import HAS_MOC
@@ -93,7 +94,6 @@ class Curve:
     object_id: str
     picture: LightCurve | None
     run: RunDetail | None
-    candidate: CandidateLine | None
 
 
 @router.get("/events/{event_id:path}")
@@ -155,7 +155,7 @@ def _event_values(
     rows = views.targets(session, line.event_id, plans[0].revision) if plans else []
     before = views.targets(session, line.event_id, plans[1].revision) if len(plans) > 1 else []
     shown = burst.panel(session, line.event_id, line.event_time, now)
-    candidates = burst.star_dots(rows) if shown else views.candidates(session, line, _DOTS)
+    candidates = burst.star_dots(rows) if shown else spots(session, line, _DOTS)
     steps = burst.STEPS if shown else STEPS
     milestones = {m.what: m for m in views_log.milestones(session, line.event_id)}
     return {
@@ -203,7 +203,7 @@ def _curve(
     session: Session,
     line: EventLine,
     rows: list[Target],
-    candidates: list[CandidateLine],
+    candidates: list[Spot],
     wanted: str | None,
     *,
     all_bands: bool,
@@ -213,12 +213,11 @@ def _curve(
     )
     if object_id is None:
         return None
-    candidate = next((c for c in candidates if c.object_id == object_id), None)
     row = next((r for r in rows if r.object_id == object_id), None)
     run_key = row.row.get("run_key") if row else None
     run = views_log.run(session, run_key) if run_key else None
     points = views_log.photometry(session, object_id, _POINTS)
-    return Curve(object_id, _picture(points, run, line, all_bands=all_bands), run, candidate)
+    return Curve(object_id, _picture(points, run, line, all_bands=all_bands), run)
 
 
 def _picture(
@@ -271,7 +270,7 @@ def object_page(
         runs=runs,
         notices=notices,
         event=related,
-        curve=Curve(object_id, _picture(points, run, related, all_bands=bands == "all"), run, None),
+        curve=Curve(object_id, _picture(points, run, related, all_bands=bands == "all"), run),
     )
 
 

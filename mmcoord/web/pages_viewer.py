@@ -14,6 +14,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from mmcoord import aladin
 from mmcoord.api.service import ServiceDep
 from mmcoord.store import elsewhere, finding, views
+from mmcoord.store.views_spots import spots
 from mmcoord.timescales import mjd_tai
 from mmcoord.web import sky
 from mmcoord.web.rendering import render
@@ -49,7 +50,7 @@ def viewer(service: ServiceDep, request: Request, name: Name) -> HTMLResponse:
         line = views.event(session, finding.one(session, name))
         assert line is not None
         place = views.place(session, line.localization_id)
-        candidates = views.candidates(session, line, _DOTS)
+        candidates = spots(session, line, _DOTS)
         total = views.candidate_total(session, line)
     page = render(
         service,
@@ -73,7 +74,7 @@ def drawn(service: ServiceDep, name: Name) -> JSONResponse:
         line = views.event(session, finding.one(session, name))
         assert line is not None
         place = views.place(session, line.localization_id)
-        candidates = views.candidates(session, line, _DOTS)
+        candidates = spots(session, line, _DOTS)
         start = mjd_tai(line.event_time) if line.event_time else None
         pointings = (
             elsewhere.elsewhere_between(session, start, start + _POINTING_DAYS)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mmcoord.store.views import CandidateLine
+from mmcoord.store.views_spots import Spot
 from mmcoord.web.projection import Array, closed_path, lambert, mollweide, open_path, pieces
 
 __all__ = ["Cloud", "Dot", "Label", "Region", "SkyPicture", "draw"]
@@ -92,7 +92,7 @@ class SkyPicture:
     """At the middle of a window; 0 for the whole sky."""
 
 
-def draw(outlines: dict[str, Any], candidates: Sequence[CandidateLine]) -> SkyPicture | None:
+def draw(outlines: dict[str, Any], candidates: Sequence[Spot]) -> SkyPicture | None:
     """The picture of a localization (level -> rings of [ra_deg, dec_deg]) and its candidates.
 
     None when there is nothing to draw.
@@ -139,7 +139,7 @@ def _middle(points: Array) -> tuple[float, float, float]:
 
 def _window(
     rings: dict[str, list[Array]],
-    candidates: Sequence[CandidateLine],
+    candidates: Sequence[Spot],
     spots: Array,
     anchor: Array,
     ra0: float,
@@ -175,7 +175,7 @@ def _window(
 
 def _whole_sky(
     rings: dict[str, list[Array]],
-    candidates: Sequence[CandidateLine],
+    candidates: Sequence[Spot],
     spots: Array,
     ra0: float,
 ) -> SkyPicture:
@@ -291,7 +291,7 @@ def _crossing(across: Array, along: Array, edge: float) -> float | None:
 
 
 def _placed(
-    candidates: Sequence[CandidateLine], x: Array, y: Array
+    candidates: Sequence[Spot], x: Array, y: Array
 ) -> tuple[tuple[Dot, ...], tuple[Cloud, ...], int]:
     """Dots and clouds inside the window, the most important last so that it lies on top."""
     inside = np.flatnonzero((x >= 0) & (x <= _WIDTH) & (y >= 0) & (y <= _HEIGHT))

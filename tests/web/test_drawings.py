@@ -15,8 +15,9 @@ from astropy.wcs import WCS
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mmcoord.store.views import CandidateLine, Target
+from mmcoord.store.views import Target
 from mmcoord.store.views_log import Point
+from mmcoord.store.views_spots import Spot
 from mmcoord.web import lightcurve, raw, sky, text
 from mmcoord.web.changes import compare
 from mmcoord.web.projection import lambert, mollweide, pieces
@@ -92,13 +93,15 @@ def test_a_region_keeps_its_area_where_the_map_is_cut_and_round_a_pole(
 # -- the sky map -------------------------------------------------------------------------
 
 
-def candidate(object_id: str, ra: float, dec: float, **more: Any) -> CandidateLine:
-    values: dict[str, Any] = {
-        "source": "x", "credible_level_2d": 0.5, "credible_level_3d": None,
-        "time_offset_day": None, "p_kilonova": None, "screening": None, "run_key": None,
-        "rank": None,
-    }  # fmt: skip
-    return CandidateLine(object_id=object_id, ra_deg=ra, dec_deg=dec, **(values | more))
+def candidate(
+    object_id: str,
+    ra: float,
+    dec: float,
+    *,
+    p_kilonova: float | None = None,
+    rank: int | None = None,
+) -> Spot:
+    return Spot(object_id, ra, dec, p_kilonova, rank)
 
 
 def outlines(ra: float, dec: float, major: float, minor: float) -> dict[str, Any]:
