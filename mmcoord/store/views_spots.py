@@ -67,5 +67,5 @@ def spots(session: Session, line: EventLine, limit: int) -> list[Spot]:
     others = session.execute(
         place.order_by(_match.c.credible_level_2d, _match.c.object_id).limit(limit)
     )
-    unranked = [Spot(*row, None) for row in others if row[0] not in found]
+    unranked = [Spot(name, ra, dec, p, None) for name, ra, dec, p in others if name not in found]
     return (ranked + unranked)[:limit]
