@@ -13,8 +13,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mmcoord.store.views import CandidateLine, Target
+from mmcoord.store.views_log import Point
 
-__all__ = ["Column", "Rows", "candidate_rows", "plan_rows", "to_csv", "to_json", "to_votable"]
+__all__ = [
+    "Column",
+    "Rows",
+    "candidate_rows",
+    "photometry_rows",
+    "plan_rows",
+    "to_csv",
+    "to_json",
+    "to_votable",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,12 @@ _CANDIDATE = (
     Column("screening", str, "", "meta.note", "what the screen said"),
     Column("run_key", str, "", "meta.id", "the inference behind it"),
 )
+_PHOTOMETRY = (
+    Column("mjd_tai", float, "d", "time.epoch", "modified Julian date, TAI"),
+    Column("band", str, "", "instr.bandpass", "band"),
+    Column("mag", float, "mag", "phot.mag", "AB magnitude, or the limit"),
+    Column("mag_err", float, "mag", "stat.error;phot.mag", "its error; none for a limit"),
+)
 _PLAN = (
     Column("rank", int, "", "meta.code", "place in the plan"),
     Column("object_id", str, "", "meta.id;meta.main", "identifier"),
@@ -73,6 +89,14 @@ _PLAN = (
 def candidate_rows(lines: Sequence[CandidateLine]) -> Rows:
     """The matched candidates."""
     return _rows(_CANDIDATE, [asdict(line) for line in lines])
+
+
+def photometry_rows(points: Sequence[Point]) -> Rows:
+    """A light curve."""
+    return Rows(
+        _PHOTOMETRY,
+        tuple((p.obs_mjd_tai, p.band, p.mag_ab, None if p.is_limit else p.mag_err) for p in points),
+    )
 
 
 def plan_rows(targets: Sequence[Target]) -> Rows:

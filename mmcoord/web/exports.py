@@ -15,11 +15,19 @@ from sqlalchemy.orm import Session
 import skymaps
 from mmcoord.api.service import ServiceDep
 from mmcoord.errors import UnknownRecord
-from mmcoord.store import finding, views
+from mmcoord.store import finding, views, views_log
 from mmcoord.store.tables import LocalizationRow
 from mmcoord.store.views import EventLine, PlanLine, Target
 from mmcoord.web.calendar import calendar
-from mmcoord.web.export_tables import Rows, candidate_rows, plan_rows, to_csv, to_json, to_votable
+from mmcoord.web.export_tables import (
+    Rows,
+    candidate_rows,
+    photometry_rows,
+    plan_rows,
+    to_csv,
+    to_json,
+    to_votable,
+)
 from mmcoord.web.localtime import instruments
 from skymaps.regions import region_moc, region_moc_json
 
@@ -53,6 +61,20 @@ def plan(service: ServiceDep, kind: Format, name: Name) -> Response:
         line, found, targets = _plan(session, name)
     about = {"revision": found.revision, "planned_for": found.planned_for.isoformat()}
     return _table(plan_rows(targets), kind, line, f"plan-{found.revision}", about)
+
+
+@router.get("/photometry.csv")
+def photometry(
+    service: ServiceDep, name: Annotated[str, Query(alias="object", max_length=300)]
+) -> Response:
+    """The light curve of an object as ``mmcoord fit`` reads it; a limit has no error."""
+    with service.read() as session:
+        line = views_log.object_line(session, name)
+        points = views_log.photometry(session, name, _MOST)
+    if line is None and not points:
+        raise UnknownRecord(f"object {name!r} is not known")
+    is_practice = line is not None and line.is_practice
+    return _named(to_csv(photometry_rows(points)), _TYPES["csv"], name, is_practice, "light.csv")
 
 
 @router.get("/windows.ics")
@@ -125,7 +147,11 @@ def _table(table: Rows, kind: Format, line: EventLine, what: str, more: dict[str
 
 
 def _file(body: bytes, media_type: str, line: EventLine, what: str) -> Response:
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", line.event_id)[:80]
-    practice = "practice-" if line.is_practice else ""
+    return _named(body, media_type, line.event_id, line.is_practice, what)
+
+
+def _named(body: bytes, media_type: str, name: str, is_practice: bool, what: str) -> Response:
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:80]
+    practice = "practice-" if is_practice else ""
     disposition = f'attachment; filename="{practice}{stem}-{what}"'
     return Response(body, media_type=media_type, headers={"Content-Disposition": disposition})

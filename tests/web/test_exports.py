@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from icalendar import Calendar
 
 import skymaps
+from mmcoord.inference.files import read_photometry
 from mmcoord.store.database import Database
 from mmcoord.store.tables import CandidateRow, EventRow, LocalizationRow, MatchRow
 from mmcoord.web import calendar
@@ -215,3 +216,27 @@ def test_hostile_names_stay_in_their_field(client: TestClient, filled: Database)
     assert name in [row["object_id"] for row in rows]
     table = parse_single_table(io.BytesIO(get(client, "candidates.vot"))).to_table()
     assert any(HOSTILE in str(one) for one in table["object_id"])
+
+
+def test_a_light_curve_is_read_by_the_fit(
+    client: TestClient, filled: Database, tmp_path: Path
+) -> None:
+    answer = client.get("/export/photometry.csv", params={"object": FIRST})
+    assert answer.headers["content-disposition"].endswith(f'"practice-{FIRST}-light.csv"')
+    file = tmp_path / "light.csv"
+    file.write_bytes(answer.content)
+    told = client.get(f"/api/v1/objects/{FIRST}").json()["photometry"]
+    read = [(p.obs_mjd_tai, p.band, p.mag_ab, p.mag_err) for p in read_photometry(file).photometry]
+    assert sorted(read, key=str) == sorted(
+        (
+            (p["obs_mjd_tai"], p["band"], p["mag_ab"], None if p["is_limit"] else p["mag_err"])
+            for p in told
+        ),
+        key=str,
+    )
+    assert {p["is_limit"] for p in told} == {True, False}
+
+
+@pytest.mark.usefixtures("filled")
+def test_the_light_curve_of_nothing_is_not_found(client: TestClient) -> None:
+    assert client.get("/export/photometry.csv", params={"object": "no such"}).status_code == 404
