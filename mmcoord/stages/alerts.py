@@ -139,12 +139,12 @@ def write_alert(
     session.flush()
     _refresh_event(session, alert, readout, now)
     wishes += [
-        Wish("match", event_key(alert.event_id), readout.cause_id, priority=0),
-        Wish("plan", alert.event_id, readout.cause_id, priority=0),
-        Wish(COINCIDE, alert.event_id, readout.cause_id, priority=0),
+        Wish("match", event_key(alert.event_id), readout.cause_id, priority=queue.URGENT),
+        Wish("plan", alert.event_id, readout.cause_id, priority=queue.URGENT),
+        Wish(COINCIDE, alert.event_id, readout.cause_id, priority=queue.URGENT),
     ]
     if alert.group in BURST_GROUPS:
-        wishes.append(Wish(BURST, alert.event_id, readout.cause_id, priority=0))
+        wishes.append(Wish(BURST, alert.event_id, readout.cause_id, priority=queue.URGENT))
     entries.append(
         journal.Entry(
             INTAKE,
@@ -261,7 +261,7 @@ def seek_map(
         return
     if row.notice_id == readout.notice_id and map_links(row):
         key = alert_key(alert.event_id, alert.alert_type, alert.time_created)
-        wishes.append(Wish(FETCH, key, readout.cause_id, priority=0))
+        wishes.append(Wish(FETCH, key, readout.cause_id, priority=queue.URGENT))
 
 
 def _alert_of(session: Session, identity: Alert | LateMap) -> AlertRow | None:
@@ -304,9 +304,9 @@ def _complete_late(
     event.updated_at = now
     event.cause_id = readout.cause_id
     wishes += [
-        Wish("match", event_key(alert.event_id), readout.cause_id, priority=0),
-        Wish(COINCIDE, alert.event_id, readout.cause_id, priority=0),
-        Wish("plan", alert.event_id, readout.cause_id, priority=0),
+        Wish("match", event_key(alert.event_id), readout.cause_id, priority=queue.URGENT),
+        Wish(COINCIDE, alert.event_id, readout.cause_id, priority=queue.URGENT),
+        Wish("plan", alert.event_id, readout.cause_id, priority=queue.URGENT),
     ]
     return True
 

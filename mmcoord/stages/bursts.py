@@ -138,7 +138,9 @@ def _serve(ctx: Context, work: Work) -> None:
                 adopt_map(session, leader, localization.id, now, work.cause_id)
             _announce(session, leader, row, found, work, now)
         queue.enqueue(
-            session, [Wish("plan", event, work.cause_id, priority=0) for event in moved], now
+            session,
+            [Wish("plan", event, work.cause_id, priority=queue.URGENT) for event in moved],
+            now,
         )
         queue.finish(session, [work])
 
@@ -149,9 +151,9 @@ def _announce(
     queue.enqueue(
         session,
         [
-            Wish("match", event_key(leader), work.cause_id, priority=0),
-            Wish("plan", leader, work.cause_id, priority=0),
-            Wish(COINCIDE, leader, work.cause_id, priority=0),
+            Wish("match", event_key(leader), work.cause_id, priority=queue.URGENT),
+            Wish("plan", leader, work.cause_id, priority=queue.URGENT),
+            Wish(COINCIDE, leader, work.cause_id, priority=queue.URGENT),
         ],
         now,
     )

@@ -65,13 +65,15 @@ def serve_each(
     limit: int,
     serve: Callable[[Work], None],
     event_of: Callable[[Work], str | None] = lambda work: None,
+    *,
+    urgent_only: bool = False,
 ) -> int:
     """Take up to ``limit`` wishes of a stage and serve them one by one; returns how many.
 
     One that cannot be served is buried alone; ``event_of`` says whose story tells of it.
     """
     with ctx.database.read() as session:
-        works = queue.take(session, stage, ctx.now(), limit)
+        works = queue.take(session, stage, ctx.now(), limit, urgent_only=urgent_only)
     for work in works:
         isolating(
             [work],

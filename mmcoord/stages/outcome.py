@@ -63,7 +63,7 @@ def complete(
     tell(session, row)
     queue.enqueue(
         session,
-        [Wish("plan", row.event_id, row.cause_id, delay_s=settings.plan.debounce_s)],
+        [Wish("plan", row.event_id, row.cause_id, queue.URGENT, settings.plan.debounce_s)],
         now,
     )
     latency_s = (now - row.created_at).total_seconds()

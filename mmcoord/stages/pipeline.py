@@ -68,12 +68,13 @@ class Pipeline:
 
         A plan of an event costs the same however many wishes for it have come, so a rest loses
         nothing; without it the plans of a few active events leave no time for what comes in.
+        What follows an alert, a claim or a finished inference does not wait.
         """
         if not is_busy:
             return plan.run(self.ctx)
         begun = self._clock()
         if begun < self._plans_again_at:
-            return 0
+            return plan.run(self.ctx, at_most=1, urgent_only=True)
         moved = plan.run(self.ctx, at_most=1)
         now = self._clock()
         self._plans_again_at = now + min(_PLAN_REST * (now - begun), _LONGEST_REST_S)

@@ -71,9 +71,9 @@ def content_sha256(draft: Draft) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def run(ctx: Context, at_most: int = _BATCH) -> int:
+def run(ctx: Context, at_most: int = _BATCH, *, urgent_only: bool = False) -> int:
     """Serve one batch of wishes; returns how many were served."""
-    return serve_each(ctx, _STAGE, at_most, lambda work: _serve(ctx, work))
+    return serve_each(ctx, _STAGE, at_most, lambda work: _serve(ctx, work), urgent_only=urgent_only)
 
 
 def _serve(ctx: Context, work: Work) -> None:

@@ -44,7 +44,6 @@ __all__ = [
 ]
 
 _STAGE = "claims"
-_PRIORITY = 0
 """Somebody stands at a telescope: their word goes before the plans of new photometry."""
 _EXPIRE_BATCH = 100
 
@@ -285,7 +284,7 @@ def _tell(session: Session, row: ClaimRow, what: str, now: datetime) -> None:
         [journal.Entry(_STAGE, done, text, cause, event_id=row.event_id, object_id=row.object_id)],
         now,
     )
-    queue.enqueue(session, [Wish("plan", row.event_id, cause, priority=_PRIORITY)], now)
+    queue.enqueue(session, [Wish("plan", row.event_id, cause, priority=queue.URGENT)], now)
 
 
 def _record(row: ClaimRow) -> Claim:

@@ -26,6 +26,7 @@ __all__ = [
     "FETCH",
     "INTAKE",
     "STAGES",
+    "URGENT",
     "Balance",
     "Wish",
     "Work",
@@ -50,6 +51,9 @@ STAGES = (INTAKE, FETCH, BURST, COINCIDE, "match", "infer", "plan")
 _work: Any = table(WorkRow)
 _ledger: Any = table(LedgerRow)
 _notice: Any = table(NoticeRow)
+
+URGENT = 0
+"""Priority of wishes for which somebody may be waiting: they go first, and never rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +176,18 @@ def enqueue(session: Session, wishes: Iterable[Wish], now: datetime) -> None:
         count(session, stage, received=number)
 
 
-def take(session: Session, stage: str, now: datetime, limit: int) -> list[Work]:
+def take(
+    session: Session, stage: str, now: datetime, limit: int, *, urgent_only: bool = False
+) -> list[Work]:
     """The most urgent wishes that are due. Nothing is marked: a crash leaves them pending."""
+    urgent = [_work.c.priority <= URGENT] if urgent_only else []
     rows = session.execute(
         select(
             *(_work.c[name] for name in ("key", "requested", "done", "cause_id", "enqueued_at")),
             _work.c.attempts,
         )
         .where(_work.c.stage == stage, _work.c.requested > _work.c.done, _work.c.not_before <= now)
+        .where(*urgent)
         .order_by(_work.c.priority, _work.c.not_before, _work.c.key)
         .limit(limit)
     )

@@ -29,9 +29,10 @@ def slow_clock() -> Callable[[], float]:
     return lambda: float(next(ticks))
 
 
-def wish_for_plans(ctx: Context) -> None:
+def wish_for_plans(ctx: Context, priority: int = 1) -> None:
+    wishes = [Wish("plan", event_id, "test", priority) for event_id in EVENTS]
     with ctx.database.write() as session:
-        queue.enqueue(session, [Wish("plan", event_id, "test") for event_id in EVENTS], ctx.now())
+        queue.enqueue(session, wishes, ctx.now())
 
 
 def plans_wanted(ctx: Context) -> int:
@@ -56,3 +57,14 @@ def test_where_nothing_comes_in_plans_do_not_wait(ctx: Context) -> None:
     wish_for_plans(ctx)
     pipeline.step()
     assert plans_wanted(ctx) == 0
+
+
+def test_what_follows_an_alert_does_not_rest(ctx: Context) -> None:
+    pipeline = Pipeline(ctx, StandInExecutor(), clock=slow_clock())
+    wish_for_plans(ctx, queue.URGENT)
+    left = []
+    for step in range(4):
+        send(ctx, [("table_candidates", candidate_row(f"c{step}", 10.0, step))], topic=f"t{step}")
+        pipeline.step()
+        left.append(plans_wanted(ctx))
+    assert left == [3, 2, 1, 0]
