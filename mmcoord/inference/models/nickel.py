@@ -4,7 +4,8 @@ Nickel: Arnett (1982) diffusion with the heating of Nadyozhin (1994) and gamma-r
 photosphere with a temperature floor; the kernel is that of the kilonovae with another heating.
 
 Type IIb: the same and the envelope of :mod:`mmcoord.inference.models.shock_cooling`, each its own
-blackbody; here because a IIb can look like a kilonova for days (SN 2025ulz).
+blackbody; here because a IIb can look like a kilonova for days (SN 2025ulz). One explosion feeds
+both: the envelope's energy follows from that of the explosion (Nakar & Piro 2014).
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ from mmcoord.inference.kernels import (
 )
 from mmcoord.inference.models.base import Array, Model, Parameter
 from mmcoord.inference.models.components import add_sphere, dimmed_mags
-from mmcoord.inference.models.shock_cooling import ENVELOPE, cooling_spheres
+from mmcoord.inference.models.shock_cooling import ENVELOPE_MASS, ENVELOPE_RADIUS, cooling_spheres
 from mmcoord.inference.passbands import Passbands
 
-__all__ = ["SN_IBC", "SN_IIB", "nickel_luminosity", "supernova_magnitudes"]
+__all__ = ["SN_IBC", "SN_IIB", "nickel_luminosity", "passed_on_1e50_erg", "supernova_magnitudes"]
 
 _KAPPA = 0.1
 _KAPPA_GAMMA = 0.027
@@ -40,6 +41,8 @@ _NI_ERG = 3.9e10
 _CO_ERG = 6.78e9
 _NI_DAY = 8.8
 _CO_DAY = 111.3
+_PASSED_ON_1E50_ERG = 0.4
+_CORE_MSUN, _ENVELOPE_MSUN = 3.0, 0.01
 
 
 @numba.njit(cache=True, inline="always")
@@ -121,30 +124,66 @@ def _magnitudes(
     return magnitudes
 
 
-_NICKEL = (
-    Parameter("explosion_day", "d", -40.0, 14.0),
-    Parameter("ejecta_mass", "Msun", 0.7, 10.0, "log_uniform"),
-    Parameter("nickel_fraction", "", 0.005, 0.4, "log_uniform"),
-    Parameter("ejecta_velocity", "c", 0.012, 0.08),
-    Parameter("temperature_floor", "K", 3000.0, 8000.0, "log_uniform"),
-    Parameter("host_av", "mag", 0.0, 2.0, "normal", 0.0, 0.4),
-)
+def passed_on_1e50_erg(explosion_1e51_erg: Array, core_msun: Array, envelope_msun: Array) -> Array:
+    """Energy that the shock leaves in an extended envelope (Nakar & Piro 2014, ApJ 788, 193;
+    Piro 2015, ApJ 808, L51), in 1e50 erg."""
+    return np.asarray(
+        _PASSED_ON_1E50_ERG
+        * explosion_1e51_erg
+        * (core_msun / _CORE_MSUN) ** -0.7
+        * (envelope_msun / _ENVELOPE_MSUN) ** 0.7
+    )
+
+
+def _iib_magnitudes(
+    theta: Array,
+    distance_mpc: Array,
+    redshift: Array,
+    t_day: Array,
+    band: npt.NDArray[np.int64],
+    bands: Passbands,
+) -> Array:
+    columns = theta.copy()
+    ejecta, envelope = theta[:, 1], theta[:, 6]
+    columns[:, 2] = theta[:, 2] / ejecta
+    columns[:, 8] = passed_on_1e50_erg(theta[:, 8], ejecta, envelope)
+    return _magnitudes(columns, distance_mpc, redshift, t_day, band, bands)
+
+
+_EXPLOSION = Parameter("explosion_day", "d", -40.0, 14.0)
+_FLOOR = Parameter("temperature_floor", "K", 3000.0, 8000.0, "log_uniform")
+_HOST_AV = Parameter("host_av", "mag", 0.0, 2.0, "normal", 0.0, 0.4)
 
 SN_IBC = Model(
     name="sn_ibc",
     version="1",
     reference="Arnett 1982, ApJ 253, 785; Nadyozhin 1994, ApJS 92, 527",
-    parameters=_NICKEL,
+    parameters=(
+        _EXPLOSION,
+        Parameter("ejecta_mass", "Msun", 0.7, 10.0, "log_uniform"),
+        Parameter("nickel_fraction", "", 0.005, 0.4, "log_uniform"),
+        Parameter("ejecta_velocity", "c", 0.012, 0.08),
+        _FLOOR,
+        _HOST_AV,
+    ),
     magnitudes=_magnitudes,
 )
 
 SN_IIB = Model(
     name="sn_iib",
-    version="1",
-    reference="Piro, Haynie & Yao 2021, ApJ 909, 209; Arnett 1982, ApJ 253, 785",
+    version="2",
+    reference="Piro, Haynie & Yao 2021, ApJ 909, 209; Nakar & Piro 2014, ApJ 788, 193; "
+    "Arnett 1982, ApJ 253, 785",
     parameters=(
-        *_NICKEL,
-        *ENVELOPE,
+        _EXPLOSION,
+        Parameter("ejecta_mass", "Msun", 1.0, 7.0, "log_uniform"),
+        Parameter("nickel_mass", "Msun", 0.02, 0.3, "log_uniform"),
+        Parameter("ejecta_velocity", "c", 0.02, 0.05),
+        _FLOOR,
+        _HOST_AV,
+        ENVELOPE_MASS,
+        ENVELOPE_RADIUS,
+        Parameter("explosion_energy", "1e51 erg", 0.3, 5.0, "log_uniform"),
     ),
-    magnitudes=_magnitudes,
+    magnitudes=_iib_magnitudes,
 )

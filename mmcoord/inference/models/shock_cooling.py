@@ -25,7 +25,13 @@ from mmcoord.inference.models.base import Array, Model, Parameter
 from mmcoord.inference.models.components import add_sphere, dimmed_mags
 from mmcoord.inference.passbands import Passbands
 
-__all__ = ["ENVELOPE", "SHOCK_COOLING", "cooling_spheres", "shock_cooling"]
+__all__ = [
+    "ENVELOPE_MASS",
+    "ENVELOPE_RADIUS",
+    "SHOCK_COOLING",
+    "cooling_spheres",
+    "shock_cooling",
+]
 
 _N, _DELTA, _KAPPA_ENV = 10.0, 1.1, 0.2
 _K_ENV = (_N - 3.0) * (3.0 - _DELTA) / (4.0 * math.pi * (_N - _DELTA))
@@ -121,11 +127,8 @@ def _magnitudes(
     return magnitudes
 
 
-ENVELOPE = (
-    Parameter("envelope_mass", "Msun", 0.003, 0.5, "log_uniform"),
-    Parameter("log10_envelope_radius", "cm", 12.0, 14.0),
-    Parameter("envelope_energy", "1e50 erg", 0.01, 10.0, "log_uniform"),
-)
+ENVELOPE_MASS = Parameter("envelope_mass", "Msun", 0.003, 0.5, "log_uniform")
+ENVELOPE_RADIUS = Parameter("log10_envelope_radius", "cm", 12.0, 14.0)
 
 SHOCK_COOLING = Model(
     name="shock_cooling",
@@ -134,7 +137,9 @@ SHOCK_COOLING = Model(
     parameters=(
         Parameter("explosion_day", "d", -10.0, 14.0),
         Parameter("host_av", "mag", 0.0, 2.0, "normal", 0.0, 0.4),
-        *ENVELOPE,
+        ENVELOPE_MASS,
+        ENVELOPE_RADIUS,
+        Parameter("envelope_energy", "1e50 erg", 0.01, 10.0, "log_uniform"),
     ),
     magnitudes=_magnitudes,
 )
