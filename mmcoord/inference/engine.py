@@ -39,7 +39,7 @@ from mmcoord.inference.start import packed
 
 __all__ = ["light_curve", "run", "warm_up"]
 
-_RIVAL_ESS, _RIVAL_CALLS = 400, 300_000
+_RIVAL_ESS, _RIVAL_CALLS = 400, 450_000
 """What an evidence to 0.05 needs; nobody asks for a contaminant's posterior."""
 _MATTERS = 0.01
 """Probability from which an unconverged rival makes the whole answer unconverged."""

@@ -10,6 +10,10 @@ to look.
 A pilot may also begin at a known proposal instead of the prior (:func:`run_bridge`): the posterior
 of older data, say. Tempering then goes from that proposal to the posterior, by the same moves.
 
+Where the likelihood has a cliff, the temperature passes it faster than chains can follow, and they
+arrive far below where the posterior's mass lies. A pilot therefore goes on at the posterior's own
+temperature until its chains no longer rise.
+
 Resampling lets a minor mode die out by chance. :func:`census` therefore takes the population of
 a high temperature, where modes are still evenly filled, down to the posterior without it.
 """
@@ -37,6 +41,9 @@ _MAX_STAGES = 80
 _BROAD = 0.25
 _KEEP = 0.5
 """Fraction of effective samples that sets the next temperature."""
+_SETTLING_STAGES = 25
+_SETTLED = 0.3
+"""Rise of ln posterior density within a stage, from its first third to its last, that is none."""
 _BRIDGE_STAGES = 6
 """A longer bridge means that old and new posterior have little in common."""
 _CENSUS = ((0.5, 15), (1.0, 15), (1.0, 25))
@@ -71,10 +78,14 @@ def run_pilots(
     n_pilots: int = 2,
     n_chains: int,
     n_steps: int,
+    settle: bool = True,
 ) -> tuple[list[Pilot], int]:
     """Run pilots from the prior, side by side; returns them and the number of calls."""
     x = rng.standard_normal((n_pilots, n_chains * n_steps, n_dim))
-    pilots, calls, _ = _temper(log_likelihood, x, log_prior, rng, n_chains, n_steps, _MAX_STAGES)
+    pilots, calls, _ = _temper(
+        log_likelihood, x, log_prior, rng, n_chains, n_steps, _MAX_STAGES,
+        _SETTLING_STAGES if settle else 0,
+    )  # fmt: skip
     return pilots, calls
 
 
@@ -89,8 +100,9 @@ def run_bridge(
     """A pilot that begins at ``start``; None if it is still under way after six stages."""
     x = start.draw(n_chains * n_steps, rng)[None]
     pilots, calls, arrived = _temper(
-        log_likelihood, x, start.log_density, rng, n_chains, n_steps, _BRIDGE_STAGES
-    )
+        log_likelihood, x, start.log_density, rng, n_chains, n_steps, _BRIDGE_STAGES,
+        _SETTLING_STAGES,
+    )  # fmt: skip
     return (pilots[0] if arrived else None), calls
 
 
@@ -102,6 +114,7 @@ def _temper(
     n_chains: int,
     n_steps: int,
     max_stages: int,
+    settling_stages: int,
 ) -> tuple[list[Pilot], int, bool]:
     """From (n_pilots, size, d) draws of a base density to the posterior.
 
@@ -142,6 +155,18 @@ def _temper(
         for p in active:
             if beta[p] <= _BROAD:
                 broad[p] = x[p]
+    late = np.zeros(size)
+    late[-(n_steps // 3) * n_chains :] = 1.0 / (n_steps // 3 * n_chains)
+    for _ in range(settling_stages):
+        density = (base + gain).reshape(n_pilots, n_steps, n_chains)
+        active = np.array([p for p in range(n_pilots) if beta[p] >= 1.0 and _rises(density[p])])
+        if len(active) == 0:
+            break
+        x[active], base[active], gain[active] = _move(
+            score, (x[active], base[active], gain[active]), np.tile(late, (len(active), 1)),
+            beta[active], scale, active, rng, n_chains, n_steps,
+        )  # fmt: skip
+        calls += len(active) * size
     if log_base is not log_prior:
         gain = gain + base - log_prior(x.reshape(-1, n_dim)).reshape(n_pilots, size)
     pilots = [Pilot(x[p], gain[p], broad[p], float(log_z[p])) for p in range(n_pilots)]
@@ -220,6 +245,14 @@ def _next_step(ll: Array, beta: float) -> float:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if effective(middle) > _KEEP * len(ll) else (low, middle)
     return max(low, 1e-12)
+
+
+def _rises(density: Array) -> bool:
+    """Whether (n_steps, n_chains) of ln density are still on their way up."""
+    third = len(density) // 3
+    rise = density[-third:].mean(axis=0) - density[:third].mean(axis=0)
+    error = float(rise.std(ddof=1)) / np.sqrt(len(rise))
+    return float(rise.mean()) > max(_SETTLED, 2.0 * error)
 
 
 def _move(

@@ -156,7 +156,9 @@ def _scouts(
     log_likelihood: LogLikelihood, n_dim: int, rng: np.random.Generator, n: int
 ) -> tuple[list[Pilot], int]:
     """Pilots too small for a posterior, large enough to see how high the likelihood rises."""
-    return run_pilots(log_likelihood, n_dim, rng, n_pilots=n, n_chains=30 + 8 * n_dim, n_steps=12)
+    return run_pilots(
+        log_likelihood, n_dim, rng, n_pilots=n, n_chains=30 + 8 * n_dim, n_steps=12, settle=False
+    )
 
 
 def _highest(pilots: list[Pilot]) -> float:
@@ -168,7 +170,9 @@ def _search(
 ) -> tuple[Search, int]:
     modes, calls = census(log_likelihood, pilot, rng, n_walks=n_walks)
     n_hot = 500 + 150 * pilot.x.shape[1]
-    return Search(pilot.x, some(pilot.broad, n_hot, rng), modes), calls
+    # A hot population that leads nowhere lies elsewhere, and is no guide to the posterior's flanks.
+    hot = pilot.broad if len(modes.mean) else pilot.x
+    return Search(pilot.x, some(hot, n_hot, rng), modes), calls
 
 
 def _given_up(pilots: list[Pilot], rng: np.random.Generator, calls: int, reason: str) -> Posterior:
