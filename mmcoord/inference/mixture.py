@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mmcoord.inference.mixture_kernels import mahalanobis2, scatter, squared_distances
+
 __all__ = ["MAX_X", "Mixture", "fit", "log_prior", "logsumexp", "shapes_of"]
 
 Array = npt.NDArray[np.float64]
@@ -108,7 +110,7 @@ def fit(x: Array, n_components: int, rng: np.random.Generator, n_rounds: int = 2
         responsibility, scale, weight = responsibility[:, keep], scale[:, keep], weight[keep]
         mean, cholesky = _moments(x, responsibility * scale, weight, pooled)
         log_weight = np.log(weight / weight.sum())
-        distance2 = _mahalanobis2(x, mean, cholesky)
+        distance2 = mahalanobis2(x, mean, cholesky)
         log_density = _log_t_from(distance2, cholesky, d) + log_weight
         total = logsumexp(log_density, axis=1, keepdims=True)
         responsibility = np.exp(log_density - total)
@@ -139,40 +141,32 @@ def shapes_of(
 def _moments(x: Array, ru: Array, weight: Array, pooled: Array) -> tuple[Array, Array]:
     d = x.shape[1]
     mean = (ru.T @ x) / ru.sum(axis=0)[:, None]
-    cholesky = np.empty((len(mean), d, d))
-    for j in range(len(mean)):
-        centred = x - mean[j]
-        covariance = (centred * ru[:, j : j + 1]).T @ centred / weight[j]
-        shrink = d / (d + weight[j])
-        covariance = (1.0 - shrink) * covariance + shrink * 0.1 * pooled
-        cholesky[j] = np.linalg.cholesky(covariance + 1e-9 * np.eye(d))
-    return mean, cholesky
+    covariance = scatter(x, ru, mean) / weight[:, None, None]
+    shrink = (d / (d + weight))[:, None, None]
+    covariance = (1.0 - shrink) * covariance + shrink * 0.1 * pooled
+    return mean, np.linalg.cholesky(covariance + 1e-9 * np.eye(d))
 
 
 def _k_means(x: Array, k: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Labels after k-means++ seeding and a few Lloyd rounds."""
     centres = x[rng.integers(len(x))][None, :]
+    nearest = squared_distances(x, centres)[:, 0]
     for _ in range(k - 1):
-        nearest = ((x[:, None, :] - centres[None]) ** 2).sum(axis=2).min(axis=1)
         pick = int(np.searchsorted(np.cumsum(nearest), rng.random() * nearest.sum()))
-        centres = np.vstack([centres, x[min(pick, len(x) - 1)]])
+        centre = x[min(pick, len(x) - 1)][None, :]
+        centres = np.vstack([centres, centre])
+        nearest = np.minimum(nearest, squared_distances(x, centre)[:, 0])
     label = np.zeros(len(x), dtype=np.int64)
     for _ in range(5):
-        label = ((x[:, None, :] - centres[None]) ** 2).sum(axis=2).argmin(axis=1)
+        label = squared_distances(x, centres).argmin(axis=1)
         for j in range(k):
             if np.any(label == j):
                 centres[j] = x[label == j].mean(axis=0)
     return label
 
 
-def _mahalanobis2(x: Array, mean: Array, cholesky: Array) -> Array:
-    whitening = np.linalg.inv(cholesky).transpose(0, 2, 1)
-    z = np.matmul(x[None, :, :] - mean[:, None, :], whitening)
-    return np.asarray(np.einsum("knd,knd->nk", z, z))
-
-
 def _log_t(x: Array, mean: Array, cholesky: Array) -> Array:
-    return _log_t_from(_mahalanobis2(x, mean, cholesky), cholesky, x.shape[1])
+    return _log_t_from(mahalanobis2(x, mean, cholesky), cholesky, x.shape[1])
 
 
 def _log_t_from(distance2: Array, cholesky: Array, d: int) -> Array:

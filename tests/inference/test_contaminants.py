@@ -14,7 +14,7 @@ from mmcoord.errors import ConfigError
 from mmcoord.inference.kernels import C_CM_S, DAY_S, MSUN_G, SIGMA_CGS
 from mmcoord.inference.models import registry
 from mmcoord.inference.models.base import Parameter
-from mmcoord.inference.models.nickel import nickel_luminosity
+from mmcoord.inference.models.nickel import nickel_luminosity, passed_on_1e50_erg
 from mmcoord.inference.models.shock_cooling import shock_cooling
 from mmcoord.inference.models.sn_ia import SN_IA
 from mmcoord.inference.passbands import passbands
@@ -134,12 +134,14 @@ def magnitudes(name: str, theta: list[float], t_day: np.ndarray, band: str) -> n
 
 @pytest.mark.parametrize("band", ["lsst:u", "lsst:r", "2mass:j"])
 def test_type_iib_is_its_envelope_and_its_nickel(band: str) -> None:
-    nickel, envelope = [-2.0, 3.0, 0.03, 0.03, 5000.0, 0.3], [0.05, 13.0, 1.0]
+    # Nakar & Piro (2014): of 1.5e51 erg the envelope of 0.05 Msun on a core of 2 Msun gets
+    # 4e49 E51 (core / 3 Msun)^-0.7 (envelope / 0.01 Msun)^0.7 erg.
+    energy_1e50 = 0.4 * 1.5 * (2.0 / 3.0) ** -0.7 * 5.0**0.7
     t_day = np.array([-3.0, -1.9, -1.0, 0.5, 2.0, 6.0, 14.0])
-    whole = magnitudes("sn_iib", nickel + envelope, t_day, band)
+    whole = magnitudes("sn_iib", [-2.0, 2.0, 0.09, 0.03, 5000.0, 0.3, 0.05, 13.0, 1.5], t_day, band)
     parts = (
-        magnitudes("sn_ibc", nickel, t_day, band),
-        magnitudes("shock_cooling", [-2.0, 0.3, *envelope], t_day, band),
+        magnitudes("sn_ibc", [-2.0, 2.0, 0.045, 0.03, 5000.0, 0.3], t_day, band),
+        magnitudes("shock_cooling", [-2.0, 0.3, 0.05, 13.0, energy_1e50], t_day, band),
     )
     lit = t_day > -2.0
     summed = -2.5 * np.log10(sum(10 ** (-0.4 * p[lit]) for p in parts))
@@ -150,7 +152,7 @@ def test_type_iib_is_its_envelope_and_its_nickel(band: str) -> None:
 def test_type_iib_has_two_peaks_as_sn_1993j_and_sn_2011dh() -> None:
     # The envelope's peak within days, a minimum, nickel's peak near three weeks (Richmond et al.
     # 1994: V maxima 3 and 22 d after explosion, M_V about -17.5 from 0.1 Msun of nickel).
-    theta = [0.0, 3.0, 0.035, 0.03, 5000.0, 0.0, 0.05, 13.5, 1.0]
+    theta = [0.0, 3.0, 0.1, 0.03, 5000.0, 0.0, 0.05, 13.5, 1.0]
     t_day = np.geomspace(0.3, 45.0, 300)
     mag = magnitudes("sn_iib", theta, t_day, "bessell:v") - 35.0
     peaks = np.flatnonzero((mag[1:-1] < mag[:-2]) & (mag[1:-1] < mag[2:])) + 1
@@ -159,6 +161,32 @@ def test_type_iib_has_two_peaks_as_sn_1993j_and_sn_2011dh() -> None:
     assert 13.0 < t_day[peaks[1]] < 28.0
     assert -18.5 < mag[peaks[1]] < -16.5
     assert mag[peaks[0] : peaks[1]].max() > mag[peaks[1]] + 0.3
+
+
+def test_the_energy_passed_on_moves_an_envelope_as_fast_as_nakar_and_piro_say() -> None:
+    # Their eq. for the speed: 2e9 cm/s E51^0.5 (core / 3 Msun)^-0.35 (envelope / 0.01 Msun)^-0.15.
+    explosion, core, envelope = np.meshgrid([0.3, 1.0, 5.0], [1.0, 3.0, 7.0], [0.003, 0.05, 0.5])
+    energy_erg = 1e50 * passed_on_1e50_erg(explosion, core, envelope)
+    speed = np.sqrt(2.0 * energy_erg / (envelope * MSUN_G))
+    expected = 2e9 * explosion**0.5 * (core / 3.0) ** -0.35 * (envelope / 0.01) ** -0.15
+    np.testing.assert_allclose(speed, expected, rtol=0.01)
+
+
+def test_a_iib_of_the_prior_peaks_as_bright_as_type_iib_supernovae_do() -> None:
+    # Nickel masses: median 0.102 Msun of 27 (Anderson 2019), mean 0.066 (Rodriguez et al. 2023),
+    # 0.02 for the faint SN 2020bio (Pellegrino et al. 2023). By Arnett's rule the peak is the
+    # heating then, 1.9e43 to 2.7e43 erg/s for each solar mass at 20 to 13 d.
+    model = registry.load("sn_iib")
+    u = np.random.default_rng(3).random((400, len(model.parameters)))
+    theta = model.theta(u)
+    t_day = np.geomspace(3.0, 60.0, 60)
+    light = np.empty((len(theta), len(t_day)))
+    for row, out in zip(theta, light, strict=True):
+        nickel_luminosity(row[1], row[2], row[3], t_day, out)
+    peak = np.log10(light.max(axis=1))
+    assert np.log10(0.066 * 1.9e43) < np.median(peak) < np.log10(0.102 * 2.7e43)
+    assert peak.min() > np.log10(0.5 * 0.02 * 1.9e43)
+    assert peak.max() < 43.1  # no brighter than the median of broad-lined SNe Ic
 
 
 def test_shock_cooling_loses_the_energy_it_has() -> None:

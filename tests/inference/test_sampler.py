@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-from scipy.stats import genpareto
+from scipy.stats import genpareto, multivariate_t
 
 from mmcoord.inference.job import SamplerSettings
+from mmcoord.inference.mixture import Mixture, fit
+from mmcoord.inference.pilots import run_pilots
 from mmcoord.inference.sampler import sample
 from mmcoord.inference.weights import pareto_k
 
@@ -96,6 +98,47 @@ def test_a_hopeless_model_is_ruled_out_cheaply() -> None:
     assert not quick.converged
     assert quick.n_calls < 0.3 * full.n_calls
     assert quick.log_evidence < -400.0
+
+
+def test_pilots_arrive_where_the_mass_lies_behind_a_cliff() -> None:
+    # As with faint points, the likelihood is flat beyond 5 sigma of each coordinate: at a few
+    # tenths of the exponent the population falls off a plateau, and there is too little way left.
+    n_dim, sigma = 8, 0.01
+
+    def capped(u: Array) -> Array:
+        chi2 = np.minimum(((u - 0.5) / sigma) ** 2, 25.0).sum(axis=1)
+        return np.asarray(-0.5 * chi2)
+
+    pilots, _ = run_pilots(capped, n_dim, np.random.default_rng(0), n_chains=110, n_steps=30)
+    for pilot in pilots:
+        # chi^2 of n_dim degrees of freedom: mean n_dim. Without settling it is 11.5 in one.
+        assert -2.0 * pilot.log_likelihood.mean() == pytest.approx(n_dim, abs=1.0)
+
+
+@pytest.mark.parametrize("n_dim", [1, 6])
+def test_a_mixture_is_the_sum_of_its_student_t_components(n_dim: int) -> None:
+    rng = np.random.default_rng(2)
+    spread = rng.standard_normal((3, n_dim, n_dim))
+    shapes = spread @ spread.transpose(0, 2, 1) + 0.1 * np.eye(n_dim)
+    share = np.array([0.5, 0.3, 0.2])
+    mixture = Mixture(np.log(share), rng.standard_normal((3, n_dim)), np.linalg.cholesky(shapes))
+    x = 2.0 * rng.standard_normal((700, n_dim))
+    density = 0.05 * np.exp(-0.5 * (x**2).sum(axis=1)) / (2.0 * np.pi) ** (n_dim / 2.0)
+    for p, mean, shape in zip(share, mixture.mean, shapes, strict=True):
+        for part, wide in ((0.9, 1.0), (0.05, 9.0)):  # a copy three times as wide
+            t = multivariate_t(loc=mean, shape=wide * shape, df=8)
+            density += part * p * t.pdf(x)
+    np.testing.assert_allclose(mixture.log_density(x), np.log(density), rtol=1e-9)
+
+
+def test_one_component_of_many_points_has_their_moments() -> None:
+    x = np.random.default_rng(4).multivariate_normal([1.0, -2.0], [[2.0, 0.6], [0.6, 0.5]], 20_000)
+    fitted = fit(x, 1, np.random.default_rng(5))
+    np.testing.assert_allclose(fitted.mean[0], [1.0, -2.0], atol=0.03)
+    shape = fitted.cholesky[0] @ fitted.cholesky[0].T
+    # A Student-t of 8 degrees fitted to normal points: one scale below theirs, the same shape.
+    np.testing.assert_allclose(shape[0] / shape[0, 0], [1.0, 0.3], atol=0.02)
+    assert 0.75 < shape[0, 0] / 2.0 < 1.0
 
 
 @pytest.mark.parametrize("shape", [0.2, 0.9])
