@@ -2,6 +2,8 @@
 
 Sampling happens in x = probit(u), u the unit cube: there the prior is a standard normal, so that
 directions which the data leave alone are exactly what an elliptical component can follow.
+
+The kernels are imported where they are used: a job carries mixtures, and is read without Numba.
 """
 
 from __future__ import annotations
@@ -11,8 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-
-from mmcoord.inference.mixture_kernels import mahalanobis2, scatter, squared_distances
 
 __all__ = ["MAX_X", "Mixture", "fit", "log_prior", "logsumexp", "shapes_of"]
 
@@ -110,7 +110,7 @@ def fit(x: Array, n_components: int, rng: np.random.Generator, n_rounds: int = 2
         responsibility, scale, weight = responsibility[:, keep], scale[:, keep], weight[keep]
         mean, cholesky = _moments(x, responsibility * scale, weight, pooled)
         log_weight = np.log(weight / weight.sum())
-        distance2 = mahalanobis2(x, mean, cholesky)
+        distance2 = _mahalanobis2(x, mean, cholesky)
         log_density = _log_t_from(distance2, cholesky, d) + log_weight
         total = logsumexp(log_density, axis=1, keepdims=True)
         responsibility = np.exp(log_density - total)
@@ -139,6 +139,8 @@ def shapes_of(
 
 
 def _moments(x: Array, ru: Array, weight: Array, pooled: Array) -> tuple[Array, Array]:
+    from mmcoord.inference.mixture_kernels import scatter
+
     d = x.shape[1]
     mean = (ru.T @ x) / ru.sum(axis=0)[:, None]
     covariance = scatter(x, ru, mean) / weight[:, None, None]
@@ -149,6 +151,8 @@ def _moments(x: Array, ru: Array, weight: Array, pooled: Array) -> tuple[Array, 
 
 def _k_means(x: Array, k: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Labels after k-means++ seeding and a few Lloyd rounds."""
+    from mmcoord.inference.mixture_kernels import squared_distances
+
     centres = x[rng.integers(len(x))][None, :]
     nearest = squared_distances(x, centres)[:, 0]
     for _ in range(k - 1):
@@ -165,8 +169,15 @@ def _k_means(x: Array, k: int, rng: np.random.Generator) -> npt.NDArray[np.int64
     return label
 
 
+def _mahalanobis2(x: Array, mean: Array, cholesky: Array) -> Array:
+    from mmcoord.inference.mixture_kernels import mahalanobis2
+
+    distances: Array = mahalanobis2(x, mean, cholesky)
+    return distances
+
+
 def _log_t(x: Array, mean: Array, cholesky: Array) -> Array:
-    return _log_t_from(mahalanobis2(x, mean, cholesky), cholesky, x.shape[1])
+    return _log_t_from(_mahalanobis2(x, mean, cholesky), cholesky, x.shape[1])
 
 
 def _log_t_from(distance2: Array, cholesky: Array, d: int) -> Array:
