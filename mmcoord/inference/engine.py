@@ -17,6 +17,7 @@ import numpy as np
 
 from mmcoord.bands import MODELLED
 from mmcoord.errors import BadModel, ConfigError, NoSandbox
+from mmcoord.inference import mixture
 from mmcoord.inference.classes import verdict_of
 from mmcoord.inference.hosted import models_for
 from mmcoord.inference.job import (
@@ -132,6 +133,8 @@ def warm_up() -> float:
     for name in job.model_names():
         likelihood = Likelihood(registry.load(name), data, job)
         likelihood(np.full((2, likelihood.n_dim), 0.5))
+    rng = np.random.default_rng(0)
+    mixture.fit(rng.standard_normal((40, 2)), 2, rng)
     return time.perf_counter() - start
 
 
