@@ -48,6 +48,9 @@ class RankSettings:
     """An entry discovered so long before the event is another transient at the same place."""
     prior_kilonova: float = 0.1
     """Kilonova factor before inference and screen have looked."""
+    surest_rival: float = 0.99
+    """No candidate is held for the event's kilonova with more than this probability when the
+    others are weighed: spectra and models are wrong at times."""
     unknown_brightness: float = 0.5
     unobservable: float = 0.02
     """Observability factor of a target that no instrument can observe in the coming day.
@@ -83,8 +86,9 @@ class RankSettings:
         for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}: {getattr(self, name)!r} is not positive")
-        if self.choice_tolerance >= 1:
-            raise ValueError(f"choice_tolerance: {self.choice_tolerance!r} is not below 1")
+        for name in ("choice_tolerance", "surest_rival"):
+            if getattr(self, name) >= 1:
+                raise ValueError(f"{name}: {getattr(self, name)!r} is not below 1")
 
 
 _POSITIVE = (

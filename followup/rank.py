@@ -2,10 +2,10 @@
 
 ``score = membership x time x kilonova x classified x brightness x observability``, and for the
 most promising targets with predictions ``membership x time x classified x information``; where
-galaxies or observations of others are known, x ``host`` and x ``elsewhere``, and x ``claims``
-where observers claim. All factors are in [0, 1] and kept with their sentences. Nothing reads
-the clock: ``now`` is data. Each target is looked at alone here; :mod:`followup.assign` makes a
-schedule of them.
+galaxies or observations of others are known, x ``host`` and x ``elsewhere``, x ``claims`` where
+observers claim, and x ``rivals`` where another candidate has been looked into. All factors are
+in [0, 1] and kept with their sentences. Nothing reads the clock: ``now`` is data. For the
+telescopes each target is looked at alone here; :mod:`followup.assign` makes a schedule of them.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from followup.factors import (
 )
 from followup.hosts import GalaxySource, host
 from followup.observability import Observability
+from followup.rivals import add_rivals
 from followup.sites import Instrument
 from followup.spoken_for import left_to_claimants
 from followup.tonight import Best, Choice, Night, Sight, night_from
@@ -91,6 +92,7 @@ def rank(
         now,
     )
     merits = [_merits(target, question) for target in ordered]
+    add_rivals(ordered, merits, settings)
     chosen = most_promising(ordered, merits, question.worth.informed_targets)
     drafts = [
         draft

@@ -34,6 +34,9 @@ _SHALLOWER_MAG = 2.0
 class ValueSettings:
     """What is worth knowing.
 
+    ``kilonova`` and ``parameters`` are equal by default: their sum is then one mutual information,
+    that with "no kilonova, or a kilonova with this light curve" (chain rule).
+
     Raises
     ------
     ValueError
@@ -44,7 +47,7 @@ class ValueSettings:
     """Worth of a bit about whether it is a kilonova."""
     classes: float = 0.1
     """Worth of a bit about which of the classes it is."""
-    parameters: float = 0.5
+    parameters: float = 1.0
     """Worth of a bit about the light curve if it is a kilonova."""
     floor_mag: float = FLOOR_MAG
     informed_targets: int = 20

@@ -35,8 +35,8 @@ __all__ = ["error", "router"]
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 FACTORS = (
-    "membership", "time", "kilonova", "information", "host", "elsewhere", "claims", "brightness",
-    "observability",
+    "membership", "time", "kilonova", "information", "host", "rivals", "elsewhere", "claims",
+    "brightness", "observability",
 )  # fmt: skip
 """Columns of the ranked table, in the order in which a reader asks."""
 STEPS = ("received", "matched", "screened", "inferred", "planned", "sent")

@@ -39,6 +39,8 @@ FULL = {
     "distance_mean_mpc": 100.0,
     "distance_std_mpc": 20.0,
 }
+SCREENED = FULL | {"p_kilonova_origin": "screen", "run_key": None}
+"""Not looked into: nobody's rival."""
 
 
 def ranked(
@@ -86,9 +88,9 @@ def test_a_score_by_hand() -> None:
 def test_the_order_of_three_by_hand() -> None:
     """Scores over the common airmass factor: b 0.8 x 0.5, a 0.8 x 0.2, c 0.1 x 0.9."""
     rows = ranked(
-        target("a", **(FULL | {"p_kilonova": 0.2})),
-        target("b", **(FULL | {"p_kilonova": 0.5})),
-        target("c", **(FULL | {"credible_level_3d": 0.9})),
+        target("a", **(SCREENED | {"p_kilonova": 0.2})),
+        target("b", **(SCREENED | {"p_kilonova": 0.5})),
+        target("c", **(SCREENED | {"credible_level_3d": 0.9})),
     )
     assert [row.object_id for row in rows] == ["b", "a", "c"]
     assert rows[1].score / rows[0].score == pytest.approx(0.4)
@@ -104,7 +106,7 @@ def test_ties_go_by_name() -> None:
 def test_what_cannot_be_observed_is_weighed_down_with_its_reason() -> None:
     """By hand: membership 0.8, time 1, brightness unknown 0.5, observability 0.02."""
     north = target("polar", **(FULL | {"dec_deg": 80.0, "p_kilonova": 0.9}))
-    rows = ranked(north, target("up", **FULL))
+    rows = ranked(north, target("up", **SCREENED))
     assert [row.object_id for row in rows] == ["up", "polar"]
     last = rows[1]
     assert last.score == pytest.approx(0.8 * 0.9 * 0.5 * 0.02)
@@ -341,7 +343,7 @@ def test_no_target_is_lost_and_order_of_input_changes_nothing(
         "brightness": COARSE.unknown_brightness,
     }
     for row in rows:
-        assert set(row.factors) == {*defaults, "observability"}
+        assert set(row.factors) - {"rivals"} == {*defaults, "observability"}
         assert set(row.factors) <= set(row.reasons)
         assert all(value is None or 0.0 <= value <= 1.0 for value in row.factors.values())
         if row.predicted_mag is None:
@@ -350,10 +352,10 @@ def test_no_target_is_lost_and_order_of_input_changes_nothing(
         assert (row.instrument is None) == (row.factors["observability"] == 0.02)
 
 
-def test_a_row_does_not_depend_on_the_other_targets() -> None:
+def test_a_row_does_not_depend_on_others_that_nobody_looked_into() -> None:
     rng = np.random.default_rng(6)
     targets = [
-        target(f"t{k:04d}", **(FULL | {"ra_deg": ra, "dec_deg": dec}))
+        target(f"t{k:04d}", **(SCREENED | {"ra_deg": ra, "dec_deg": dec}))
         for k, (ra, dec) in enumerate(
             zip(rng.uniform(0, 360, 600), rng.uniform(-90, 60, 600), strict=True)
         )

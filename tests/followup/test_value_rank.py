@@ -117,6 +117,46 @@ def test_a_likely_kilonova_is_worth_studying() -> None:
     assert by_spectrum.score > ranked(made("a", 0.02))[0].score
 
 
+def test_an_event_has_one_kilonova_by_hand() -> None:
+    """Odds 9 and 1, both surely of the event: 9/11 and 1/11 in place of 9/10 and 1/2."""
+    sure = FULL | {"credible_level_3d": 0.0, "p_kilonova_origin": "inference"}
+    rows = ranked(target("a", **(sure | {"p_kilonova": 0.9})),
+                  target("b", **(sure | {"p_kilonova": 0.5})))  # fmt: skip
+    assert [row.object_id for row in rows] == ["a", "b"]
+    assert rows[0].factors["rivals"] == pytest.approx((9 / 11) / (9 / 10))
+    assert rows[1].factors["rivals"] == pytest.approx((1 / 11) / (1 / 2))
+    assert "a first (odds 9)" in rows[1].reasons["rivals"]
+
+
+def test_a_certain_kilonova_that_is_well_known_goes_before_what_is_undecided() -> None:
+    """Its class teaches nothing more and its light 1/2 log2(1 + (0.05 / 0.1)^2) = 0.16 bit."""
+    certain = made("certain", 0.9999, scatter=0.05, kilonova=18.0, p_kilonova_origin="inference")
+    undecided = made("undecided", 0.5)
+    rows = {row.object_id: row for row in ranked(certain, undecided)}
+    told = rows["certain"].factors["information"], rows["undecided"].factors["information"]
+    assert told[0] == pytest.approx(share_told(0.16), abs=0.03)
+    assert told[1] is not None
+    assert told[1] > 0.5
+    assert rows["certain"].rank == 1
+    assert "rivals" not in rows["certain"].factors
+    # Odds 99 (no model is trusted further) and 1, each times 0.8 of membership.
+    assert rows["undecided"].factors["rivals"] == pytest.approx(1.8 / (1.8 + 79.2))
+    # By the screen alone nothing is settled, and both are worth asking.
+    screened = ranked(made("certain", 0.9999, scatter=0.05, kilonova=18.0), undecided)
+    assert [row.object_id for row in screened] == ["undecided", "certain"]
+
+
+def test_a_kilonova_of_another_event_is_hardly_a_rival() -> None:
+    """Seen before the event: 0.01 of its odds. A spectrum makes a rival without an inference."""
+    kilonova = KnownTransient("tns", "1", "AT 2026abc", 60.0, -30.0, classification="kilonova")
+    here, old = made("here", 0.2, known=(kilonova,)), made("old", 0.2, known=(kilonova,),
+                                                           detected_before_event=True)  # fmt: skip
+    beside = {row.object_id: row for row in ranked(here, made("other", 0.5))}["other"]
+    assert beside.factors["rivals"] == pytest.approx(1.8 / (1.8 + 79.2))
+    beside = {row.object_id: row for row in ranked(old, made("other", 0.5))}["other"]
+    assert beside.factors["rivals"] == pytest.approx(1.8 / (1.8 + 0.792))
+
+
 def test_another_groups_plan_lowers_the_value_of_the_same_observation_by_hand() -> None:
     """Planned for the same band, time, depth and field: made with chance 1/2. Other bands serve."""
     only_r = instrument(bands=(Band("r", "lsst:r", 23.0),))
@@ -141,17 +181,17 @@ def test_another_groups_plan_lowers_the_value_of_the_same_observation_by_hand() 
 
 def test_the_observation_moves_to_a_time_that_nobody_else_takes() -> None:
     tuning = RankSettings(step_minutes=30.0, horizon_hours=3.0)
-    theirs = Elsewhere(
-        "treasuremap", "1", "GOTO", "completed", mjd_tai(NOW - timedelta(hours=2)),
-        60.0, -30.0, "sdss:r", 30.0, 1.0,
-    )  # fmt: skip
     only_r = instrument(bands=(Band("r", "lsst:r", 23.0),))
     same = {"instruments": (only_r,), "settings": tuning}
     first = ranked(made("a"), **same)[0]
-    later = ranked(made("a"), elsewhere=[theirs], **same)[0]
     assert first.start is not None
-    assert later.start is not None
-    assert later.start > first.start
+    theirs = Elsewhere(
+        "treasuremap", "1", "GOTO", "completed", mjd_tai(first.start),
+        60.0, -30.0, "sdss:r", 30.0, 1.0,
+    )  # fmt: skip
+    moved = ranked(made("a"), elsewhere=[theirs], **same)[0]
+    assert moved.start is not None
+    assert abs(moved.start - first.start) >= timedelta(hours=1)
 
 
 class OneGalaxy:
