@@ -3,9 +3,10 @@
 ``python -m tests.tom_server --port 8010`` starts one and prints how to reach it.
 
 The TOM lives in an environment of its own under ``.cache/tom`` (``MMCOORD_TOM_CACHE``
-moves it), made once: ``tomtoolkit`` from pip, a project by ``django-admin startproject``
-and ``tom_setup`` with its default answers, and a migrated database with four users. Every
-start copies that database, so nothing that a test does lasts.
+moves it), made once, and again when what it is made of changes: ``tomtoolkit`` from pip, a
+project by ``django-admin startproject`` and ``tom_setup`` with its default answers, and a
+migrated database with four users. Every start copies that database, so nothing that a test
+does lasts.
 """
 
 from __future__ import annotations
@@ -128,7 +129,8 @@ def prepare() -> Path:
     with open(cache / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once make it once
         ready = cache / "ready"
-        if ready.exists() and ready.read_text() == _LAYOUT:
+        made_of = f"{_LAYOUT} {REQUIREMENT} {sys.version_info[:2]}"
+        if ready.exists() and ready.read_text() == made_of:
             return cache
         python = cache / "venv" / "bin" / "python"
         if not python.exists():
@@ -138,7 +140,7 @@ def prepare() -> Path:
             cwd=cache,
         )
         _make_project(cache, python)
-        ready.write_text(_LAYOUT)
+        ready.write_text(made_of)
     return cache
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "Outcome",
     "Payload",
     "Preloads",
+    "SideBySide",
     "Sink",
     "Tells",
 ]
@@ -119,6 +120,17 @@ class Checks(Protocol):
     def check(self) -> Answer:
         """Ask the service who we are, and send nothing. SENT: ready; else what is wrong."""
         ...
+
+
+@runtime_checkable
+class SideBySide(Protocol):
+    """A sink that may be sent several deliveries at once, each of another target.
+
+    Asked of those targets alone that it has published before in the same event: what is made
+    anew can meet others that are (a list of the event, another target at the same place).
+    """
+
+    at_once: int
 
 
 @runtime_checkable

@@ -66,7 +66,7 @@ class _Seen:
 
 @dataclass(slots=True)
 class TomSink:
-    """One TOM. Not for use from several threads at once."""
+    """One TOM. Several threads may send at once, each another target (see ``SideBySide``)."""
 
     name: str
     is_practice: bool
@@ -80,6 +80,8 @@ class TomSink:
     app: TomApp = field(init=False, repr=False)
     events: TomEvents = field(init=False, repr=False)
     with_pictures: bool = False
+    at_once: int = 4
+    """A request waits for the TOM, not for us."""
     _seen: dict[str, _Seen] = field(default_factory=dict, repr=False)
     """By object id; spares a re-ranking its searches."""
 

@@ -7,14 +7,18 @@ there; only a service that cannot tell may get a message twice, and its sink say
 
 from __future__ import annotations
 
+import itertools
 import logging
+from collections import Counter
+from collections.abc import Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from followup.sinks.base import Answer, Outcome, Sink
+from followup.sinks.base import Answer, Outcome, SideBySide, Sink
 from mmcoord.records import EventState, OutgoingKind
 from mmcoord.stages.context import Context
 from mmcoord.stages.outbox import why_refused, withdraw_late
@@ -52,7 +56,7 @@ def run(ctx: Context) -> int:
     with ctx.database.read() as session:
         due = list(
             session.execute(
-                select(col(DeliveryRow.id))
+                select(DeliveryRow)
                 .where(
                     col(DeliveryRow.state).in_(("pending", "unknown")),
                     col(DeliveryRow.next_attempt_at) <= now,
@@ -61,12 +65,46 @@ def run(ctx: Context) -> int:
                 .limit(_BATCH)
             ).scalars()
         )
-    for delivery_id in due:
-        _deliver(ctx, delivery_id)
+        again = {row.id for row in due if _said_before(session, row)}
+    for sink, rows in itertools.groupby(due, key=lambda row: row.sink):
+        _deliver_all(ctx, ctx.sinks.get(sink), list(rows), again)
     return len(due)
 
 
-def _deliver(ctx: Context, delivery_id: int) -> None:
+def _deliver_all(
+    ctx: Context, sink: Sink | None, rows: Sequence[DeliveryRow], again: Set[int | None]
+) -> None:
+    """One after the other, or side by side what such a sink has said before of other targets."""
+    at_once = sink.at_once if isinstance(sink, SideBySide) else 1
+    targets = Counter(row.target for row in rows)
+    apart = [row for row in rows if row.id in again and targets[row.target] == 1]
+    if at_once > 1 and len(apart) > 1:
+        with ThreadPoolExecutor(at_once) as pool:
+            list(pool.map(lambda row: _deliver(ctx, row.id), apart))
+        rows = [row for row in rows if row not in apart]
+    for row in rows:
+        _deliver(ctx, row.id)
+
+
+def _said_before(session: Session, row: DeliveryRow) -> bool:
+    """Whether an earlier revision of this publication has arrived."""
+    return (
+        row.kind == OutgoingKind.PUBLISH.value
+        and session.execute(
+            select(
+                exists().where(
+                    col(DeliveryRow.sink) == row.sink,
+                    col(DeliveryRow.event_id) == row.event_id,
+                    col(DeliveryRow.target) == row.target,
+                    col(DeliveryRow.kind) == row.kind,
+                    col(DeliveryRow.state) == "sent",
+                )
+            )
+        ).scalar_one()
+    )
+
+
+def _deliver(ctx: Context, delivery_id: int | None) -> None:
     with ctx.database.write() as session:
         row = session.get(DeliveryRow, delivery_id, with_for_update=True)
         if row is None or row.state not in ("pending", "unknown"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -189,6 +190,39 @@ def test_a_sink_for_the_operators_alone_gets_no_plans(
     deliver_all(ctx)
     assert service.held == []
     assert states(database) == {}
+
+
+@dataclass
+class Meeting(Service):
+    """Takes two at once, and notes how many of a call's neighbours it has met."""
+
+    at_once: int = 2
+    met: list[bool] = field(default_factory=list)
+    door: threading.Barrier = field(default_factory=lambda: threading.Barrier(2))
+
+    def send(self, payload: Payload, *, key: str) -> Answer:
+        try:
+            self.door.wait(0.3)
+            self.met.append(True)
+        except threading.BrokenBarrierError:
+            self.met.append(False)
+            self.door.reset()
+        return Service.send(self, payload, key=key)
+
+
+def test_what_was_said_before_is_said_again_side_by_side_and_nothing_else(
+    database: Database, tmp_path: Path, clock: Clock
+) -> None:
+    service = Meeting()
+    ctx = context(database, tmp_path, service, clock)
+    publish(ctx, ["a", "b"])
+    deliver_all(ctx)
+    assert service.met == [False, False]  # targets that are new there
+    publish(ctx, ["b", "a"], revision=2)
+    deliver_all(ctx)
+    assert service.met == [False, False, True, True]
+    assert len(set(service.held)) == len(service.held) == 4
+    assert set(states(database).values()) == {"sent"}
 
 
 def test_a_message_whose_answer_was_lost_is_looked_up_not_repeated(
