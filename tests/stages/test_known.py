@@ -103,11 +103,15 @@ def test_a_spectrum_that_shows_a_supernova_weighs_against_a_target(ctx: Context)
     row = after["ZTF26aaa"]
     assert row["factors"]["classified"] == 0.01
     assert row["reasons"]["classified"] == "classified as SN Ia, not a kilonova (TNS: SN 2026x1)"
-    assert row["score"] == pytest.approx(0.01 * before["ZTF26aaa"]["score"])
+    was = before["ZTF26aaa"]
+    assert row["score"] / row["factors"]["rivals"] == pytest.approx(
+        0.01 * was["score"] / was["factors"]["rivals"]
+    )
     assert row["known_as"] == [{"name": "SN 2026x1", "classification": "SN Ia"}]
     assert after["ZTF26bbb"]["rank"] == 1
     assert after["ZTF26bbb"]["known_as"] == []
-    assert after["ZTF26bbb"]["score"] == before["ZTF26bbb"]["score"]
+    assert after["ZTF26bbb"]["score"] > before["ZTF26bbb"]["score"]  # a rival less
+    assert after["ZTF26bbb"]["factors"]["rivals"] > 0.98
 
 
 def test_a_kilonova_by_its_spectrum_is_one_whatever_was_inferred(ctx: Context) -> None:
