@@ -80,8 +80,8 @@ class TomSink:
     app: TomApp = field(init=False, repr=False)
     events: TomEvents = field(init=False, repr=False)
     with_pictures: bool = False
-    at_once: int = 4
-    """A request waits for the TOM, not for us."""
+    at_once: int = 1
+    """A TOM on SQLite answers 500 to writers that meet (seen), so more is the operator's word."""
     _seen: dict[str, _Seen] = field(default_factory=dict, repr=False)
     """By object id; spares a re-ranking its searches."""
 
@@ -327,7 +327,8 @@ def build(name: str, table: Mapping[str, Any], client: httpx.Client) -> TomSink:
     Settings: ``url``; ``token`` or ``username`` and ``password``; ``groups`` (default
     ``["mmcoord"]``; the user must be a member of the first); ``cone_arcsec`` (1; 0 switches
     the search by place off); ``photometry`` (true); ``pictures`` (false; needs matplotlib);
-    ``timeout_s`` (20); ``allow_http`` (false); ``practice`` (false).
+    ``at_once`` (1, at most 8: rankings of known targets under way together); ``timeout_s`` (20);
+    ``allow_http`` (false); ``practice`` (false).
 
     Raises
     ------
@@ -355,6 +356,7 @@ def build(name: str, table: Mapping[str, Any], client: httpx.Client) -> TomSink:
         cone_arcsec=settings.number("cone_arcsec", 1.0, low=0.0, high=60.0),
         with_photometry=settings.flag("photometry", True),
         with_pictures=settings.flag("pictures", False),
+        at_once=int(settings.number("at_once", 1, low=1, high=8)),
     )
     settings.finish()
     return sink
