@@ -76,10 +76,11 @@ def test_axe_finds_no_serious_fault_on_any_page(browser: Any, night: Night, size
 
 def test_every_page_weighs_less_than_half_a_megabyte(browser: Any, night: Night) -> None:
     """Bytes of the page and all that it loads, as they are once unpacked."""
-    page = browser.new_context().new_page()
-    page.set_default_timeout(60_000)
+    context = browser.new_context()
     weights: dict[str, int] = {}
     for path in night.pages.values():
+        page = context.new_page()  # what still comes for the page before is not of this one
+        page.set_default_timeout(60_000)
         answers: list[Any] = []
 
         def keep(answer: Any, answers: list[Any] = answers) -> None:
@@ -87,12 +88,12 @@ def test_every_page_weighs_less_than_half_a_megabyte(browser: Any, night: Night)
 
         page.on("response", keep)
         page.goto(night.address + path, wait_until="load")
-        page.remove_listener("response", keep)
         weights[path] = sum(
             len(a.body())
             for a in answers
             if a.ok and "event-stream" not in a.headers.get("content-type", "")
         )
-    page.context.close()
+        page.close()
+    context.close()
     assert {path: size for path, size in weights.items() if size >= _MOST_BYTES} == {}
     assert all(size > 1000 for size in weights.values())
