@@ -136,7 +136,7 @@ def prepare() -> Path:
         if not python.exists():
             venv.create(cache / "venv", with_pip=True)
         _run(
-            [python, "-m", "pip", "install", "-q", "--no-compile", "--retries", "1", REQUIREMENT],
+            [python, "-m", "pip", "install", "-q", "--retries", "1", REQUIREMENT],
             cwd=cache,
         )
         _make_project(cache, python)

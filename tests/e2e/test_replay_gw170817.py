@@ -12,7 +12,7 @@ import pytest
 
 from tests.shared import shared
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 
 def replay(*paths: Path, db: Path) -> dict[str, Any]:
