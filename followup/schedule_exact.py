@@ -1,6 +1,7 @@
 """The schedule's problem as a mixed-integer program for HiGHS: the exact peer.
 
-Used to test and to measure :mod:`followup.schedule`; minutes where that takes seconds.
+Used to test and to measure :mod:`followup.schedule`, and by it for a few looks that hang together;
+minutes for many where that takes seconds.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from followup.schedule import Problem, Schedule, Warm
 from followup.schedule_arrays import Packed, pack
 from followup.schedule_bound import Dual, descend, plain_prices, start_prices
+from followup.schedule_exact import solve_exactly
 from followup.schedule_moves import State, empty_state
 from followup.schedule_search import improve, place, polish
 
@@ -32,6 +33,11 @@ _CLOSE = 1e-3
 """A certified gap below which a fresh plan is not sought."""
 _LOOSE = 0.05
 """The same for a plan that should rather stay as it is."""
+
+
+_EXACT_OPTIONS = 500
+_EXACT_S = 5.0
+_TRUSTED_GAP = 0.05
 
 
 def schedule(problem: Problem, warm: Warm | None = None, *, effort: float = 1.0) -> Schedule:
@@ -69,15 +75,26 @@ def schedule(problem: Problem, warm: Warm | None = None, *, effort: float = 1.0)
         best = _better(best, _repaired(packed, firsts, picked, bonus))
     polish(packed, best, _wanted(packed), firsts, round(_TRIES * effort), 0)
     chosen = _chosen(packed, best)
-    objective = _worth(packed, best)
+    objective, bound = _worth(packed, best), dual.bound
+    if _is_small_cadence(problem) and bound > (1.0 + _TRUSTED_GAP) * objective:
+        exact = solve_exactly(problem, time_limit_s=_EXACT_S)
+        bound = min(bound, exact.upper_bound)
+        if exact.objective > objective:
+            chosen, objective = np.sort(exact.chosen), exact.objective
     return Schedule(
         chosen=chosen,
         objective=objective,
-        upper_bound=max(objective, dual.bound),
+        upper_bound=max(objective, bound),
         goal_price=dual.goal_price,
         quota_price=dual.quota_price,
         wall_s=time.perf_counter() - begin,
     )
+
+
+def _is_small_cadence(problem: Problem) -> bool:
+    """Whether looks hang together and are few: moves of one look at a time are then stuck at
+    times, and HiGHS is done in a fraction of a second."""
+    return len(problem.sequences.first) > 0 and len(problem.options.start) <= _EXACT_OPTIONS
 
 
 def _greedy(packed: Packed, firsts: Int, bonus: Float, kept: Int) -> State:

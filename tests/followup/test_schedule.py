@@ -7,7 +7,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from followup.schedule import Cover, Problem, Schedule, Sequences, Warm
@@ -70,6 +70,7 @@ def test_the_bound_is_never_below_the_optimum(seed: int, kind: dict[str, object]
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), tiles=st.booleans(), quotas=st.booleans())
+@example(seed=8423, tiles=False, quotas=False)  # moves of one look at a time reach 43 %
 def test_sequences_are_kept_and_bounded(seed: int, tiles: bool, quotas: bool) -> None:
     some = problem(seed, n_options=60, sequences=True, tiles=tiles, quotas=quotas)
     answer, exact = schedule(some), solve_exactly(some, relative_gap=0.0)

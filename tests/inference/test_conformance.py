@@ -26,7 +26,7 @@ def failing(body: str, **options: float) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def good() -> Report:
-    return examine(read_source(FADER, name="fader"), budget_s=2.5)
+    return examine(read_source(FADER, name="fader"), budget_s=30.0)
 
 
 def test_a_good_model_is_accepted_with_every_check_made(good: Report) -> None:
@@ -88,7 +88,7 @@ def test_light_that_no_sampler_can_follow_is_found() -> None:
         "k = (p.peak * 1e9 + p.fade * 1e10) % 1.0\n"
         "return -16.0 + 6.0 * np.sin(1e3 * k * (1 + np.floor(t_day)))"
     )
-    name, text = failing(body, budget_s=2.5)
+    name, text = failing(body, budget_s=30.0)
     assert name == "recovery"
     assert "did not converge" in text or "miss their truths" in text
 
