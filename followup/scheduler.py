@@ -33,11 +33,10 @@ _CLOSE = 1e-3
 """A certified gap below which a fresh plan is not sought."""
 _LOOSE = 0.05
 """The same for a plan that should rather stay as it is."""
-
-
 _EXACT_OPTIONS = 500
+"""Looks that hang together go to HiGHS up to so many, where the gap is not even loose."""
 _EXACT_S = 5.0
-_TRUSTED_GAP = 0.05
+"""Far more than so few take; the answer would depend on the machine only beyond it."""
 
 
 def schedule(problem: Problem, warm: Warm | None = None, *, effort: float = 1.0) -> Schedule:
@@ -76,7 +75,7 @@ def schedule(problem: Problem, warm: Warm | None = None, *, effort: float = 1.0)
     polish(packed, best, _wanted(packed), firsts, round(_TRIES * effort), 0)
     chosen = _chosen(packed, best)
     objective, bound = _worth(packed, best), dual.bound
-    if _is_small_cadence(problem) and bound > (1.0 + _TRUSTED_GAP) * objective:
+    if _is_small_cadence(problem) and _gap(dual, objective) > _LOOSE:
         exact = solve_exactly(problem, time_limit_s=_EXACT_S)
         bound = min(bound, exact.upper_bound)
         if exact.objective > objective:

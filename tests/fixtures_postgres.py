@@ -17,9 +17,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
-from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
+from tests.stores import migrated
 from tests.system import missing
 
 
@@ -106,7 +106,7 @@ def running_postgres(*options: str) -> Iterator[str]:
 def _wait(url: str) -> None:
     for _ in range(200):
         try:
-            psycopg.connect(f"{url.replace('+psycopg', '')}/postgres").close()
+            psycopg.connect(_admin(url)).close()
             return
         except psycopg.OperationalError:
             time.sleep(0.1)
@@ -118,9 +118,7 @@ def postgres_template(postgres_server: str) -> str:
     """Name of a database with the store's tables, for copies."""
     with psycopg.connect(_admin(postgres_server), autocommit=True) as connection:
         connection.execute('CREATE DATABASE "with_tables"')
-    database = Database(f"{postgres_server}/with_tables")
-    upgrade(database)
-    database.close()
+    migrated(f"{postgres_server}/with_tables").close()
     return "with_tables"
 
 
@@ -143,9 +141,11 @@ def _admin(server: str) -> str:
 def fresh_database(server: str, template: str | None = None) -> Iterator[str]:
     """A database of its own on a server of :func:`running_postgres`."""
     name = f"t_{uuid.uuid4().hex[:12]}"
-    copied = f' TEMPLATE "{template}"' if template else ""
+    made = SQL("CREATE DATABASE {} TEMPLATE {}").format(
+        Identifier(name), Identifier(template or "template1")
+    )
     with psycopg.connect(_admin(server), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"{copied}')  # type: ignore[arg-type]
+        connection.execute(made)
     yield f"{server}/{name}"
     with psycopg.connect(_admin(server), autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+        connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))

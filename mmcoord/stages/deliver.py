@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
@@ -65,23 +65,23 @@ def run(ctx: Context) -> int:
                 .limit(_BATCH)
             ).scalars()
         )
-        again = {row.id for row in due if _said_before(session, row)}
     for sink, rows in itertools.groupby(due, key=lambda row: row.sink):
-        _deliver_all(ctx, ctx.sinks.get(sink), list(rows), again)
+        _deliver_all(ctx, ctx.sinks.get(sink), list(rows))
     return len(due)
 
 
-def _deliver_all(
-    ctx: Context, sink: Sink | None, rows: Sequence[DeliveryRow], again: Set[int | None]
-) -> None:
+def _deliver_all(ctx: Context, sink: Sink | None, rows: Sequence[DeliveryRow]) -> None:
     """One after the other, or side by side what such a sink has said before of other targets."""
-    at_once = sink.at_once if isinstance(sink, SideBySide) else 1
-    targets = Counter(row.target for row in rows)
-    apart = [row for row in rows if row.id in again and targets[row.target] == 1]
-    if at_once > 1 and len(apart) > 1:
-        with ThreadPoolExecutor(at_once) as pool:
-            list(pool.map(lambda row: _deliver(ctx, row.id), apart))
-        rows = [row for row in rows if row not in apart]
+    if isinstance(sink, SideBySide) and sink.at_once > 1 and len(rows) > 1:
+        targets = Counter(row.target for row in rows)
+        with ctx.database.read() as session:
+            apart = {
+                row.id for row in rows if targets[row.target] == 1 and _said_before(session, row)
+            }
+        if len(apart) > 1:
+            with ThreadPoolExecutor(sink.at_once) as pool:
+                list(pool.map(lambda delivery_id: _deliver(ctx, delivery_id), sorted(apart)))
+            rows = [row for row in rows if row.id not in apart]
     for row in rows:
         _deliver(ctx, row.id)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from mmcoord.stages import bursts, intake, plan
 from mmcoord.store.tables import EventRow
 from tests.making import make_context
 from tests.stores import migrated
+from tests.supernova.test_messages import alert
 
 TIMES = {"Super-K": 0.012, "IceCube": 0.003, "JUNO": 0.0145}
 
@@ -27,15 +27,9 @@ def view(folder: Path, ago: timedelta) -> str:
     database = migrated(f"sqlite:///{folder / 'bursts.db'}")
     ctx = make_context(database, folder / "out", clock="data")
     begun = datetime.now(UTC) - ago
-    alert = {
-        "id": f"SNEWS_Coincidence_ALERT {begun.isoformat()}",
-        "alert_type": "COINC_MSG",
-        "detector_names": list(TIMES),
-        "neutrino_times": [(begun + timedelta(seconds=s)).isoformat() for s in TIMES.values()],
-        "sent_time": (begun + timedelta(minutes=1)).isoformat(),
-    }
+    times = {name: (begun + timedelta(seconds=s)).isoformat() for name, s in TIMES.items()}
     sent = begun + timedelta(minutes=1)
-    payload = json.dumps(alert).encode()
+    payload = alert(times, sent_time=sent.isoformat())
     intake.receive(ctx, [Notice("snews2", "test", "t", 0, 0, payload, ctx.now(), sent)])
     while intake.run(ctx) + bursts.run(ctx) + plan.run(ctx):
         pass
