@@ -1,9 +1,10 @@
 """ln Z and posterior of our sampler and of others on the same likelihood.
 
-AT2017gfo (three components, 11 dimensions) and simulated kilonovae of one component (6 dimensions).
+AT2017gfo (three components, 11 dimensions; or other models on its first days) and simulated
+kilonovae of one component (6 dimensions).
 
 Usage: python -m benchmarks.inference_peers [AT2017gfo_corrected.dat] [--simulations N]
-       [--live N] [--walks N ...] [--nautilus]
+       [--models M ...] [--until DAY] [--live N] [--walks N ...] [--nautilus]
 """
 
 from __future__ import annotations
@@ -95,6 +96,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photometry", nargs="?")
     parser.add_argument("--simulations", type=int, default=5)
+    parser.add_argument("--models", nargs="*", default=["villar17_3"], help="of AT2017gfo")
+    parser.add_argument("--until", type=float, default=1000.0, help="data of AT2017gfo, days")
     parser.add_argument("--live", type=int, default=1000)
     parser.add_argument("--walks", type=int, nargs="*", default=[100])
     parser.add_argument("--nautilus", action="store_true")
@@ -106,9 +109,12 @@ def main() -> None:
         lines.append(compare(f"simulation {seed}", likelihood_of(points), arguments))
     if arguments.photometry:
         light = read_photometry(arguments.photometry).photometry
-        job = Job(light, utc_mjd_to_tai(TRIGGER_MJD_UTC), DistancePrior("gaussian", 40.0, 1.0))
-        likelihood = Likelihood(registry.load("villar17_3"), Data.of(job), job)
-        lines.append(compare("AT2017gfo", likelihood, arguments))
+        t0 = utc_mjd_to_tai(TRIGGER_MJD_UTC)
+        early = tuple(p for p in light if p.obs_mjd_tai < t0 + arguments.until)
+        job = Job(early, t0, DistancePrior("gaussian", 40.0, 1.0))
+        for name in arguments.models:
+            likelihood = Likelihood(registry.load(name), Data.of(job), job)
+            lines.append(compare(f"AT2017gfo, {len(early)} points, {name}", likelihood, arguments))
     report({"cases": lines})
 
 

@@ -15,8 +15,9 @@ import httpx
 
 from benchmarks.listeners_night import ALERTS, CANDIDATES
 from mmcoord.config import ListenerSettings, Settings
+from mmcoord.opening import open_database
 from mmcoord.stages import intake
-from mmcoord.wiring import build_context, build_listener, open_database
+from mmcoord.wiring import build_context, build_listener
 
 _SOURCES = {ALERTS: "igwn", CANDIDATES: "table_candidates"}
 

@@ -34,13 +34,14 @@ import numpy as np
 
 from benchmarks.skymaps_common import machine
 from mmcoord.config import Settings
+from mmcoord.opening import open_database
 from mmcoord.practice import play, practice_settings
 from mmcoord.practice_score import event_score
 from mmcoord.simulate.night import make_night
 from mmcoord.stages.executor import build_executor
 from mmcoord.stages.pipeline import Pipeline
 from mmcoord.store.summary import summary
-from mmcoord.wiring import build_context, open_database, with_default_sink
+from mmcoord.wiring import build_context, with_default_sink
 
 _ROWS_PER_CANDIDATE = 10
 _SAMPLE_S = 5.0

@@ -24,10 +24,11 @@ import httpx
 
 from benchmarks.skymaps_common import machine, report
 from mmcoord.config import PlanSettings, Settings, SinkSettings
+from mmcoord.opening import open_database
 from mmcoord.practice_burst import notice_of
 from mmcoord.simulate.burst import make_burst
 from mmcoord.stages import bursts, coincide, deliver, intake, plan
-from mmcoord.wiring import build_context, open_database
+from mmcoord.wiring import build_context
 
 DETECTORS = (
     "IceCube", "Super-K", "JUNO", "KM3NeT", "NOvA", "LVD", "SNO+", "KamLAND", "DUNE", "Hyper-K",

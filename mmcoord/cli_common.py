@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 
 from mmcoord.config import Settings, load_settings
@@ -55,7 +54,7 @@ def print_json(document: Any) -> None:
 @contextmanager
 def store(settings: Settings) -> Iterator[Any]:
     """The store, made or migrated as needed, closed at the end."""
-    from mmcoord.wiring import open_database
+    from mmcoord.opening import open_database
 
     database = open_database(settings)
     try:
@@ -66,7 +65,10 @@ def store(settings: Settings) -> Iterator[Any]:
 
 @contextmanager
 def context(settings: Settings) -> Iterator[Any]:
-    from mmcoord.wiring import build_context, open_database, with_default_sink
+    import httpx
+
+    from mmcoord.opening import open_database
+    from mmcoord.wiring import build_context, with_default_sink
 
     settings = with_default_sink(settings, Path(settings.data_dir) / "outbox")
     database = open_database(settings)

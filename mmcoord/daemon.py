@@ -42,6 +42,7 @@ from mmcoord.announcements import RunStatus
 from mmcoord.api.app import create_app
 from mmcoord.config import Settings
 from mmcoord.errors import ConfigError
+from mmcoord.opening import open_database
 from mmcoord.roles import ALL, EXCLUSIVE, Role
 from mmcoord.stages import bursts, coincide, deliver, fetch, hear, intake, localize
 from mmcoord.stages.announce import announce
@@ -55,7 +56,6 @@ from mmcoord.watchdog.telling import Teller, operators
 from mmcoord.wiring import (
     build_context,
     build_listener,
-    open_database,
     status_json,
     with_default_sink,
 )

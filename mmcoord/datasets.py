@@ -6,17 +6,14 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmcoord.config import Settings
 from mmcoord.errors import MmcoordError
 from mmcoord.fetching import Network, Policy, fetch
-from skymaps.progenitors import (
-    Progenitor,
-    builtin_progenitors,
-    merge_progenitors,
-    read_rsg_catalogue,
-)
-from skymaps.skymap import SkyMapError
+
+if TYPE_CHECKING:
+    from skymaps.progenitors import Progenitor
 
 __all__ = ["DATA_SETS", "DataSet", "candidate_stars", "get", "kept"]
 
@@ -86,6 +83,9 @@ def candidate_stars(settings: Settings) -> tuple[Progenitor, ...]:
     MmcoordError
         A catalogue that cannot be read.
     """
+    from skymaps.progenitors import builtin_progenitors, merge_progenitors, read_rsg_catalogue
+    from skymaps.skymap import SkyMapError
+
     path = kept(settings, "rsg")
     if not path.exists():
         return builtin_progenitors()

@@ -21,6 +21,7 @@ from mmcoord.brokercheck import NotLetIn, TopicAnswer, ask_broker
 from mmcoord.config import ListenerSettings, Settings, load_settings
 from mmcoord.errors import MmcoordError, NoSandbox
 from mmcoord.inference.probe import probe
+from mmcoord.opening import open_database
 from mmcoord.store import queue
 from mmcoord.store.database import Database
 from mmcoord.watchdog.settings import WatchdogSettings
@@ -29,7 +30,6 @@ from mmcoord.wiring import (
     build_context,
     build_listener,
     next_offsets,
-    open_database,
     with_default_sink,
 )
 

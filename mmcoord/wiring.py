@@ -28,7 +28,6 @@ from mmcoord.stages.context import Context, load_sinks, load_sources
 from mmcoord.stages.intake import receive
 from mmcoord.store import queue
 from mmcoord.store.database import Database
-from mmcoord.store.migrate import upgrade
 from mmcoord.store.tables import NoticeRow
 from mmcoord.watchdog.telling import operators
 from skymaps.detectors import DetectorTable, load_detectors
@@ -39,7 +38,6 @@ __all__ = [
     "build_listener",
     "detector_table",
     "next_offsets",
-    "open_database",
     "status_json",
     "with_default_sink",
 ]
@@ -54,13 +52,6 @@ _COMMON_OPTIONS = {
     *("backfill_from", "config", "heartbeat_topic", "keep_tests", "key_is_schema"),
     *("max_pending", "silence_s"),
 }
-
-
-def open_database(settings: Settings, *, shared: bool = False) -> Database:
-    """The store, created or migrated as needed."""
-    database = Database(settings.url, shared=shared)
-    upgrade(database)
-    return database
 
 
 def with_default_sink(settings: Settings, folder: Path) -> Settings:

@@ -134,9 +134,13 @@ def prepare() -> Path:
             return cache
         python = cache / "venv" / "bin" / "python"
         if not python.exists():
-            venv.create(cache / "venv", with_pip=True)
+            venv.create(cache / "venv", with_pip=False)
+        # Our own pip is up to date; the one that comes with Python takes minutes to choose.
         _run(
-            [python, "-m", "pip", "install", "-q", "--retries", "1", REQUIREMENT],
+            [
+                *(sys.executable, "-m", "pip", "--python", python),
+                *("install", "-q", "--retries", "1", REQUIREMENT),
+            ],
             cwd=cache,
         )
         _make_project(cache, python)

@@ -16,7 +16,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import healpy
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import BigInteger, column, select, values
@@ -143,6 +142,8 @@ def _ranges(ra_deg: FloatArray, dec_deg: FloatArray, radius_arcsec: float) -> In
         raise ValueError(f"radius_arcsec: {radius_arcsec!r} is not in (0, {_MAX_ARCSEC:g}]")
     if not len(ra_deg):
         return np.empty((0, 2), np.int64)
+    import healpy  # brings a plotting library, which commands that read should not wait for
+
     order = _order(radius_arcsec)
     centre = healpy.ang2pix(2**order, ra_deg, dec_deg, nest=True, lonlat=True)
     around = healpy.get_all_neighbours(2**order, centre, nest=True)
@@ -251,6 +252,8 @@ def _pairs(
     ra_1: FloatArray, dec_1: FloatArray, ra_2: FloatArray, dec_2: FloatArray, radius_arcsec: float
 ) -> list[tuple[int, int]]:
     """All pairs (row of the first, row of the second) within the radius."""
+    import healpy
+
     nside = 2 ** _order(radius_arcsec)
     home = healpy.ang2pix(nside, ra_2, dec_2, nest=True, lonlat=True)
     order = np.argsort(home, kind="stable")

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import healpy
 import numpy as np
 from sqlalchemy import delete, insert
 from sqlalchemy.orm import Session
@@ -271,6 +270,8 @@ def count_vetoes(session: Session, vetoed: Sequence[Vetoed]) -> None:
 
 
 def _hpx29(found: Sequence[Candidate | KnownTransient]) -> Any:
+    import healpy  # brings a plotting library, which commands that read should not wait for
+
     return healpy.ang2pix(
         _NSIDE_29,
         np.array([r.ra_deg for r in found]),

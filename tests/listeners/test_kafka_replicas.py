@@ -95,7 +95,8 @@ from pathlib import Path
 import httpx
 from mmcoord.config import ListenerSettings, Settings
 from mmcoord.stages import intake
-from mmcoord.wiring import build_context, build_listener, open_database
+from mmcoord.opening import open_database
+from mmcoord.wiring import build_context, build_listener
 
 servers, topic, url, tally = sys.argv[1:]
 stop = threading.Event()
