@@ -25,18 +25,21 @@ be observed that of ``followup.observability``; options that are not allowed are
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "Change",
     "Cover",
     "Options",
     "Problem",
     "Schedule",
     "Sequences",
     "Warm",
+    "changed",
     "one_goal_each",
 ]
 
@@ -120,6 +123,32 @@ class Problem:
     sequences: Sequences = field(default_factory=_no_sequences)
     price: float = 0.0
     """Value that a unit of cost is worth: an option that brings less is left alone."""
+
+
+def _nothing() -> Int:
+    return np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is new since the problem was stated: some of its options give way to others."""
+
+    options: Options
+    """What comes."""
+    pointings: Int = field(default_factory=_nothing)
+    instruments: Int = field(default_factory=_nothing)
+    """Every option of these pointings, and every option with these instruments, goes."""
+
+
+def changed(problem: Problem, change: Change) -> Problem:
+    """The problem after a change. Options keep their numbers: those that went are worth nothing,
+    those that came follow the others."""
+    old, new = problem.options, change.options
+    gone = np.isin(old.pointing, change.pointings) | np.isin(old.instrument, change.instruments)
+    old = dataclasses.replace(old, value=np.where(gone, 0.0, old.value))
+    names = [column.name for column in dataclasses.fields(Options)]
+    both = {name: np.concatenate([getattr(old, name), getattr(new, name)]) for name in names}
+    return dataclasses.replace(problem, options=Options(**both))
 
 
 @dataclass(frozen=True, slots=True)

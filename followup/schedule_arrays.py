@@ -19,7 +19,7 @@ Int32 = npt.NDArray[np.int32]
 class Packed(NamedTuple):
     """Options worth anything that fit into the time, by (instrument, start, length, -net).
 
-    A group is a run of options of one instrument, start and length, best first.
+    A group is the options of one instrument, start and length.
     """
 
     which: Int
@@ -34,10 +34,15 @@ class Packed(NamedTuple):
     """price x cost."""
     duration_s: Float
     programme: Int32
-    group_first: Int
-    """(N + 1,) into the options."""
     instrument_first: Int
-    """(K + 1,) into the groups."""
+    """(K + 1,) into the groups, which go by instrument, start and length."""
+    group_start: Int32
+    group_length: Int32
+    """(N,) of each group."""
+    group_first: Int
+    group_end: Int
+    of_group: Int
+    """The options of each group, best first: ``of_group[group_first:group_end]``."""
     first: Int
     goal: Int
     share: Float
@@ -46,6 +51,7 @@ class Packed(NamedTuple):
     covering: Int
     """Its transpose: which pointings cover each goal."""
     of_pointing_first: Int
+    of_pointing_end: Int
     of_pointing: Int
     """The options of each pointing, best first."""
     after: Int
@@ -78,13 +84,13 @@ def pack(problem: Problem) -> Packed:
     place = place * (problem.n_slots + 1) + length[index]
     order = np.argsort(place, kind="stable")
     index, place = index[order], place[order]
-    edges = np.flatnonzero(np.diff(place, prepend=-1))
-    group_first = np.append(edges, len(index)).astype(np.int64)
+    edges = np.flatnonzero(np.diff(place, prepend=-1)).astype(np.int64)
     instrument = options.instrument[index]
     instrument_first = np.searchsorted(instrument[edges], np.arange(problem.n_instruments + 1))
     n_pointings = len(cover.first) - 1
     pointing = options.pointing[index]
     best_first = np.lexsort((-net[index], pointing))
+    of_pointing_edge = np.searchsorted(pointing[best_first], np.arange(n_pointings + 1))
     goal_owner = np.repeat(np.arange(n_pointings), np.diff(cover.first))
     by_goal = np.argsort(cover.goal, kind="stable")
     after, min_gap, max_gap = _after(problem, goal_owner[by_goal], cover.goal[by_goal])
@@ -98,14 +104,19 @@ def pack(problem: Problem) -> Packed:
         toll=toll[index].astype(np.float64),
         duration_s=options.duration_s[index].astype(np.float64),
         programme=options.programme[index].astype(np.int32),
-        group_first=group_first,
         instrument_first=instrument_first.astype(np.int64),
+        group_start=options.start[index[edges]].astype(np.int32),
+        group_length=length[index[edges]].astype(np.int32),
+        group_first=edges,
+        group_end=np.append(edges[1:], len(index)).astype(np.int64)[: len(edges)],
+        of_group=np.arange(len(index)),
         first=cover.first.astype(np.int64),
         goal=cover.goal.astype(np.int64),
         share=cover.share.astype(np.float64),
         covering_first=np.searchsorted(cover.goal[by_goal], np.arange(cover.n_goals + 1)),
         covering=goal_owner[by_goal].astype(np.int64),
-        of_pointing_first=np.searchsorted(pointing[best_first], np.arange(n_pointings + 1)),
+        of_pointing_first=of_pointing_edge[:-1],
+        of_pointing_end=of_pointing_edge[1:],
         of_pointing=best_first.astype(np.int64),
         after=after,
         min_gap=min_gap,

@@ -68,7 +68,7 @@ def plain_prices(packed: Packed) -> Dual:
 
 def _most(packed: Packed, worth: Float) -> Float:
     """(G,) the largest share of ``worth`` (O',) that a best option of a pointing brings a goal."""
-    has = np.flatnonzero(np.diff(packed.of_pointing_first))
+    has = np.flatnonzero(packed.of_pointing_end > packed.of_pointing_first)
     top = np.zeros(len(packed.first) - 1)
     top[has] = worth[packed.of_pointing[packed.of_pointing_first[has]]]
     most = np.zeros(packed.n_goals)
@@ -95,7 +95,7 @@ def _relaxed(packed: Packed, lam: Float, mu: Float, picked: Int) -> tuple[float,
     pointing, value, toll = packed.pointing, packed.value, packed.toll
     duration, programme = packed.duration_s, packed.programme
     first, goal, share = packed.first, packed.goal, packed.share
-    group_first, all_start, all_length = packed.group_first, packed.start, packed.length
+    group_first, group_end, of_group = packed.group_first, packed.group_end, packed.of_group
     best = np.empty(n_slots + 1)
     by = np.empty(n_slots + 1, np.int64)
     total, count = 0.0, 0
@@ -104,15 +104,15 @@ def _relaxed(packed: Packed, lam: Float, mu: Float, picked: Int) -> tuple[float,
         by[:] = -1
         here = 0
         for group in range(packed.instrument_first[k], packed.instrument_first[k + 1]):
-            low, high = group_first[group], group_first[group + 1]
-            start = all_start[low]
+            start = packed.group_start[group]
             while here < start:
                 here += 1
                 if best[here] < best[here - 1]:
                     best[here] = best[here - 1]
                     by[here] = -1
             top, top_option = 0.0, -1
-            for option in range(low, high):
+            for i in range(group_first[group], group_end[group]):
+                option = of_group[i]
                 net = value[option] - toll[option]
                 if net <= top:
                     break  # sorted: no later one can be better
@@ -121,13 +121,13 @@ def _relaxed(packed: Packed, lam: Float, mu: Float, picked: Int) -> tuple[float,
                     worth = net - min(value[option], lam[goal[first[p]]])
                 else:
                     worth = -toll[option]
-                    for i in range(first[p], first[p + 1]):
-                        worth += max(0.0, value[option] * share[i] - lam[goal[i]])
+                    for j in range(first[p], first[p + 1]):
+                        worth += max(0.0, value[option] * share[j] - lam[goal[j]])
                 if programme[option] >= 0:
                     worth -= mu[programme[option]] * duration[option]
                 if worth > top:
                     top, top_option = worth, option
-            end = start + all_length[low]
+            end = start + packed.group_length[group]
             if top_option >= 0 and best[start] + top > best[end]:
                 best[end] = best[start] + top
                 by[end] = top_option
@@ -143,7 +143,7 @@ def _relaxed(packed: Packed, lam: Float, mu: Float, picked: Int) -> tuple[float,
             else:
                 picked[count] = by[here]
                 count += 1
-                here = all_start[by[here]]
+                here = packed.start[by[here]]
     return total, count
 
 

@@ -176,7 +176,7 @@ def within_quota(packed: Packed, state: State, option: int, freed_s: float) -> b
 def best_free(packed: Packed, state: State, p: int) -> int:
     """The option of ``p`` that gains most where nothing has to go, or -1."""
     top, best = 1e-12, -1
-    for i in range(packed.of_pointing_first[p], packed.of_pointing_first[p + 1]):
+    for i in range(packed.of_pointing_first[p], packed.of_pointing_end[p]):
         option = packed.of_pointing[i]
         if packed.value[option] - packed.toll[option] + state.bonus[option] <= top:
             if state.bonus[option] == 0.0 and i > packed.of_pointing_first[p]:

@@ -26,7 +26,7 @@ from followup.schedule_moves import (
     within_quota,
 )
 
-__all__ = ["improve", "place", "polish"]
+__all__ = ["improve", "mend", "place", "polish", "take_off"]
 
 Int = npt.NDArray[np.int64]
 
@@ -43,7 +43,7 @@ def _best_pushing(packed: Packed, state: State, p: int, firsts: Int) -> int:
     alone = packed.first[p + 1] - packed.first[p] == 1
     held = worth[packed.goal[packed.first[p]]]
     top, best = 1e-12, -1
-    for i in range(packed.of_pointing_first[p], packed.of_pointing_first[p + 1]):
+    for i in range(packed.of_pointing_first[p], packed.of_pointing_end[p]):
         option = of_pointing[i]
         gain = value[option] - toll[option] + bonus[option]
         if gain <= top and firsts[p] == 0:
@@ -86,7 +86,7 @@ def _ahead(packed: Packed, state: State, option: int, firsts: Int) -> float:
     for i in range(firsts[p] - 1, len(packed.after)):
         if packed.after[i] != p:
             continue
-        for j in range(packed.of_pointing_first[i], packed.of_pointing_first[i + 1]):
+        for j in range(packed.of_pointing_first[i], packed.of_pointing_end[i]):
             later = packed.of_pointing[j]
             gap = packed.start[later] - packed.start[option]
             if packed.min_gap[i] <= gap <= packed.max_gap[i] and is_free(packed, state, later):
@@ -155,7 +155,7 @@ def _refresh(packed: Packed, state: State) -> None:
         loss = loss_of(packed, state, option)
         state.price[p] = loss
         here = packed.value[option] - packed.toll[option]
-        for i in range(packed.of_pointing_first[p], packed.of_pointing_first[p + 1]):
+        for i in range(packed.of_pointing_first[p], packed.of_pointing_end[p]):
             other = packed.of_pointing[i]
             if (
                 is_free(packed, state, other)
@@ -213,6 +213,28 @@ def _better_place(packed: Packed, state: State, p: int) -> None:
         state.total[0] = before
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def take_off(packed: Packed, state: State, options: Int) -> None:
+    """Remove placed options in the order given: followers before what they follow."""
+    for option in options:
+        remove(packed, state, option)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def mend(packed: Packed, state: State, some: Int, firsts: Int, n_rounds: int) -> None:
+    """Put or move some pointings, in the order given, until a round changes nothing."""
+    for _ in range(n_rounds):
+        before = state.total[0]
+        _refresh(packed, state)
+        for p in some:
+            if state.placed[p] < 0:
+                _put(packed, state, p, firsts)
+            else:
+                _better_place(packed, state, p)
+        if state.total[0] <= before + 1e-9 * max(1.0, before):
+            return
+
+
 @inner
 def _clear(packed: Packed, state: State, k: int, low: int, high: int, gone: Int) -> int:
     """Take off instrument ``k`` what lies between two slots; returns how many."""
@@ -229,11 +251,12 @@ def _clear(packed: Packed, state: State, k: int, low: int, high: int, gone: Int)
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def polish(
-    packed: Packed, state: State, candidates: Int, firsts: Int, n_tries: int, seed: int
+    packed: Packed, state: State, candidates: Int, firsts: Int, n_tries: int, seed: int, spots: Int
 ) -> None:
     """Ruin and re-create ``n_tries`` times; keeps only what is better.
 
-    ``candidates``: the pointings that may come in, most wanted first.
+    ``candidates``: the pointings that may come in, most wanted first. ``spots``: (S, 2)
+    instruments and slots about which it is done; none: anywhere.
     """
     np.random.seed(seed)  # noqa: NPY002
     n_instruments, n_slots = state.busy.shape
@@ -247,6 +270,9 @@ def polish(
         k = np.random.randint(n_instruments)  # noqa: NPY002
         width = 1 + np.random.randint(min(12, n_slots))  # noqa: NPY002
         low = np.random.randint(n_slots)  # noqa: NPY002
+        if len(spots):
+            spot = spots[np.random.randint(len(spots))]  # noqa: NPY002
+            k, low = spot[0], max(0, spot[1] - np.random.randint(width))  # noqa: NPY002
         count = _clear(packed, state, k, low, min(n_slots, low + width), gone)
         if n_instruments > 1:
             other = np.random.randint(n_instruments)  # noqa: NPY002

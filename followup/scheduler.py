@@ -8,6 +8,7 @@ reaches sets the length of the next price steps.
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +20,27 @@ from followup.schedule_exact import solve_exactly
 from followup.schedule_moves import State, empty_state
 from followup.schedule_search import improve, place, polish
 
-__all__ = ["KEEP", "schedule"]
+__all__ = [
+    "ANYWHERE",
+    "KEEP",
+    "Solved",
+    "chosen_of",
+    "firsts_of",
+    "gap_of",
+    "is_small_cadence",
+    "repaired",
+    "schedule",
+    "solve",
+    "wanted",
+    "worth_of",
+]
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
 
 KEEP = 0.02
 """A planned observation moves only for more than this fraction of its value."""
+ANYWHERE = np.zeros((0, 2), np.int64)
 _STEPS = 1000
 _WARM_STEPS = 200
 _TRIES = 300
@@ -56,26 +71,10 @@ def schedule(problem: Problem, warm: Warm | None = None, *, effort: float = 1.0)
         The problem is malformed; the message says where.
     """
     begin = time.perf_counter()
-    packed = pack(problem)
-    plain = plain_prices(packed)
-    if warm is not None and warm.goal_price is None:
-        dual = plain
-    else:
-        dual = start_prices(
-            packed, warm.goal_price if warm else None, warm.quota_price if warm else None
-        )
-    firsts = _firsts(packed)
-    bonus = _bonus(packed, warm)
-    best = _greedy(packed, firsts, bonus, _kept(packed, warm))
-    n_steps = _STEPS if warm is None else _WARM_STEPS
-    dual, picked = descend(packed, dual, _worth(packed, best), round(n_steps * effort))
-    dual = min(dual, plain, key=lambda one: one.bound)
-    if _gap(dual, _worth(packed, best)) > (_CLOSE if warm is None else _LOOSE):
-        best = _better(best, _repaired(packed, firsts, picked, bonus))
-    polish(packed, best, _wanted(packed), firsts, round(_TRIES * effort), 0)
-    chosen = _chosen(packed, best)
-    objective, bound = _worth(packed, best), dual.bound
-    if _is_small_cadence(problem) and _gap(dual, objective) > _LOOSE:
+    solved = solve(problem, warm, effort=effort)
+    chosen = chosen_of(solved.packed, solved.state)
+    objective, bound = worth_of(solved.packed, solved.state), solved.dual.bound
+    if is_small_cadence(problem) and gap_of(solved.dual, objective) > _LOOSE:
         exact = solve_exactly(problem, time_limit_s=_EXACT_S)
         bound = min(bound, exact.upper_bound)
         if exact.objective > objective:
@@ -84,13 +83,43 @@ def schedule(problem: Problem, warm: Warm | None = None, *, effort: float = 1.0)
         chosen=chosen,
         objective=objective,
         upper_bound=max(objective, bound),
-        goal_price=dual.goal_price,
-        quota_price=dual.quota_price,
+        goal_price=solved.dual.goal_price,
+        quota_price=solved.dual.quota_price,
         wall_s=time.perf_counter() - begin,
     )
 
 
-def _is_small_cadence(problem: Problem) -> bool:
+class Solved(NamedTuple):
+    """A schedule and its prices in the arrays that it was made with."""
+
+    packed: Packed
+    state: State
+    dual: Dual
+
+
+def solve(problem: Problem, warm: Warm | None = None, *, effort: float = 1.0) -> Solved:
+    """:func:`schedule` by bound and search alone."""
+    packed = pack(problem)
+    plain = plain_prices(packed)
+    if warm is not None and warm.goal_price is None:
+        dual = plain
+    else:
+        dual = start_prices(
+            packed, warm.goal_price if warm else None, warm.quota_price if warm else None
+        )
+    firsts = firsts_of(packed)
+    bonus = _bonus(packed, warm)
+    best = _greedy(packed, firsts, bonus, _kept(packed, warm))
+    n_steps = _STEPS if warm is None else _WARM_STEPS
+    dual, picked = descend(packed, dual, worth_of(packed, best), round(n_steps * effort))
+    dual = min(dual, plain, key=lambda one: one.bound)
+    if gap_of(dual, worth_of(packed, best)) > (_CLOSE if warm is None else _LOOSE):
+        best = _better(best, repaired(packed, firsts, picked, bonus))
+    polish(packed, best, wanted(packed), firsts, round(_TRIES * effort), 0, ANYWHERE)
+    return Solved(packed, best, dual)
+
+
+def is_small_cadence(problem: Problem) -> bool:
     """Whether looks hang together and are few: moves of one look at a time are then stuck at
     times, and HiGHS is done in a fraction of a second."""
     return len(problem.sequences.first) > 0 and len(problem.options.start) <= _EXACT_OPTIONS
@@ -103,16 +132,16 @@ def _greedy(packed: Packed, firsts: Int, bonus: Float, kept: Int) -> State:
     if not len(kept):
         place(packed, state, np.argsort(-density, kind="stable"))
     if len(kept):
-        improve(packed, state, _wanted(packed), firsts, 1)
+        improve(packed, state, wanted(packed), firsts, 1)
     return state
 
 
-def _repaired(packed: Packed, firsts: Int, picked: Int, bonus: Float) -> State:
+def repaired(packed: Packed, firsts: Int, picked: Int, bonus: Float) -> State:
     """A feasible plan out of a relaxed one, the most rewarding of each pointing first."""
     state = empty_state(packed, bonus)
     net = packed.value - packed.toll
     place(packed, state, picked[np.argsort(-net[picked], kind="stable")])
-    improve(packed, state, _wanted(packed), firsts, 3)
+    improve(packed, state, wanted(packed), firsts, 3)
     return state
 
 
@@ -120,15 +149,15 @@ def _better(one: State, other: State) -> State:
     return other if other.total[0] > one.total[0] else one
 
 
-def _wanted(packed: Packed) -> Int:
+def wanted(packed: Packed) -> Int:
     """Pointings with any option, the most valuable first."""
-    has = np.flatnonzero(np.diff(packed.of_pointing_first))
+    has = np.flatnonzero(packed.of_pointing_end > packed.of_pointing_first)
     top = packed.of_pointing[packed.of_pointing_first[has]]
     net = packed.value[top] - packed.toll[top]
     return np.asarray(has[np.argsort(-net, kind="stable")])
 
 
-def _firsts(packed: Packed) -> Int:
+def firsts_of(packed: Packed) -> Int:
     """1 + the lowest follower of each pointing; 0: nothing follows it."""
     firsts = np.zeros(len(packed.after), np.int64)
     for follower in np.flatnonzero(packed.after >= 0)[::-1]:
@@ -151,16 +180,16 @@ def _bonus(packed: Packed, warm: Warm | None) -> Float:
     return bonus
 
 
-def _chosen(packed: Packed, state: State) -> Int:
+def chosen_of(packed: Packed, state: State) -> Int:
     placed = state.placed[state.placed >= 0]
     order = np.lexsort((packed.start[placed], packed.instrument[placed]))
     return packed.which[placed[order]]
 
 
-def _worth(packed: Packed, state: State) -> float:
+def worth_of(packed: Packed, state: State) -> float:
     placed = state.placed[state.placed >= 0]
     return float(state.worth.sum() - packed.toll[placed].sum())
 
 
-def _gap(dual: Dual, worth: float) -> float:
+def gap_of(dual: Dual, worth: float) -> float:
     return 1.0 - worth / dual.bound if dual.bound > 0 else 0.0
