@@ -187,31 +187,36 @@ def _problem(
     programmes = _programmes(slate.instruments)
     columns: list[Int] = []
     reals: list[Float] = []
-    theirs = {i.id: [b for b in bookings if b.instrument == i.id] for i in slate.instruments}
-    for target, (name, score) in enumerate(scores.items()):
-        sheets = slate.sheets[name]
-        claimants = slate.left_to.get(name)
-        top = max(float(sheet.value.max()) for sheet in sheets.values())
-        for number, sheet in sheets.items():
-            instrument = slate.instruments[number]
-            if claimants is not None and instrument.id not in claimants:
-                continue
-            worth = sheet.value * usable[number]
-            slot = np.arange((n_steps - 1) * _SUBSTEPS)
-            step, between = slot // _SUBSTEPS, slot % _SUBSTEPS > 0
-            good = (worth[step] > 0) & (~between | (worth[step + 1] > 0))
-            slot, step = slot[good], step[good]
-            taken = sheet.exposure_s[step] / instrument.visible_fraction
-            duration = instrument.slew_s + taken + instrument.overhead_s
-            busy = booked(theirs[instrument.id], score, slate.night.begin, slot * slot_s, duration)
-            slot, step, duration = slot[~busy], step[~busy], duration[~busy]
-            same = np.ones(len(slot), np.int64)
-            programme, _ = programmes.get(number, (-1, 0.0))
-            columns.append(
-                np.stack([same * target, same * number, sheet.band[step], slot, same * programme])
-            )
-            price = same * top * instrument.cost_rate / dearest
-            reals.append(np.stack([duration, worth[step], price]))
+    names, score = list(scores), np.array(list(scores.values()))
+    top = np.array(
+        [max(float(s.value.max()) for s in slate.sheets[name].values()) for name in names]
+    )
+    slot = np.arange((n_steps - 1) * _SUBSTEPS)
+    step, between = slot // _SUBSTEPS, slot % _SUBSTEPS > 0
+    for number, instrument in enumerate(slate.instruments):
+        target = _sought(names, number, slate)
+        if not len(target):
+            continue
+        sheets = [slate.sheets[names[t]][number] for t in target]
+        worth = np.stack([sheet.value for sheet in sheets]) * usable[number]
+        good = (worth > 0)[:, step] & (~between | (worth > 0)[:, step + 1])
+        row, starts = np.nonzero(good)
+        taken = np.stack([sheet.exposure_s for sheet in sheets])[row, step[starts]]
+        duration = instrument.slew_s + taken / instrument.visible_fraction + instrument.overhead_s
+        busy = booked(
+            [booking for booking in bookings if booking.instrument == instrument.id],
+            score[target[row]],
+            slate.night.begin,
+            starts * slot_s,
+            duration,
+        )
+        row, starts, duration = row[~busy], starts[~busy], duration[~busy]
+        same = np.ones(len(row), np.int64)
+        programme, _ = programmes.get(number, (-1, 0.0))
+        band = np.stack([sheet.band for sheet in sheets])[row, step[starts]]
+        columns.append(np.stack([target[row], same * number, band, starts, same * programme]))
+        price = top[target[row]] * instrument.cost_rate / dearest
+        reals.append(np.stack([duration, worth[row, step[starts]], price]))
     whole = np.concatenate(columns, axis=1) if columns else np.zeros((5, 0), np.int64)
     real = np.concatenate(reals, axis=1) if reals else np.zeros((3, 0))
     options = Options(
@@ -232,6 +237,20 @@ def _problem(
         slot_s=slot_s,
         quota_s=np.array([3600.0 * hours for _, hours in programmes.values()]),
         price=tolerance,
+    )
+
+
+def _sought(names: Sequence[str], number: int, slate: Slate) -> Int:
+    """Numbers of the targets for which an instrument is sought."""
+    instrument = slate.instruments[number].id
+    return np.array(
+        [
+            target
+            for target, name in enumerate(names)
+            if number in slate.sheets[name]
+            and (name not in slate.left_to or instrument in slate.left_to[name])
+        ],
+        np.int64,
     )
 
 

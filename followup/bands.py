@@ -7,6 +7,7 @@ from Dekany et al. (2020, PASP 132, 038001).
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from types import MappingProxyType
@@ -102,7 +103,11 @@ def nearest_band(band: str, available: Iterable[str]) -> str | None:
     alphabetically first name. No colour term is applied. Names that are not canonical are
     passed over.
     """
-    names = sorted(available)
+    return _nearest(band, tuple(sorted(available)))
+
+
+@functools.lru_cache(maxsize=4096)
+def _nearest(band: str, names: tuple[str, ...]) -> str | None:
     if band in names:
         return band
     here = math.log10(EFFECTIVE_WAVELENGTH_NM[band])

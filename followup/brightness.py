@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,11 +54,17 @@ class Magnitudes:
 
 
 def expected_magnitudes(
-    targets: Sequence[TargetEvidence], band: str, mjd_tai: Array, settings: RankSettings
+    targets: Sequence[TargetEvidence],
+    band: str,
+    mjd_tai: Array,
+    settings: RankSettings,
+    memory: dict[tuple[int, str], tuple[Array, ...]] | None = None,
 ) -> Magnitudes:
     """Predicted magnitudes, else "about as bright as last seen", else NaN.
 
     Predictions are interpolated linearly between their times and never extrapolated.
+    ``memory``: handed from band to band for the same targets and times, it saves the work for
+    bands that one prediction serves.
 
     Raises
     ------
@@ -67,20 +74,30 @@ def expected_magnitudes(
     n_targets, n_times = len(targets), len(mjd_tai)
     median, bright, faint = (np.full((n_targets, n_times), np.nan) for _ in range(3))
     used: list[str | None] = []
+    carried: dict[str, list[int]] = {}
+    memory = {} if memory is None else memory
     predicted = np.zeros(n_targets, bool)
     for row, target in enumerate(targets):
         if target.predicted:
             name = nearest_band(band, target.predicted)
             if name is not None:
-                low, mid, high = _interpolated(
-                    target.predicted[name], mjd_tai, f"{target.object_id}: prediction in {name}"
-                )
+                if (row, name) not in memory:
+                    where = f"{target.object_id}: prediction in {name}"
+                    memory[row, name] = _interpolated(target.predicted[name], mjd_tai, where)
+                low, mid, high = memory[row, name]
                 median[row], bright[row], faint[row] = mid, (mid - low) / _Z95, (high - mid) / _Z95
                 predicted[row] = True
             used.append(name)
         else:
-            used.append(_carry_last_seen(target, band, mjd_tai, settings, median[row], bright[row]))
-            faint[row] = bright[row]
+            name = _carried_from(target, band)
+            if name is not None:
+                carried.setdefault(name, []).append(row)
+            used.append(name)
+    for name, rows in carried.items():
+        last = np.array([targets[row].latest_mag for row in rows], float)
+        when = np.array([targets[row].latest_mjd_tai for row in rows], float)
+        median[rows] = last[:, None]
+        bright[rows] = faint[rows] = _persistence(name, band, mjd_tai - when[:, None], settings)
     return Magnitudes(median, bright, faint, tuple(used), predicted)
 
 
@@ -119,14 +136,18 @@ def exposures_for(
 
 
 def reach_probability(
-    magnitudes: Magnitudes, rows: npt.NDArray[np.int64], depth: Array, scatter_mag: float
+    magnitudes: Magnitudes,
+    at: npt.NDArray[np.int64] | tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    depth: Array,
+    scatter_mag: float,
 ) -> Array:
-    """P(magnitude < depth) for ``rows`` of the targets; depth (n, T), NaN where not known.
+    """P(magnitude < depth); NaN where a magnitude is not known.
 
+    ``at``: targets (n,), with depths (n, T); or targets and times, each of the shape of ``depth``.
     The depth itself scatters by ``scatter_mag`` (1 sigma).
     """
-    excess = depth - magnitudes.median[rows]
-    sigma = np.where(excess > 0, magnitudes.sigma_faint[rows], magnitudes.sigma_bright[rows])
+    excess = depth - magnitudes.median[at]
+    sigma = np.where(excess > 0, magnitudes.sigma_faint[at], magnitudes.sigma_bright[at])
     probability: Array = ndtr(excess / np.hypot(sigma, scatter_mag))
     return probability
 
@@ -155,25 +176,24 @@ def _stated(magnitudes: npt.ArrayLike) -> Array:
     return stated
 
 
-def _carry_last_seen(
-    target: TargetEvidence,
-    band: str,
-    mjd_tai: Array,
-    settings: RankSettings,
-    median: Array,
-    sigma: Array,
-) -> str | None:
-    """Fill one row with the last magnitude seen, with an error that grows; its band if used."""
-    last, when, seen_in = target.latest_mag, target.latest_mjd_tai, target.latest_band
-    if last is None or when is None or seen_in is None:
+def _carried_from(target: TargetEvidence, band: str) -> str | None:
+    """The band of the last magnitude seen, if that tells of ``band``."""
+    seen_in = target.latest_band
+    if target.latest_mag is None or target.latest_mjd_tai is None or seen_in is None:
         return None
+    return seen_in if _has_its_colour(seen_in, band) else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _has_its_colour(seen_in: str, band: str) -> bool:
     if seen_in not in EFFECTIVE_WAVELENGTH_NM:
-        return None
+        return False
     ratio = EFFECTIVE_WAVELENGTH_NM[seen_in] / EFFECTIVE_WAVELENGTH_NM[band]
-    if abs(math.log10(ratio)) > _SAME_COLOUR_DEX:
-        return None
+    return abs(math.log10(ratio)) <= _SAME_COLOUR_DEX
+
+
+def _persistence(seen_in: str, band: str, since_day: Array, settings: RankSettings) -> Array:
+    """1-sigma error of "as bright as last seen", which grows with the time."""
     colour = 0.0 if nearest_band(band, [seen_in]) else settings.colour_mag
-    drift = settings.persistence_mag_per_day * np.abs(mjd_tai - when)
-    median[:] = last
-    sigma[:] = np.sqrt(settings.persistence_mag**2 + drift**2 + colour**2)
-    return seen_in
+    drift = settings.persistence_mag_per_day * np.abs(since_day)
+    return np.sqrt(settings.persistence_mag**2 + drift**2 + colour**2)

@@ -5,7 +5,7 @@ Everything but the name and the position may be None: not known, which is never 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -17,10 +17,13 @@ from mmcoord.predictions import ClassPredictions
 from mmcoord.records import Candidate, KnownTransient, Match, Photometry
 from mmcoord.timescales import mjd_tai
 
-__all__ = ["Origin", "Prediction", "TargetEvidence", "gather"]
+__all__ = ["Classes", "Origin", "Prediction", "TargetEvidence", "gather"]
 
 Origin = Literal["inference", "screen"]
 """Who says how likely a kilonova is: the full inference or the quick screen."""
+
+Classes = ClassPredictions | Callable[[], ClassPredictions | None]
+"""What each class would show, or who can say it: only the most promising targets are asked."""
 
 _MJD_EPOCH_JD = 2400000.5
 
@@ -66,12 +69,16 @@ class TargetEvidence:
     run_key: str | None = None
     predicted: Mapping[str, Prediction] | None = None
     """Canonical band -> prediction."""
-    classes: ClassPredictions | None = None
+    classes: Classes | None = None
     """What each class of source would show; None: nothing can be said."""
     known: tuple[KnownTransient, ...] = ()
     """What catalogues of transients say of it, the surest identity first."""
     claims: tuple[Claim, ...] = ()
     """Who means to observe it, or has."""
+
+    def class_predictions(self) -> ClassPredictions | None:
+        """What each class of source would show; None: nothing can be said."""
+        return self.classes() if callable(self.classes) else self.classes
 
 
 def gather(
@@ -84,7 +91,7 @@ def gather(
     p_kilonova_origin: Origin | None = None,
     run_key: str | None = None,
     predicted: Mapping[str, Prediction] | None = None,
-    classes: ClassPredictions | None = None,
+    classes: Classes | None = None,
     known: Sequence[KnownTransient] = (),
     claims: Sequence[Claim] = (),
 ) -> TargetEvidence:

@@ -14,7 +14,7 @@ import dataclasses
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -41,6 +41,7 @@ from followup.tonight import Best, Choice, Night, Sight, night_from
 from followup.value_rank import cost_told, given_spectrum, informed, most_promising, option_of
 from followup.value_table import Lesson, ValueSettings
 from mmcoord.elsewhere import Elsewhere
+from mmcoord.predictions import ClassPredictions
 from mmcoord.records import PlanRow
 
 __all__ = ["explain", "outlook", "rank"]
@@ -194,20 +195,20 @@ def _merits(target: TargetEvidence, question: _Question) -> dict[str, Factor]:
 def _drafts(
     targets: Sequence[TargetEvidence],
     merits: Sequence[dict[str, Factor]],
-    chosen: frozenset[str],
+    chosen: Mapping[str, ClassPredictions],
     question: _Question,
 ) -> list[_Draft]:
     instruments, settings, night = question.instruments, question.settings, question.night
     lessons = {
         row: Lesson.of(
-            given_spectrum(target.classes, merits[row]["classified"]),
+            given_spectrum(chosen[target.object_id], merits[row]["classified"]),
             instruments,
             float(night.tai[0]),
             float(night.tai[-1]),
             question.worth,
         )
         for row, target in enumerate(targets)
-        if target.classes is not None and target.object_id in chosen
+        if target.object_id in chosen
     }
     others = [
         others_of(target.object_id, target.ra_deg, target.dec_deg, question.elsewhere)

@@ -56,20 +56,21 @@ def booking_of(
 
 def booked(
     bookings: Iterable[Booking],
-    score: float,
+    score: npt.ArrayLike,
     begin: datetime,
     start_s: npt.NDArray[np.floating],
     duration_s: npt.NDArray[np.floating],
 ) -> npt.NDArray[np.bool_]:
-    """(O,) which observations of a target meet a booking that it yields to.
+    """(O,) which observations meet a booking that their target yields to.
 
-    ``start_s`` (O,) counts from ``begin``; the bookings are those of one instrument.
+    ``score``: of the target or of each one's; ``start_s`` (O,) counts from ``begin``; the
+    bookings are those of one instrument.
     """
     taken = np.zeros(len(start_s), bool)
     for one in bookings:
-        if one.score >= score:
-            first, last = ((t - begin) / timedelta(seconds=1) for t in (one.begin, one.end))
-            taken |= (start_s < last) & (start_s + duration_s > first)
+        first, last = ((t - begin) / timedelta(seconds=1) for t in (one.begin, one.end))
+        meets = (start_s < last) & (start_s + duration_s > first)
+        taken |= meets & (one.score >= np.asarray(score))
     return taken
 
 

@@ -135,8 +135,9 @@ class Sight:
         self.others = others
         self.airmass = [self._lasting(n, i, seen) for n, i in enumerate(instruments)]
         bands = sorted({band.canonical for i in instruments for band in i.bands})
+        memory: dict[tuple[int, str], tuple[Array, ...]] = {}
         self.magnitudes: dict[str, Magnitudes] = {
-            band: expected_magnitudes(targets, band, night.tai, settings) for band in bands
+            band: expected_magnitudes(targets, band, night.tai, settings, memory) for band in bands
         }
         self.known = self._known_anywhere(len(targets))
         places = unit_vectors([t.ra_deg for t in targets], [t.dec_deg for t in targets])
@@ -172,53 +173,66 @@ class Sight:
         """The value of every start and band with one instrument, of some targets."""
         instrument, settings = self.instruments[number], self.settings
         airmass = self.airmass[number][rows]
-        allowed = np.isfinite(airmass)
-        safe = np.where(allowed, airmass, 1.0)
-        reach = np.empty((*airmass.shape, len(instrument.bands)))
-        told, nobody = np.full(reach.shape, np.nan), np.ones(reach.shape)
-        depths = np.empty(reach.shape)
+        # Most starts are not allowed: only the others are worked out.
+        place, time = np.nonzero(np.isfinite(airmass))
+        row, x = rows[place], airmass[place, time]
+        edge = np.searchsorted(place, np.arange(len(rows) + 1))
+        weight = 1.0 / x
+        shape = (*airmass.shape, len(instrument.bands))
+        reach, told, depths = (np.full(shape, np.nan) for _ in range(3))
+        nobody, value = np.ones(shape), np.zeros(shape)
         # A band that nobody predicts must not beat one that is predicted to be too faint.
-        unknown = np.where(self.known[rows], settings.floor, settings.unknown_brightness)
-        for place, band in enumerate(instrument.bands):
-            depth = depth_mag(instrument, band, safe, instrument.max_exposure_s)
-            depth -= self.moonlight(number, rows, band.canonical)
-            depths[..., place] = depth
+        unknown = np.where(self.known[row], settings.floor, settings.unknown_brightness)
+        for b, band in enumerate(instrument.bands):
+            depth = depth_mag(instrument, band, x, instrument.max_exposure_s)
+            depth -= self.moonlight(number, row, time, band.canonical)
+            depths[place, time, b] = depth
             probability = reach_probability(
-                self.magnitudes[band.canonical], rows, depth, settings.depth_scatter_mag
+                self.magnitudes[band.canonical], (row, time), depth, settings.depth_scatter_mag
             )
             floored = np.maximum(settings.floor, probability)
-            reach[..., place] = np.where(np.isnan(probability), unknown[:, None], floored)
-            for k, row in enumerate(rows):
-                if (lesson := self.lessons.get(int(row))) is not None:
-                    bits = lesson.worth(band.canonical, self.night.tai, depth[k])
-                    told[k, :, place] = np.maximum(settings.floor, share_told(bits))
-                if self.others and self.others[row].records:
-                    nobody[k, :, place] = self.others[row].nobody_else(
-                        band.canonical, self.night.tai, depth[k]
+            reach[place, time, b] = np.where(np.isnan(probability), unknown, floored)
+            # The airmass is in the depth already where the depth decides what is told.
+            value[place, time, b] = reach[place, time, b] * weight
+            for k in self._singular(rows):
+                target, these = int(rows[k]), slice(edge[k], edge[k + 1])
+                when = time[these]
+                if (lesson := self.lessons.get(target)) is not None:
+                    bits = lesson.worth(band.canonical, self.night.tai[when], depth[these])
+                    told[k, when, b] = np.maximum(settings.floor, share_told(bits))
+                    value[k, when, b] = told[k, when, b]
+                if self.others and self.others[target].records:
+                    nobody[k, when, b] = self.others[target].nobody_else(
+                        band.canonical, self.night.tai[when], depth[these]
                     )
-        weight = np.where(allowed, 1.0 / safe, 0.0)
-        # The airmass is in the depth already where the depth decides what is told.
-        plain = np.where(np.isnan(told), reach * weight[..., None], told * allowed[..., None])
-        return Parts(reach, told, nobody, depths, plain * nobody)
+                    value[k, when, b] *= nobody[k, when, b]
+        return Parts(reach, told, nobody, depths, value)
+
+    def _singular(self, rows: Index) -> list[int]:
+        """Which of some targets have a lesson, or others that look at them."""
+        return [
+            k
+            for k, row in enumerate(rows)
+            if int(row) in self.lessons or (self.others and self.others[row].records)
+        ]
 
     def values(self, number: int, rows: Index) -> tuple[Array, Array]:
         """Brightness and value of every start and band, each (n, T, bands), of some targets."""
         parts = self.parts(number, rows)
         return parts.brightness, parts.value
 
-    def moonlight(self, number: int, rows: Index, band: str) -> Array:
-        """What the Moon takes from the depth, (n, T) mag, of some targets with one instrument."""
+    def moonlight(self, number: int, rows: Index, times: Index, band: str) -> Array:
+        """What the Moon takes from the depth, mag, of targets at times with one instrument."""
         instrument = self.instruments[number]
         if instrument.is_in_space:
-            return np.zeros((len(rows), len(self.night.utc)))
+            return np.zeros(len(rows))
         separation, sine = self.moon[instrument.site.id]
-        airmass = self.airmass[number][rows]
         return depth_loss_mag(
             band,
-            self.moon_phase_deg,
-            separation[rows],
-            sine,
-            np.where(np.isfinite(airmass), 1.0 / airmass, 1.0),
+            self.moon_phase_deg[times],
+            separation[rows, times],
+            sine[times],
+            1.0 / self.airmass[number][rows, times],
         )
 
     def choices(self, values: Array) -> dict[int, Choice]:

@@ -22,14 +22,20 @@ __all__ = ["cost_told", "given_spectrum", "informed", "most_promising", "option_
 
 def most_promising(
     targets: Sequence[TargetEvidence], merits: Sequence[Mapping[str, Factor]], n: int
-) -> frozenset[str]:
-    """The ``n`` targets of the largest merit among those with predictions of every class."""
-    able = [
-        (-math.prod(f.counted for f in factors.values()), target.object_id)
-        for target, factors in zip(targets, merits, strict=True)
+) -> dict[str, ClassPredictions]:
+    """Predictions of every class for the ``n`` targets of the largest merit that have them."""
+    able = sorted(
+        (-math.prod(f.counted for f in factors.values()), target.object_id, place)
+        for place, (target, factors) in enumerate(zip(targets, merits, strict=True))
         if target.classes is not None
-    ]
-    return frozenset(object_id for _, object_id in sorted(able)[:n])
+    )
+    found: dict[str, ClassPredictions] = {}
+    for _, object_id, place in able:
+        if len(found) == n:
+            break
+        if (predictions := targets[place].class_predictions()) is not None:
+            found[object_id] = predictions
+    return found
 
 
 def given_spectrum(predictions: ClassPredictions, classified: Factor) -> ClassPredictions:

@@ -97,7 +97,7 @@ def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
     rest = reason_to_rest(ctx.settings, event)
     if rest is not None:
         return Draft((), planned_for, rest)
-    targets = targets_of(ctx, session, event, known_until)
+    targets = targets_of(ctx, session, event, known_until, planned_for)
     wanted, settings = ctx.settings.plan, RankSettings()
     slate = Slate(keep=wanted.max_rows)
     chosen = wanted.instruments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from sqlmodel import col
 
 from followup.evidence import Prediction, TargetEvidence, gather
 from mmcoord.inference.outlook import predictions
+from mmcoord.inference.screening import ScreenRequest
 from mmcoord.records import Photometry
 from mmcoord.stages.classes import PREDICTED_BANDS, classes_of
 from mmcoord.stages.context import Context
@@ -31,9 +33,12 @@ _AHEAD_DAY = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0])
 
 
 def targets_of(
-    ctx: Context, session: Session, event: EventRow, known_until: datetime
+    ctx: Context, session: Session, event: EventRow, known_until: datetime, planned_for: datetime
 ) -> list[TargetEvidence]:
-    """The candidates that match the event's map, with what was known at ``known_until``."""
+    """The candidates that match the event's map, with what was known at ``known_until``.
+
+    Predictions begin at ``planned_for``, so that they are the same for all plans of one instant.
+    """
     pairs = session.execute(
         select(MatchRow, CandidateRow)
         .join(CandidateRow, col(CandidateRow.object_id) == col(MatchRow.object_id))
@@ -55,15 +60,12 @@ def targets_of(
         session, [Place(row.object_id, row.ra_deg, row.dec_deg) for _, row in pairs]
     )
     claimed = claims.claims_of(session, event.event_id)
-    until = mjd_tai(known_until + _CLOCK_SLACK)
+    until, begin = mjd_tai(known_until + _CLOCK_SLACK), mjd_tai(planned_for)
     targets = []
     for match, candidate in pairs:
         screening, result = screenings.get(match.object_id), runs.get(match.object_id)
         points = [p for p in photometry.get(match.object_id, ()) if p.obs_mjd_tai <= until]
-        classes = None
-        if event.event_time is not None and screening is not None and screening.run_key is not None:
-            request = screen_request(candidate, match, points, mjd_tai(event.event_time))
-            classes = classes_of(request, until, result, ctx.settings.infer.base_rate)
+        request = _request(event, match, candidate, points, screening)
         targets.append(
             gather(
                 candidate_record(candidate),
@@ -78,9 +80,15 @@ def targets_of(
                 predicted=(
                     _predicted(result.light_curve)
                     if result is not None
-                    else _from_screen(event, match, candidate, points, screening, until)
+                    else _from_screen(request, begin)
                 ),
-                classes=classes,
+                classes=(
+                    functools.partial(
+                        classes_of, request, begin, result, ctx.settings.infer.base_rate
+                    )
+                    if request is not None
+                    else None
+                ),
                 known=[one.entry for one in known.get(match.object_id, ())],
                 claims=claimed.get(match.object_id, ()),
             )
@@ -134,16 +142,21 @@ def _predicted(light_curve: Mapping[str, Any]) -> dict[str, Prediction]:
     }
 
 
-def _from_screen(
+def _request(
     event: EventRow,
     match: MatchRow,
     candidate: CandidateRow,
     points: Sequence[Photometry],
     screening: ScreeningRow | None,
-    until: float,
-) -> dict[str, Prediction] | None:
-    """The bank's predictions for a candidate that waits for its run."""
+) -> ScreenRequest | None:
+    """What the bank is asked of a candidate that is worth a run; None for the others."""
     if screening is None or screening.run_key is None or event.event_time is None:
         return None
-    request = screen_request(candidate, match, points, mjd_tai(event.event_time))
-    return _predicted(predictions(request, PREDICTED_BANDS, until + _AHEAD_DAY)) or None
+    return screen_request(candidate, match, points, mjd_tai(event.event_time))
+
+
+def _from_screen(request: ScreenRequest | None, begin: float) -> dict[str, Prediction] | None:
+    """The bank's predictions for a candidate that waits for its run."""
+    if request is None:
+        return None
+    return _predicted(predictions(request, PREDICTED_BANDS, begin + _AHEAD_DAY)) or None

@@ -49,7 +49,14 @@ def photometry_of(
     ordered = sorted(object_ids)
     for start in range(0, len(ordered), _CHUNK):
         rows = session.execute(
-            select(DetectionRow)
+            select(
+                col(DetectionRow.object_id),
+                col(DetectionRow.obs_mjd_tai),
+                col(DetectionRow.band),
+                col(DetectionRow.mag_ab),
+                col(DetectionRow.mag_err),
+                col(DetectionRow.is_limit),
+            )
             .where(
                 col(DetectionRow.object_id).in_(ordered[start : start + _CHUNK]),
                 col(DetectionRow.is_current),
@@ -59,18 +66,9 @@ def photometry_of(
                 col(DetectionRow.obs_mjd_tai),
                 col(DetectionRow.point_key),
             )
-        ).scalars()
+        )
         for row in rows:
-            found[row.object_id].append(
-                Photometry(
-                    row.object_id,
-                    row.obs_mjd_tai,
-                    row.band,
-                    row.mag_ab,
-                    row.mag_err,
-                    row.is_limit,
-                )
-            )
+            found[row[0]].append(Photometry(*row))
     return {object_id: tuple(points) for object_id, points in found.items()}
 
 
