@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--highs-limit", type=float, default=120.0)
     wanted = parser.parse_args()
-    changes(Standing(night(30, 3, 0)), 0)  # compiles
+    changes(Standing(night(200, 5, 0)), 0)  # compiles
     print(json.dumps(machine()), flush=True)
     for n in range(wanted.large_seeds):
         print(json.dumps(one(10_000, 50, wanted.first_seed + n, 0.0)), flush=True)

@@ -19,6 +19,7 @@ motion are assumed, at most 0.9 s or 14 arcsec.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import warnings
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ from skymaps.threads import run_chunks
 __all__ = [
     "Observability",
     "Sky",
+    "dots",
     "illuminated_fraction",
     "observability",
     "sin_altitude",
@@ -109,8 +111,17 @@ def unit_vectors(ra_deg: npt.ArrayLike, dec_deg: npt.ArrayLike) -> Array:
 
 
 def sky_over(sites: Sequence[Site], times_mjd_utc: npt.ArrayLike) -> Sky:
-    """Zenith, Sun and Moon over ``sites`` at ``times_mjd_utc`` (T,), MJD on the UTC scale."""
+    """Zenith, Sun and Moon over ``sites`` at ``times_mjd_utc`` (T,), MJD on the UTC scale.
+
+    The last few are kept; their arrays cannot be written to.
+    """
     utc = np.atleast_1d(np.asarray(times_mjd_utc, float))
+    return _sky_over(tuple(sites), tuple(utc.tolist()))
+
+
+@functools.lru_cache(maxsize=16)
+def _sky_over(sites: tuple[Site, ...], times_mjd_utc: tuple[float, ...]) -> Sky:
+    utc = np.array(times_mjd_utc)
     tt, to_terrestrial = _earth(utc)
     zenith, place_au = _places(sites, to_terrestrial)
     helio, bary = erfa.epv00(_MJD, tt)  # TDB - TT < 2 ms moves nothing here
@@ -118,7 +129,7 @@ def sky_over(sites: Sequence[Site], times_mjd_utc: npt.ArrayLike) -> Sky:
     sun = -helio["p"]
     moon = erfa.moon98(_MJD, tt)["p"]
     sun_seen, moon_seen = _unit(sun - place_au), _unit(moon - place_au)
-    return Sky(
+    sky = Sky(
         times_mjd_utc=utc,
         zenith=zenith,
         velocity=velocity,
@@ -131,6 +142,9 @@ def sky_over(sites: Sequence[Site], times_mjd_utc: npt.ArrayLike) -> Sky:
         moon_altitude_deg=_asin_deg(np.sum(zenith * moon_seen, axis=-1)),
         moon_illumination=illuminated_fraction(sun, moon),
     )
+    for field in dataclasses.fields(Sky):
+        getattr(sky, field.name).flags.writeable = False
+    return sky
 
 
 def illuminated_fraction(sun: Array, moon: Array) -> Array:
@@ -161,8 +175,8 @@ def sin_altitude(
         zenith, velocity = zenith[columns], velocity[columns]
     slowed = np.sqrt(1.0 - np.sum(velocity * velocity, axis=-1))
     shift = np.sum(zenith * velocity, axis=-1)
-    vertical = _dot(targets, zenith * slowed[:, None])
-    drift = _dot(targets, velocity)
+    vertical = dots(targets, zenith * slowed[:, None])
+    drift = dots(targets, velocity)
     vertical += shift.astype(targets.dtype)
     vertical += drift * (shift / (1.0 + slowed)).astype(targets.dtype)
     np.add(drift, 1, out=drift)
@@ -254,7 +268,7 @@ def _apart(
 ) -> npt.NDArray[np.bool_]:
     """(N, T) whether targets are at least so far from a moving body (T, 3)."""
     nearest = np.float32(np.cos(np.radians(least_deg)))
-    return np.asarray(_dot(targets, bodies) <= nearest)
+    return np.asarray(dots(targets, bodies) <= nearest)
 
 
 def _near_meridian(
@@ -262,10 +276,10 @@ def _near_meridian(
     most_h: float,
 ) -> npt.NDArray[np.bool_]:  # fmt: skip
     """(N, T') whether the hour angle is at most ``most_h``, without aberration."""
-    north = _dot(targets, sky.pole[columns])
+    north = dots(targets, sky.pole[columns])
     across = np.sqrt(np.maximum(0, 1 - north * north))
     least = np.float32(np.cos(np.radians(15.0 * most_h)))
-    return np.asarray(_dot(targets, sky.meridian[site, columns]) >= least * across)
+    return np.asarray(dots(targets, sky.meridian[site, columns]) >= least * across)
 
 
 def _earth(utc: Array) -> tuple[Array, Array]:
@@ -324,8 +338,8 @@ def _rotation_velocity(place_au: Array, to_terrestrial: Array) -> Array:
     return np.cross(axis[None], place_au) * (_EARTH_RATE * 86400.0 / _C_AU_PER_DAY)
 
 
-def _dot(targets: npt.NDArray[Any], vectors: Array) -> npt.NDArray[Any]:
-    """(N, 3) . (T, 3) -> (N, T), element by element."""
+def dots(targets: npt.NDArray[Any], vectors: Array) -> npt.NDArray[Any]:
+    """(N, 3) . (T, 3) -> (N, T), element by element: no row sees the others."""
     v = vectors.astype(targets.dtype)
     total: npt.NDArray[Any] = targets[:, :1] * v[:, 0]
     total += targets[:, 1:2] * v[:, 1]

@@ -21,7 +21,7 @@ from datetime import datetime
 import numpy as np
 
 from followup.assign import Slate
-from followup.elsewhere import others_of
+from followup.elsewhere import Others, others_of
 from followup.evidence import TargetEvidence
 from followup.factors import (
     Factor,
@@ -33,21 +33,18 @@ from followup.factors import (
     timing,
 )
 from followup.hosts import GalaxySource, host
-from followup.observability import Observability
+from followup.prospects import Frame, Memory, Prospect
 from followup.rivals import add_rivals
 from followup.sites import Instrument
 from followup.spoken_for import left_to_claimants
 from followup.tonight import Best, Choice, Night, Sight, night_from
-from followup.value_rank import cost_told, given_spectrum, informed, most_promising, option_of
+from followup.value_rank import cost_told, informed, most_promising, option_of
 from followup.value_table import Lesson, ValueSettings
 from mmcoord.elsewhere import Elsewhere
 from mmcoord.predictions import ClassPredictions
 from mmcoord.records import PlanRow
 
 __all__ = ["explain", "outlook", "rank"]
-
-_BLOCK = 500
-"""Targets worked on at once; bounds the memory."""
 
 
 def rank(
@@ -61,6 +58,7 @@ def rank(
     galaxies: GalaxySource | None = None,
     elsewhere: Sequence[Elsewhere] = (),
     slate: Slate | None = None,
+    memory: Memory | None = None,
 ) -> tuple[PlanRow, ...]:
     """Rank the targets of one event for the day that follows ``now``.
 
@@ -69,6 +67,7 @@ def rank(
     ``slate``: where what the targets could have is kept for :func:`followup.assign.assign`.
     The same inputs in any order give the same rows; ties go by ``object_id``.
     ``galaxies`` None: no catalogue, hosts are not a factor; ``elsewhere``: what others observe.
+    ``memory``: of the plans before; the rows are the same with it and without.
 
     Raises
     ------
@@ -89,25 +88,17 @@ def rank(
         worth or ValueSettings(),
         galaxies,
         tuple(elsewhere),
-        slate,
         now,
+        memory or Memory(),
     )
     merits = [_merits(target, question) for target in ordered]
     add_rivals(ordered, merits, settings)
     chosen = most_promising(ordered, merits, question.worth.informed_targets)
-    drafts = [
-        draft
-        for start in range(0, len(ordered), _BLOCK)
-        for draft in _drafts(
-            ordered[start : start + _BLOCK],
-            merits[start : start + _BLOCK],
-            chosen,
-            question,
-        )
-    ]
+    drafts = _drafts(ordered, merits, chosen, question)
     drafts.sort(key=lambda d: (-d.score, d.target.object_id))
     rows = tuple(_row(place, draft) for place, draft in enumerate(drafts, start=1))
     if slate is not None:
+        _take(slate, drafts[: slate.keep], question)
         slate.left_to = left_to_claimants(rows, ordered, settings.claims)
     return rows
 
@@ -152,6 +143,10 @@ class _Draft:
     choice: Choice | None
     said: dict[str, str]
     """Sentences beside those of the factors."""
+    merit: float
+    """The part of the score that does not depend on the telescope."""
+    lesson: Lesson | None
+    others: Others | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +160,12 @@ class _Question:
     worth: ValueSettings
     galaxies: GalaxySource | None
     elsewhere: tuple[Elsewhere, ...]
-    slate: Slate | None
     now: datetime
+    memory: Memory
+
+    @property
+    def frame(self) -> Frame:
+        return Frame(self.night.begin, self.instruments, self.settings)
 
 
 def _merits(target: TargetEvidence, question: _Question) -> dict[str, Factor]:
@@ -198,13 +197,14 @@ def _drafts(
     chosen: Mapping[str, ClassPredictions],
     question: _Question,
 ) -> list[_Draft]:
-    instruments, settings, night = question.instruments, question.settings, question.night
+    night, memory, frame = question.night, question.memory, question.frame
     lessons = {
-        row: Lesson.of(
-            given_spectrum(chosen[target.object_id], merits[row]["classified"]),
-            instruments,
-            float(night.tai[0]),
-            float(night.tai[-1]),
+        row: memory.lesson(
+            target.object_id,
+            chosen[target.object_id],
+            merits[row]["classified"].value == 1.0,
+            night,
+            frame,
             question.worth,
         )
         for row, target in enumerate(targets)
@@ -214,44 +214,72 @@ def _drafts(
         others_of(target.object_id, target.ra_deg, target.dec_deg, question.elsewhere)
         for target in targets
     ] if question.elsewhere else []  # fmt: skip
-    sight = Sight(targets, instruments, night, settings, lessons, others)
-    bests = [sight.best(number) for number in range(len(instruments))]
-    values = np.array([best.value for best in bests]).reshape(len(instruments), len(targets))
-    winners = values.argmax(axis=0) if instruments else np.zeros(len(targets), np.int64)
-    choices = sight.choices(values)
-    drafts: list[_Draft] = []
-    merit_of: list[float] = []
-    for row, target in enumerate(targets):
-        factors = dict(merits[row])
-        choice = choices.get(row)
-        if choice is None:
-            factors |= _out_of_reach(row, sight.seen, instruments, settings)
-            score = math.prod(f.counted for f in factors.values())
-            merit_of.append(0.0)
-            drafts.append(_Draft(target, factors, float(f"{score:.12g}"), None, {}))
-            continue
-        winner = int(winners[row])
-        best, lesson = bests[winner], lessons.get(row)
-        said = {"choice": _why(choice, winner, instruments)}
-        if lesson is None:
-            factors |= _in_reach(row, best, instruments[winner], choice, settings)
-        else:
-            said["kilonova"] = f"{factors.pop('kilonova').reason}; part of the information"
-            said["cost"] = cost_told(lesson, choice, night)
-            factors |= informed(row, best, instruments[winner], night, lesson)
-        if others:
-            at, band, depth = option_of(row, best, instruments[winner], night)
-            factors["elsewhere"] = others[row].factor(band, at, depth)
-        merit = math.prod(f.counted for name, f in factors.items() if name not in _OF_THE_NIGHT)
-        merit_of.append(merit)
-        # Twelve digits: the last bits depend on where a row stands in an array.
-        score = float(f"{merit * float(values[winner, row]):.12g}")
-        drafts.append(_Draft(target, factors, score, choice, said))
-    if question.slate is not None:
-        scores = np.array([draft.score for draft in drafts])
-        names = [target.object_id for target in targets]
-        question.slate.take(names, np.array(merit_of), scores, sight)
-    return drafts
+    prospects = memory.prospects(targets, lessons, others, night, frame)
+    return [
+        _draft(
+            target,
+            dict(merits[row]),
+            prospects[row],
+            lessons.get(row),
+            others[row] if others else None,
+            question,
+        )
+        for row, target in enumerate(targets)
+    ]
+
+
+def _draft(
+    target: TargetEvidence,
+    factors: dict[str, Factor],
+    prospect: Prospect,
+    lesson: Lesson | None,
+    others: Others | None,
+    question: _Question,
+) -> _Draft:
+    """``factors``: those that do not depend on the telescope; the others are put to them."""
+    instruments, night, settings = question.instruments, question.night, question.settings
+    best, choice = prospect.best, prospect.choice
+    if choice is None:
+        factors |= _out_of_reach(prospect.why_not, settings)
+        score = math.prod(f.counted for f in factors.values())
+        return _Draft(target, factors, _rounded(score), None, {}, 0.0, lesson, others)
+    winner = int(best.value.argmax())
+    said = {"choice": _why(choice, winner, instruments)}
+    if lesson is None:
+        factors |= _in_reach(winner, best, instruments[winner], choice, settings)
+    else:
+        said["kilonova"] = f"{factors.pop('kilonova').reason}; part of the information"
+        said["cost"] = cost_told(lesson, choice, night)
+        factors |= informed(winner, best, instruments[winner], night, lesson)
+    if others is not None:
+        at, band, depth = option_of(winner, best, instruments[winner], night)
+        factors["elsewhere"] = others.factor(band, at, depth)
+    merit = math.prod(f.counted for name, f in factors.items() if name not in _OF_THE_NIGHT)
+    score = merit * float(best.value[winner])
+    return _Draft(target, factors, _rounded(score), choice, said, merit, lesson, others)
+
+
+def _rounded(score: float) -> float:
+    """Twelve digits: the order of a product decides about the last ones."""
+    return float(f"{score:.12g}")
+
+
+def _take(slate: Slate, drafts: Sequence[_Draft], question: _Question) -> None:
+    """Let the slate note what the best targets could have."""
+    sight = Sight(
+        [draft.target for draft in drafts],
+        question.instruments,
+        question.night,
+        question.settings,
+        {n: draft.lesson for n, draft in enumerate(drafts) if draft.lesson is not None},
+        [draft.others for draft in drafts if draft.others is not None],
+    )
+    slate.take(
+        [draft.target.object_id for draft in drafts],
+        np.array([draft.merit for draft in drafts]),
+        np.array([draft.score for draft in drafts]),
+        sight,
+    )
 
 
 _OF_THE_NIGHT = ("brightness", "observability", "information", "elsewhere")
@@ -259,9 +287,9 @@ _OF_THE_NIGHT = ("brightness", "observability", "information", "elsewhere")
 
 
 def _in_reach(
-    row: int, best: Best, instrument: Instrument, choice: Choice, settings: RankSettings
+    winner: int, best: Best, instrument: Instrument, choice: Choice, settings: RankSettings
 ) -> dict[str, Factor]:
-    airmass, reach = float(best.airmass[row]), float(best.brightness[row])
+    airmass, reach = float(best.airmass[winner]), float(best.brightness[winner])
     observable = Factor(
         1.0 / airmass, 1.0 / airmass, f"best at airmass {airmass:.2f} with {instrument.id}"
     )
@@ -278,31 +306,15 @@ def _in_reach(
     return {"brightness": Factor(reach, reach, reason), "observability": observable}
 
 
-def _out_of_reach(
-    row: int, seen: Observability, instruments: Sequence[Instrument], settings: RankSettings
-) -> dict[str, Factor]:
+def _out_of_reach(why: str, settings: RankSettings) -> dict[str, Factor]:
     brightness = Factor(
         None,
         settings.unknown_brightness,
         f"not judged: cannot be observed; counted as {settings.unknown_brightness:g}",
     )
-    causes: Counter[str] = Counter()
-    for number in range(len(instruments)):
-        if not seen.dark[number].any():
-            causes["has no darkness"] += 1
-        elif not seen.up_in_dark[number, row]:
-            causes["has it too low, or lost at the zenith, in the dark"] += 1
-        elif not seen.allowed[number, row].any():
-            causes["has it too near the Moon"] += 1
-        else:
-            causes["has it up for less than an exposure"] += 1
-    told = "; ".join(f"{count} of {len(instruments)} {cause}" for cause, count in causes.items())
-    reason = f"cannot be observed in the coming day: {told or 'no instrument is configured'}"
     counted = settings.unobservable
-    return {
-        "brightness": brightness,
-        "observability": Factor(counted, counted, f"{reason}; counted as {counted:g}"),
-    }
+    reason = f"cannot be observed in the coming day: {why}; counted as {counted:g}"
+    return {"brightness": brightness, "observability": Factor(counted, counted, reason)}
 
 
 def _why(choice: Choice, winner: int, instruments: Sequence[Instrument]) -> str:

@@ -76,13 +76,16 @@ def _most(packed: Packed, worth: Float) -> Float:
     return most
 
 
-def descend(packed: Packed, dual: Dual, target: float, n_steps: int) -> tuple[Dual, Int]:
+def descend(
+    packed: Packed, dual: Dual, target: float, n_steps: int, *, enough: float = 1e-9
+) -> tuple[Dual, Int]:
     """At most ``n_steps`` steps towards ``target``, a value that some schedule reaches.
 
-    Returns the best prices found and the options that the last relaxed solution took.
+    Ends where the bound is within the part ``enough`` of it. Returns the best prices found and the
+    options that the last relaxed solution took.
     """
     lam, mu, bound, step, picked = _descend(
-        packed, dual.goal_price, dual.quota_price, dual.bound, dual.step, target, n_steps
+        packed, dual.goal_price, dual.quota_price, dual.bound, dual.step, target, n_steps, enough
     )
     return Dual(lam, mu, bound, step), picked
 
@@ -149,7 +152,14 @@ def _relaxed(packed: Packed, lam: Float, mu: Float, picked: Int) -> tuple[float,
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _descend(
-    packed: Packed, lam: Float, mu: Float, bound: float, step: float, target: float, n_steps: int
+    packed: Packed,
+    lam: Float,
+    mu: Float,
+    bound: float,
+    step: float,
+    target: float,
+    n_steps: int,
+    enough: float,
 ) -> tuple[Float, Float, float, float, Int]:
     n_goals, n_quotas = len(lam), len(mu)
     n_instruments = len(packed.instrument_first) - 1
@@ -178,7 +188,7 @@ def _descend(
             idle = 0
             lam[:] = best_lam
             mu[:] = best_mu
-        if bound - target <= 1e-9 * max(1.0, abs(bound)) or step < 1e-4:
+        if bound - target <= enough * abs(bound) + 1e-12 or step < 1e-4:
             break
         slope[:n_goals] = 1.0
         slope[n_goals:] = packed.quota_s

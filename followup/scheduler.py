@@ -45,7 +45,7 @@ _STEPS = 1000
 _WARM_STEPS = 200
 _TRIES = 300
 _CLOSE = 1e-3
-"""A certified gap below which a fresh plan is not sought."""
+"""A certified gap below which neither a fresh plan nor a tighter bound is sought."""
 _LOOSE = 0.05
 """The same for a plan that should rather stay as it is."""
 _EXACT_OPTIONS = 500
@@ -111,7 +111,10 @@ def solve(problem: Problem, warm: Warm | None = None, *, effort: float = 1.0) ->
     bonus = _bonus(packed, warm)
     best = _greedy(packed, firsts, bonus, _kept(packed, warm))
     n_steps = _STEPS if warm is None else _WARM_STEPS
-    dual, picked = descend(packed, dual, worth_of(packed, best), round(n_steps * effort))
+    worth = worth_of(packed, best)
+    picked = np.zeros(0, np.int64)
+    if gap_of(plain, worth) > _CLOSE:
+        dual, picked = descend(packed, dual, worth, round(n_steps * effort), enough=_CLOSE)
     dual = min(dual, plain, key=lambda one: one.bound)
     if gap_of(dual, worth_of(packed, best)) > (_CLOSE if warm is None else _LOOSE):
         best = _better(best, repaired(packed, firsts, picked, bonus))

@@ -21,7 +21,13 @@ from followup.elsewhere import Others
 from followup.evidence import TargetEvidence
 from followup.factors import RankSettings
 from followup.moonlight import depth_loss_mag
-from followup.observability import Observability, observability, sky_over, unit_vectors
+from followup.observability import (
+    Observability,
+    dots,
+    observability,
+    sky_over,
+    unit_vectors,
+)
 from followup.sites import Instrument
 from followup.value_table import Lesson, share_told
 from mmcoord.timescales import mjd_utc, tai_minus_utc_s
@@ -66,7 +72,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best observation of each of ``n`` targets with one instrument."""
+    """The best observation of each of ``n`` targets with one instrument, or of one with each."""
 
     value: Array
     """See :class:`Parts`; 0 where the target cannot be observed."""
@@ -146,7 +152,7 @@ class Sight:
         self.moon_phase_deg = np.degrees(np.arccos(2.0 * sky.moon_illumination - 1.0))
         self.moon = {
             site.id: (
-                np.degrees(np.arccos(np.clip(places @ sky.moon[n].T, -1.0, 1.0))),
+                np.degrees(np.arccos(np.clip(dots(places, sky.moon[n]), -1.0, 1.0))),
                 np.sin(np.radians(sky.moon_altitude_deg[n])),
             )
             for n, site in enumerate(sites)

@@ -17,7 +17,7 @@ from followup.value_table import Lesson
 from mmcoord.predictions import ClassPredictions
 from mmcoord.timescales import mjd_utc
 
-__all__ = ["cost_told", "given_spectrum", "informed", "most_promising", "option_of"]
+__all__ = ["certainly_a_kilonova", "cost_told", "informed", "most_promising", "option_of"]
 
 
 def most_promising(
@@ -38,34 +38,32 @@ def most_promising(
     return found
 
 
-def given_spectrum(predictions: ClassPredictions, classified: Factor) -> ClassPredictions:
+def certainly_a_kilonova(predictions: ClassPredictions) -> ClassPredictions:
     """The predictions of a source that a spectrum shows to be a kilonova: no class is in doubt."""
-    if classified.value != 1.0:
-        return predictions
     certain = np.zeros(len(predictions.classes))
     certain[0] = 1.0
     return dataclasses.replace(predictions, probability=certain)
 
 
 def option_of(
-    row: int, best: Best, instrument: Instrument, night: Night
+    number: int, best: Best, instrument: Instrument, night: Night
 ) -> tuple[float, str, float]:
-    """MJD (TAI), canonical band and depth of the best observation of a target."""
-    band = instrument.bands[int(best.band[row])]
-    return float(night.tai[int(best.time[row])]), band.canonical, float(best.depth[row])
+    """MJD (TAI), canonical band and depth of the best observation with one instrument."""
+    band = instrument.bands[int(best.band[number])]
+    return float(night.tai[int(best.time[number])]), band.canonical, float(best.depth[number])
 
 
 def informed(
-    row: int, best: Best, instrument: Instrument, night: Night, lesson: Lesson
+    number: int, best: Best, instrument: Instrument, night: Night, lesson: Lesson
 ) -> dict[str, Factor]:
     """The factors of the night of a target with predictions."""
-    at, band, depth = option_of(row, best, instrument, night)
-    told = float(best.told[row])
+    at, band, depth = option_of(number, best, instrument, night)
+    told = float(best.told[number])
     reason = (
         f"{lesson.sentence(band, at, depth)}: {100 * told:.0f} % of equally likely possibilities "
         f"would be ruled out with {instrument.id}"
     )
-    airmass = float(best.airmass[row])
+    airmass = float(best.airmass[number])
     seen = f"best at airmass {airmass:.2f} with {instrument.id}; the depth counts the airmass"
     return {"information": Factor(told, told, reason), "observability": Factor(1.0, 1.0, seen)}
 

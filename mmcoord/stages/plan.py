@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from followup.assign import Slate, assign
 from followup.factors import RankSettings
+from followup.prospects import Memory
 from followup.rank import outlook, rank
 from followup.weather import read_weather
 from mmcoord.elsewhere import Elsewhere
@@ -45,6 +46,9 @@ _BATCH = 10
 _DAY = timedelta(days=1)
 _OTHERS_SPAN = timedelta(days=2)
 """Four times the time in which an observation is worth making again."""
+_MEMORY = Memory()
+"""What the targets of the plans before could have: nothing that a crash could lose, plans are the
+same without it."""
 _GRID = timedelta(minutes=10)
 """Plans are made for instants on this grid, so that a plan does not change by the second."""
 
@@ -111,6 +115,7 @@ def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
         galaxies=installed(ctx.settings),
         elsewhere=_elsewhere(session, planned_for),
         slate=slate,
+        memory=_MEMORY,
     )
     previous = newest_rows(session, event_id)
     others = bookings_against(session, event, previous, instruments, planned_for)

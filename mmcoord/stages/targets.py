@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlmodel import col
 from followup.evidence import Prediction, TargetEvidence, gather
 from mmcoord.inference.outlook import predictions
 from mmcoord.inference.screening import ScreenRequest
+from mmcoord.predictions import ClassPredictions
 from mmcoord.records import Photometry
 from mmcoord.stages.classes import PREDICTED_BANDS, classes_of
 from mmcoord.stages.context import Context
@@ -84,7 +86,7 @@ def targets_of(
                 ),
                 classes=(
                     functools.partial(
-                        classes_of, request, begin, result, ctx.settings.infer.base_rate
+                        _classes, request, begin, _answer(result), ctx.settings.infer.base_rate
                     )
                     if request is not None
                     else None
@@ -155,6 +157,28 @@ def _request(
     return screen_request(candidate, match, points, mjd_tai(event.event_time))
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A finished run, known by what is written when it ends."""
+
+    run_key: str
+    finished_at: datetime | None
+    row: RunRow = field(compare=False)
+
+
+def _answer(result: RunRow | None) -> _Answer | None:
+    return _Answer(result.run_key, result.finished_at, result) if result is not None else None
+
+
+@functools.lru_cache(maxsize=256)
+def _classes(
+    request: ScreenRequest, begin: float, answer: _Answer | None, base_rate: float
+) -> ClassPredictions | None:
+    """Kept for a while: a plan follows the one before it with most of it as it was."""
+    return classes_of(request, begin, answer.row if answer is not None else None, base_rate)
+
+
+@functools.lru_cache(maxsize=2048)
 def _from_screen(request: ScreenRequest | None, begin: float) -> dict[str, Prediction] | None:
     """The bank's predictions for a candidate that waits for its run."""
     if request is None:

@@ -1,0 +1,218 @@
+"""What each target could have tonight, merit aside, and a memory of it between plans.
+
+A plan follows the one before it within seconds, for the same instant and mostly the same targets.
+What a target could have depends on where it is, how bright it is expected to be, what it would
+teach and who else looks at it: where none of that has changed, what was worked out stands, to the
+last bit, since the rows of a block do not see each other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from followup.elsewhere import Others
+from followup.evidence import Prediction, TargetEvidence
+from followup.factors import RankSettings
+from followup.observability import Observability
+from followup.sites import Instrument
+from followup.tonight import Best, Choice, Night, Sight
+from followup.value_rank import certainly_a_kilonova
+from followup.value_table import Lesson, ValueSettings
+from mmcoord.predictions import ClassPredictions
+
+__all__ = ["Frame", "Memory", "Prospect"]
+
+_BLOCK = 500
+"""Targets worked on at once; bounds the memory."""
+_MOST_TARGETS = 20_000
+"""Held, of all events; a prospect is a few kilobytes."""
+_MOST_LESSONS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a plan is asked, apart from the targets."""
+
+    begin: datetime
+    """Of the night; with the settings it gives the whole grid."""
+    instruments: tuple[Instrument, ...]
+    settings: RankSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What one target could have."""
+
+    best: Best
+    """With each of the instruments: arrays (I,)."""
+    choice: Choice | None
+    """None: it cannot be observed ..."""
+    why_not: str
+    """... for this."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A prospect and what it was worked out from."""
+
+    frame: Frame
+    target: TargetEvidence
+    lesson: Lesson | None
+    others: Others | None
+    prospect: Prospect
+
+    def serves(
+        self, frame: Frame, target: TargetEvidence, lesson: Lesson | None, others: Others | None
+    ) -> bool:
+        mine = self.target
+        return (
+            self.lesson is lesson
+            and mine.ra_deg == target.ra_deg
+            and mine.dec_deg == target.dec_deg
+            and mine.latest_mag == target.latest_mag
+            and mine.latest_mjd_tai == target.latest_mjd_tai
+            and mine.latest_band == target.latest_band
+            and _are_same(mine.predicted, target.predicted)
+            and self.others == others
+            and self.frame == frame
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldLesson:
+    predictions: ClassPredictions
+    asked: tuple[bool, Frame, ValueSettings]
+    lesson: Lesson
+
+
+class Memory:
+    """Prospects and lessons of the targets that were looked at last. Not for several threads."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._lessons: OrderedDict[str, _HeldLesson] = OrderedDict()
+
+    def lesson(
+        self,
+        object_id: str,
+        predictions: ClassPredictions,
+        is_certain: bool,
+        night: Night,
+        frame: Frame,
+        worth: ValueSettings,
+    ) -> Lesson:
+        """What an observation of a target would teach; ``is_certain``: it is a kilonova."""
+        asked = (is_certain, frame, worth)
+        held = self._lessons.get(object_id)
+        if held is None or held.predictions is not predictions or held.asked != asked:
+            given = certainly_a_kilonova(predictions) if is_certain else predictions
+            begin, end = float(night.tai[0]), float(night.tai[-1])
+            made = Lesson.of(given, frame.instruments, begin, end, worth)
+            held = _HeldLesson(predictions, asked, made)
+            self._lessons[object_id] = held
+        self._lessons.move_to_end(object_id)
+        while len(self._lessons) > _MOST_LESSONS:
+            self._lessons.popitem(last=False)
+        return held.lesson
+
+    def prospects(
+        self,
+        targets: Sequence[TargetEvidence],
+        lessons: Mapping[int, Lesson],
+        others: Sequence[Others],
+        night: Night,
+        frame: Frame,
+    ) -> list[Prospect]:
+        """Of each target; ``lessons``: by number of target, ``others``: of each target or none."""
+        found: dict[int, Prospect] = {}
+        for n, target in enumerate(targets):
+            held = self._held.get(target.object_id)
+            if held is not None and held.serves(
+                frame, target, lessons.get(n), others[n] if others else None
+            ):
+                found[n] = held.prospect
+                self._held.move_to_end(target.object_id)
+        missing = [n for n in range(len(targets)) if n not in found]
+        for start in range(0, len(missing), _BLOCK):
+            some = missing[start : start + _BLOCK]
+            sight = Sight(
+                [targets[n] for n in some],
+                frame.instruments,
+                night,
+                frame.settings,
+                {k: lessons[n] for k, n in enumerate(some) if n in lessons},
+                [others[n] for n in some] if others else (),
+            )
+            for n, prospect in zip(some, _of(sight), strict=True):
+                found[n] = prospect
+                self._keep(
+                    _Held(
+                        frame, targets[n], lessons.get(n), others[n] if others else None, prospect
+                    )
+                )
+        return [found[n] for n in range(len(targets))]
+
+    def _keep(self, held: _Held) -> None:
+        name = held.target.object_id
+        self._held[name] = held
+        self._held.move_to_end(name)
+        while len(self._held) > _MOST_TARGETS:
+            self._held.popitem(last=False)
+
+
+def _of(sight: Sight) -> list[Prospect]:
+    """Of every target of a block."""
+    n_targets = len(sight.known)
+    bests = [sight.best(number) for number in range(len(sight.instruments))]
+    columns = {
+        field.name: np.array([getattr(best, field.name) for best in bests]).reshape(
+            len(bests), n_targets
+        )
+        for field in dataclasses.fields(Best)
+    }
+    choices = sight.choices(columns["value"])
+    return [
+        Prospect(
+            Best(**{name: column[:, row].copy() for name, column in columns.items()}),
+            choices.get(row),
+            "" if row in choices else _why_not(row, sight.seen, len(bests)),
+        )
+        for row in range(n_targets)
+    ]
+
+
+def _why_not(row: int, seen: Observability, n_instruments: int) -> str:
+    causes: Counter[str] = Counter()
+    for number in range(n_instruments):
+        if not seen.dark[number].any():
+            causes["has no darkness"] += 1
+        elif not seen.up_in_dark[number, row]:
+            causes["has it too low, or lost at the zenith, in the dark"] += 1
+        elif not seen.allowed[number, row].any():
+            causes["has it too near the Moon"] += 1
+        else:
+            causes["has it up for less than an exposure"] += 1
+    told = "; ".join(f"{count} of {n_instruments} {cause}" for cause, count in causes.items())
+    return told or "no instrument is configured"
+
+
+def _are_same(one: Mapping[str, Prediction] | None, other: Mapping[str, Prediction] | None) -> bool:
+    if one is other:
+        return True
+    if not one or not other or one.keys() != other.keys():
+        return not one and not other
+    return all(
+        all(_equal(a, b) for a, b in zip(one[band], other[band], strict=True)) for band in one
+    )
+
+
+def _equal(one: object, other: object) -> bool:
+    if isinstance(one, list) and isinstance(other, list):
+        return one == other
+    return np.array_equal(np.asarray(one, float), np.asarray(other, float), equal_nan=True)
