@@ -77,7 +77,7 @@ def _most(packed: Packed, worth: Float) -> Float:
 
 
 def descend(
-    packed: Packed, dual: Dual, target: float, n_steps: int, *, enough: float = 1e-9
+    packed: Packed, dual: Dual, target: float, n_steps: int, *, enough: float = 0.0
 ) -> tuple[Dual, Int]:
     """At most ``n_steps`` steps towards ``target``, a value that some schedule reaches.
 
@@ -188,7 +188,7 @@ def _descend(
             idle = 0
             lam[:] = best_lam
             mu[:] = best_mu
-        if bound - target <= enough * abs(bound) + 1e-12 or step < 1e-4:
+        if bound - target <= max(enough, 1e-9) * abs(bound) or step < 1e-4:
             break
         slope[:n_goals] = 1.0
         slope[n_goals:] = packed.quota_s

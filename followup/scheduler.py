@@ -44,10 +44,14 @@ ANYWHERE = np.zeros((0, 2), np.int64)
 _STEPS = 1000
 _WARM_STEPS = 200
 _TRIES = 300
+_MANY = 6
+"""Times as many moves for plans that are far from their bound."""
 _CLOSE = 1e-3
-"""A certified gap below which neither a fresh plan nor a tighter bound is sought."""
+"""A certified gap below which a fresh plan is not sought."""
 _LOOSE = 0.05
-"""The same for a plan that should rather stay as it is."""
+"""The same for a plan that should rather stay as it is ..."""
+_TIGHT = 0.005
+"""... for which no tighter bound than this is sought."""
 _EXACT_OPTIONS = 500
 """Looks that hang together go to HiGHS up to so many, where the gap is not even loose."""
 _EXACT_S = 5.0
@@ -110,15 +114,22 @@ def solve(problem: Problem, warm: Warm | None = None, *, effort: float = 1.0) ->
     firsts = firsts_of(packed)
     bonus = _bonus(packed, warm)
     best = _greedy(packed, firsts, bonus, _kept(packed, warm))
-    n_steps = _STEPS if warm is None else _WARM_STEPS
-    worth = worth_of(packed, best)
-    picked = np.zeros(0, np.int64)
-    if gap_of(plain, worth) > _CLOSE:
-        dual, picked = descend(packed, dual, worth, round(n_steps * effort), enough=_CLOSE)
+    everybody, n_tries = wanted(packed), round(_TRIES * effort)
+    if warm is not None:
+        polish(packed, best, everybody, firsts, n_tries, 0, ANYWHERE)
+        if gap_of(plain, worth_of(packed, best)) <= _TIGHT:
+            return Solved(packed, best, plain)
+    n_steps = round((_STEPS if warm is None else _WARM_STEPS) * effort)
+    enough = 0.0 if warm is None else _TIGHT
+    dual, picked = descend(packed, dual, worth_of(packed, best), n_steps, enough=enough)
     dual = min(dual, plain, key=lambda one: one.bound)
     if gap_of(dual, worth_of(packed, best)) > (_CLOSE if warm is None else _LOOSE):
-        best = _better(best, repaired(packed, firsts, picked, bonus))
-    polish(packed, best, wanted(packed), firsts, round(_TRIES * effort), 0, ANYWHERE)
+        other = repaired(packed, firsts, picked, bonus)
+        for one in (best, other):
+            polish(packed, one, everybody, firsts, _MANY * n_tries, 0, ANYWHERE)
+        best = _better(best, other)
+    elif warm is None:
+        polish(packed, best, everybody, firsts, n_tries, 0, ANYWHERE)
     return Solved(packed, best, dual)
 
 
