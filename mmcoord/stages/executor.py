@@ -188,7 +188,13 @@ def _obituary(process: BaseProcess | None) -> str:
     return f"worker process {process.pid} has ended with code {code}"
 
 
+_NICE = 10
+"""Inference takes the processor time that the stream leaves: where there are as many workers as
+cores, what comes in would otherwise be read at a part of the speed."""
+
+
 def _initialise(threads: int) -> None:
+    os.nice(_NICE)
     # Before Numba is imported: workers that each take all cores only get in each other's way.
     os.environ["NUMBA_NUM_THREADS"] = str(threads)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -44,7 +44,7 @@ class NoticeRow(SQLModel, table=True):
     """-1: gravitational waves and supernova neutrinos; 0: other alerts, which overtake any
     backlog of candidates; 1: the rest."""
     received_at: datetime = when(index=True)
-    sent_at: datetime | None = when(nullable=True)
+    sent_at: datetime | None = when(nullable=True, index=True)
     state: str = "pending"
     """pending, processed, dead."""
     outcome: str | None = Field(default=None, sa_column=Column(Text))
