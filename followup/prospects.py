@@ -30,8 +30,8 @@ __all__ = ["Frame", "Memory", "Prospect"]
 
 _BLOCK = 500
 """Targets worked on at once; bounds the memory."""
-_MOST_TARGETS = 20_000
-"""Held, of all events; a prospect is a few kilobytes."""
+_MOST_TARGETS = 6000
+"""Held, of all events; one takes a few kilobytes, with predictions up to twenty."""
 _MOST_LESSONS = 400
 
 
@@ -153,7 +153,11 @@ class Memory:
                 found[n] = prospect
                 self._keep(
                     _Held(
-                        frame, targets[n], lessons.get(n), others[n] if others else None, prospect
+                        frame,
+                        dataclasses.replace(targets[n], classes=None, known=(), claims=()),
+                        lessons.get(n),
+                        others[n] if others else None,
+                        prospect,
                     )
                 )
         return [found[n] for n in range(len(targets))]
