@@ -132,11 +132,9 @@ class Standing:
         return self._roomy.packed
 
     def _anew(self, change: Change) -> Schedule:
-        self._changes.append(change)
-        before = self.schedule
-        self.schedule = schedule(
-            self.problem, Warm(before.chosen, before.goal_price, before.quota_price)
-        )
+        before, after = self.schedule, changed(self.problem, change)
+        self.schedule = schedule(after, Warm(before.chosen, before.goal_price, before.quota_price))
+        self._problem = after
         return self.schedule
 
     def _fresh(self, change: Change) -> Packed:

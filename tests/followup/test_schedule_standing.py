@@ -151,7 +151,7 @@ def test_a_change_of_nothing_loses_nothing() -> None:
 
 def test_a_malformed_change_is_refused_and_the_schedule_stands() -> None:
     standing = Standing(night(100, 4, 6))
-    before = standing.schedule
+    before, before_change = standing.schedule, standing.problem
     change = KINDS["posterior"](standing.problem, before, np.random.default_rng(6))
     broken = dataclasses.replace(change.options, value=np.full(len(change.options), np.nan))
     with pytest.raises(ValueError, match="value: negative or not finite"):
@@ -159,4 +159,5 @@ def test_a_malformed_change_is_refused_and_the_schedule_stands() -> None:
     with pytest.raises(ValueError, match=r"change.pointings: not all in 0 to 99"):
         standing.replan(dataclasses.replace(change, pointings=np.array([100])))
     assert np.array_equal(standing.schedule.chosen, before.chosen)
+    assert len(standing.problem.options) == len(before_change.options)
     assert standing.replan(change).objective <= before.objective + 1e-9
