@@ -188,7 +188,7 @@ def _obituary(process: BaseProcess | None) -> str:
     return f"worker process {process.pid} has ended with code {code}"
 
 
-_NICE = 10
+_NICE = 5
 """Inference takes the processor time that the stream leaves: where there are as many workers as
 cores, what comes in would otherwise be read at a part of the speed."""
 

@@ -73,6 +73,12 @@ def test_a_process_that_died_idle_is_replaced(pool: PoolExecutor) -> None:
     assert pool.submit(QUICK).result(timeout=240).run_key == run_key(QUICK)
 
 
+def test_inference_yields_to_the_service(pool: PoolExecutor) -> None:
+    pool.submit(QUICK).result(timeout=240)
+    (first, *_) = (s._process.pid for s in pool._slots if s._process and s._process.pid)
+    assert os.getpriority(os.PRIO_PROCESS, first) > os.getpriority(os.PRIO_PROCESS, 0)
+
+
 @pytest.mark.long
 @pytest.mark.usefixtures("sandbox_works")
 def test_the_processor_time_of_a_sandbox_is_part_of_the_cost(pool: PoolExecutor) -> None:
