@@ -2,7 +2,9 @@
 
 While the targets are ranked, a :class:`Slate` keeps what each could have: for the best of them,
 every instrument and start with its worth (merit x brightness x observability, as in the score),
-its best band and its exposure. :func:`assign` then solves the schedule over the whole slate.
+its best band and its exposure. :func:`assign` then solves the schedule over the whole slate, in one
+objective with further looks at a few of them (:mod:`followup.looks`) and with tiles of the map
+(:mod:`followup.search`).
 """
 
 from __future__ import annotations
@@ -16,22 +18,24 @@ from datetime import timedelta
 import numpy as np
 import numpy.typing as npt
 
+from followup import looks, search
 from followup.brightness import exposures_for
+from followup.looks import BandSheet, Cadence, Look
 from followup.schedule import Options, Problem, Warm, one_goal_each
+from followup.schedule_parts import SUBSTEPS as _SUBSTEPS
+from followup.schedule_parts import Frame, joined
 from followup.scheduler import schedule
+from followup.search import Search
 from followup.sites import Instrument
 from followup.spoken_for import Booking, booked
 from followup.tonight import Night, Sight
 from followup.weather import Spell, usable_chance
-from mmcoord.records import PlanRow
+from mmcoord.records import PlanRow, PlanTile
 
 __all__ = ["Assigned", "Slate", "assign"]
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
-
-_SUBSTEPS = 3
-"""Slots of the schedule in a step of the night's grid: 5 min in 15."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +62,25 @@ class Slate:
     """By target, by number of the instrument."""
     left_to: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Targets for which no telescope is sought beyond those that their claims name."""
+    unfound: float = 1.0
+    """Chance that none of the targets that were looked into is the counterpart."""
+    cadence: Cadence | None = None
+    """Whether and how some targets are looked at more than once."""
+    by_band: dict[str, dict[int, dict[int, BandSheet]]] = field(default_factory=dict)
+    """Of targets that may be: by target, by number of the instrument, by number of its band."""
 
-    def take(self, names: Sequence[str], merit: Float, score: Float, sight: Sight) -> None:
+    def take(
+        self,
+        names: Sequence[str],
+        merit: Float,
+        score: Float,
+        sight: Sight,
+        undecided: Sequence[bool] = (),
+    ) -> None:
         """Note what the best targets of a block could have.
 
-        ``merit`` (N,) is the part of the score that does not depend on the telescope.
+        ``merit`` (N,) is the part of the score that does not depend on the telescope; of the best
+        that are ``undecided`` each band is noted.
         """
         self.night, self.instruments = sight.night, tuple(sight.instruments)
         rows = np.sort(np.argsort(-score, kind="stable")[: self.keep])
@@ -80,6 +98,29 @@ class Slate:
                     airmass=sight.airmass[number][row],
                     magnitude=magnitude[place],
                 )
+            if self.cadence is not None:
+                open_rows = [n for n, row in enumerate(rows) if undecided[row]]
+                best_first = sorted(open_rows, key=lambda n: -score[rows[n]])
+                some = np.array(best_first[: self.cadence.targets], np.int64)
+                self._note_bands(number, names, merit, rows[some], worth[some], sight)
+
+    def _note_bands(
+        self,
+        number: int,
+        names: Sequence[str],
+        merit: Float,
+        rows: Int,
+        worth: Float,
+        sight: Sight,
+    ) -> None:
+        for band in range(worth.shape[2]):
+            every = np.full(worth.shape[:2], band, np.int64)
+            exposure_s, magnitude = _exposures(sight, number, rows, every)
+            for place in np.flatnonzero(worth[..., band].any(axis=1)):
+                row = rows[place]
+                its = self.by_band.setdefault(names[row], {}).setdefault(number, {})
+                value = worth[place, :, band] * merit[row]
+                its[band] = BandSheet(value, exposure_s[place], magnitude[place])
 
 
 def _exposures(sight: Sight, number: int, rows: Int, band: Int) -> tuple[Float, Float]:
@@ -110,14 +151,20 @@ class Assigned:
     """Worth of what is scheduled, less what it costs."""
     upper_bound: float
     certified_gap: float
+    tiles: tuple[PlanTile, ...] = ()
+    """In order of time."""
 
     @property
     def sentence(self) -> str:
         """The certificate for people."""
         n = sum(row.instrument is not None for row in self.rows)
+        n_looks = sum(len(row.looks) for row in self.rows)
+        more = f", {n_looks} further looks" if n_looks else ""
+        more += f", {len(self.tiles)} tiles" if self.tiles else ""
         return (
-            f"Scheduled: {n} of {len(self.rows)} targets, worth {self.objective:.4g}; no schedule "
-            f"can be worth more than {self.upper_bound:.4g} (gap {100 * self.certified_gap:.2g} %)."
+            f"Scheduled: {n} of {len(self.rows)} targets{more}, worth {self.objective:.4g}; no "
+            f"schedule can be worth more than {self.upper_bound:.4g} (gap "
+            f"{100 * self.certified_gap:.2g} %)."
         )
 
 
@@ -129,6 +176,8 @@ def assign(
     previous: Sequence[PlanRow] = (),
     weather: Mapping[str, Sequence[Spell]] | None = None,
     bookings: Sequence[Booking] = (),
+    tiles: Search | None = None,
+    previous_tiles: Sequence[PlanTile] = (),
 ) -> Assigned:
     """Give each row an instrument, a band, a start and an exposure, or the reason for none.
 
@@ -143,26 +192,80 @@ def assign(
         Spells by site; where nothing is known nothing is weighed.
     bookings
         What other events' plans ask of the instruments.
+    tiles
+        Fields of the map that compete with the targets; ``previous_tiles``: of the plan before.
     """
-    if slate.night is None or not slate.sheets:
+    if tiles is not None and slate.night is None:
+        slate.night, slate.instruments = tiles.night, tiles.instruments
+    if slate.night is None or not (slate.sheets or tiles):
         return Assigned(tuple(rows), 0.0, 0.0, 0.0)
     names = [row.object_id for row in rows if row.object_id in slate.sheets]
     score = {row.object_id: row.score for row in rows}
     problem = _problem(
         {name: score[name] for name in names}, slate, tolerance, weather or {}, bookings
     )
+    frame = Frame(
+        slate.night, slate.instruments, _programmes(slate.instruments), weather or {}, bookings
+    )
+    further = _further(rows, names, slate)
+    n_first, n_targets = len(names) + len(further), len(names)
+    if further and slate.cadence is not None:
+        scores = [score[name] for name in names]
+        part = looks.part_of(further, scores, frame, slate.cadence, n_targets)
+        problem = joined(problem, part)
+    if tiles is not None:
+        problem = joined(problem, search.part_of(tiles, frame))
     options = problem.options
     code = _codes(problem, options.pointing, options.instrument, options.start)
     held = [_spot_of(row, names, slate) for row in previous]
+    held += [(n_targets + n, i, s) for n, i, s in looks.spots_of(further, names, previous, frame)]
+    if tiles is not None:
+        held += [(n_first + n, i, s) for n, i, s in search.spots_of(tiles, previous_tiles)]
     spots = np.array([spot for spot in held if spot is not None], np.int64).reshape(-1, 3)
     kept = np.flatnonzero(np.isin(code, _codes(problem, *spots.T)))
     solved = schedule(problem, Warm(kept) if len(kept) else None)
-    got = {
-        names[options.pointing[i]]: (int(options.instrument[i]), int(options.start[i]))
+    at = {
+        int(options.pointing[i]): (int(options.instrument[i]), int(options.start[i]))
         for i in solved.chosen
     }
-    new = tuple(_filled(row, got.get(row.object_id), slate) for row in rows)
-    return Assigned(new, solved.objective, solved.upper_bound, solved.certified_gap)
+    got = {name: at[n] for n, name in enumerate(names) if n in at}
+    taken = [(n - n_targets, *where) for n, where in at.items() if n_targets <= n < n_first]
+    more = looks.looks_chosen(further, taken, frame)
+    looks_of = {names[n]: some for n, some in more.items()}
+    new = tuple(
+        dataclasses.replace(
+            _filled(row, got.get(row.object_id), slate), looks=looks_of.get(row.object_id, ())
+        )
+        for row in rows
+    )
+    fields = [(n - n_first, slot) for n, (_, slot) in at.items() if n >= n_first]
+    return Assigned(
+        new,
+        solved.objective,
+        solved.upper_bound,
+        solved.certified_gap,
+        search.tiles_chosen(tiles, fields) if tiles is not None else (),
+    )
+
+
+def _further(rows: Sequence[PlanRow], names: Sequence[str], slate: Slate) -> list[Look]:
+    """Further looks at the first targets that are undecided and not left to others."""
+    if slate.cadence is None:
+        return []
+    number = {name: n for n, name in enumerate(names)}
+    canonical = {n: [b.canonical for b in i.bands] for n, i in enumerate(slate.instruments)}
+    able = [
+        row.object_id
+        for row in rows
+        if row.object_id in slate.by_band
+        and row.object_id in number
+        and row.object_id not in slate.left_to
+    ]
+    return [
+        look
+        for name in able[: slate.cadence.targets]
+        for look in looks.looks_at(number[name], slate.by_band[name], canonical, slate.cadence)
+    ]
 
 
 def _codes(problem: Problem, target: Int, number: Int, slot: Int) -> Int:

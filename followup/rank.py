@@ -33,6 +33,7 @@ from followup.factors import (
     timing,
 )
 from followup.hosts import GalaxySource, host
+from followup.looks import is_undecided
 from followup.prospects import Frame, Memory, Prospect
 from followup.rivals import add_rivals
 from followup.sites import Instrument
@@ -92,7 +93,7 @@ def rank(
         memory or Memory(),
     )
     merits = [_merits(target, question) for target in ordered]
-    add_rivals(ordered, merits, settings)
+    odds_found = add_rivals(ordered, merits, settings)
     chosen = most_promising(ordered, merits, question.worth.informed_targets)
     drafts = _drafts(ordered, merits, chosen, question)
     drafts.sort(key=lambda d: (-d.score, d.target.object_id))
@@ -100,6 +101,7 @@ def rank(
     if slate is not None:
         _take(slate, drafts[: slate.keep], question)
         slate.left_to = left_to_claimants(rows, ordered, settings.claims)
+        slate.unfound = 1.0 / (1.0 + odds_found)
     return rows
 
 
@@ -279,6 +281,10 @@ def _take(slate: Slate, drafts: Sequence[_Draft], question: _Question) -> None:
         np.array([draft.merit for draft in drafts]),
         np.array([draft.score for draft in drafts]),
         sight,
+        [
+            slate.cadence is not None and is_undecided(draft.target, draft.factors, slate.cadence)
+            for draft in drafts
+        ],
     )
 
 

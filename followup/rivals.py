@@ -27,10 +27,10 @@ def add_rivals(
     targets: Sequence[TargetEvidence],
     merits: Sequence[dict[str, Factor]],
     settings: RankSettings,
-) -> None:
+) -> float:
     """Put the factor ``rivals`` to the merits of every target that has a rival.
 
-    Rivals are targets with a full inference or a kilonova's spectrum: the screen's numbers and
+    Returns the odds that one of them is the event's kilonova. Rivals are targets with a full inference or a kilonova's spectrum: the screen's numbers and
     the prior order candidates and are no evidence that an event's counterpart is found.
     """
     odds = [_odds(factors, settings) for factors in merits]
@@ -52,6 +52,7 @@ def add_rivals(
             f"an event has one kilonova: the others looked into, {targets[leader].object_id} first "
             f"(odds {rivals[leader]:.2g}), leave {100 * left:.2g} % of its chance",
         )
+    return everybody
 
 
 def _odds(factors: Mapping[str, Factor], settings: RankSettings) -> float:

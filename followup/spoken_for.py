@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,26 @@ from followup.evidence import TargetEvidence
 from followup.sites import Instrument
 from mmcoord.records import PlanRow
 
-__all__ = ["Booking", "booked", "booking_of", "left_to_claimants", "meeting"]
+__all__ = [
+    "Asked",
+    "Booking",
+    "booked",
+    "booking_of",
+    "bookings_of_row",
+    "left_to_claimants",
+    "meeting",
+]
+
+
+class Asked(Protocol):
+    """An observation that a plan asks for: the first of a row, a further look, a tile."""
+
+    @property
+    def instrument(self) -> str | None: ...
+    @property
+    def start(self) -> datetime | None: ...
+    @property
+    def exposure_s(self) -> float | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +55,32 @@ class Booking:
 
 
 def booking_of(
-    row: PlanRow, event_id: str, instruments: Mapping[str, Instrument]
+    asked: Asked, score: float, event_id: str, instruments: Mapping[str, Instrument]
 ) -> Booking | None:
-    """What a row asks for; None when it is not scheduled, or with an instrument of no concern.
+    """The time that is asked for; None when none is, or of an instrument of no concern.
 
-    ``instruments``: by id.
+    ``score``: of the row or tile that asks; ``instruments``: by id.
     """
-    instrument = instruments.get(row.instrument or "")
-    if instrument is None or row.start is None or row.exposure_s is None:
+    instrument = instruments.get(asked.instrument or "")
+    if instrument is None or asked.start is None or asked.exposure_s is None:
         return None
-    taken = row.exposure_s / instrument.visible_fraction + instrument.overhead_s
+    taken = asked.exposure_s / instrument.visible_fraction + instrument.overhead_s
     return Booking(
         event_id,
         instrument.id,
-        row.start - timedelta(seconds=instrument.slew_s),
-        row.start + timedelta(seconds=taken),
-        row.score,
+        asked.start - timedelta(seconds=instrument.slew_s),
+        asked.start + timedelta(seconds=taken),
+        score,
     )
+
+
+def bookings_of_row(
+    row: PlanRow, event_id: str, instruments: Mapping[str, Instrument]
+) -> list[Booking]:
+    """What a row asks for, its further looks included."""
+    asked: tuple[Asked, ...] = (row, *row.looks)
+    found = [booking_of(one, row.score, event_id, instruments) for one in asked]
+    return [booking for booking in found if booking is not None]
 
 
 def booked(

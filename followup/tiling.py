@@ -24,7 +24,15 @@ from skymaps.healpix import pixel_center
 from skymaps.regions import region_tiles
 from skymaps.skymap import MAX_ORDER
 
-__all__ = ["Covered", "Tiling", "tile_map"]
+__all__ = [
+    "Covered",
+    "Fields",
+    "Tiling",
+    "field_corners",
+    "lay_fields",
+    "tile_map",
+    "tiles_of",
+]
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -47,6 +55,26 @@ class Covered:
 
 
 @dataclass(frozen=True, slots=True)
+class Fields:
+    """Grids of ``F`` fields over a map cut into ``N`` pixels: what does not change by the hour."""
+
+    places: Float
+    """(N, 3) unit vectors."""
+    weight: Float
+    """(N,) probability of the map."""
+    tree: cKDTree
+    """Of ``places``."""
+    instrument: Int
+    """(F,) index into the instruments asked for."""
+    ra_deg: Float
+    dec_deg: Float
+    members: tuple[Int, ...]
+    """(F,) the pixels in each field."""
+    held: Float
+    """(F,) probability in each field, whoever has covered it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tiling:
     """``P`` fields of several instruments, and the patches that they cover."""
 
@@ -54,8 +82,10 @@ class Tiling:
     """(P,) index into the instruments asked for."""
     ra_deg: Float
     dec_deg: Float
+    held: Float
+    """(P,) probability of the map within each field."""
     probability: Float
-    """(P,) of the map within each field, less what is covered already."""
+    """(P,) the same, less what is covered already."""
     cover: Cover
     """Shares of each field's probability by patch."""
     patch_probability: Float
@@ -81,38 +111,108 @@ def tile_map(
     ValueError
         A field wider than 60 deg.
     """
-    ra, dec, weight = _pixels(skymap, level, instruments)
+    return tiles_of(lay_fields(skymap, instruments, level=level), covered=covered, least=least)
+
+
+def lay_fields(
+    skymap: SkyMap,
+    instruments: Sequence[Instrument],
+    *,
+    level: float = 0.95,
+    max_pixels: int = _MAX_PIXELS,
+) -> Fields:
+    """The grids of every instrument over the credible region of ``level``.
+
+    Raises
+    ------
+    ValueError
+        A field wider than 60 deg.
+    """
+    ra, dec, weight = _pixels(skymap, level, instruments, max_pixels)
     places = unit_vectors(ra, dec)
-    for one in covered:
-        inside = _inside(places, one.ra_deg, one.dec_deg, one.field_deg2)
-        weight = np.where(inside, weight * (1.0 - one.detection), weight)
     tree = cKDTree(places)
     which: list[int] = []
     centres: list[tuple[float, float]] = []
     members: list[Int] = []
     for number, instrument in enumerate(instruments):
         width = _width_deg(instrument.field_deg2)
-        for centre in _grid(dec, width):
-            near = tree.query_ball_point(unit_vectors(*centre), np.radians(width) * 0.75)
-            some = np.array(sorted(near), np.int64)
-            if not len(some):
+        grid = np.array(_grid(dec, width)).reshape(-1, 2)
+        reach = np.radians(width) * 0.75
+        near = tree.query_ball_point(unit_vectors(*grid.T), reach, return_sorted=True)
+        for centre, found in zip(grid.tolist(), near, strict=True):
+            if not found:
                 continue
-            some = some[_inside(places[some], *centre, instrument.field_deg2)]
-            if weight[some].sum() >= least:
+            some = np.array(found, np.int64)
+            some = some[_inside(places[some], centre[0], centre[1], instrument.field_deg2)]
+            if len(some):
                 which.append(number)
-                centres.append(centre)
+                centres.append((centre[0], centre[1]))
                 members.append(some)
-    cover, patches = _patches(members, weight)
-    covers = [weight[some].sum() for some in members]
-    return Tiling(
+    return Fields(
+        places=places,
+        weight=weight,
+        tree=tree,
         instrument=np.array(which, np.int64),
         ra_deg=np.array([c[0] for c in centres]),
         dec_deg=np.array([c[1] for c in centres]),
-        probability=np.array(covers),
+        members=tuple(members),
+        held=np.array([weight[some].sum() for some in members]),
+    )
+
+
+def tiles_of(
+    fields: Fields,
+    *,
+    covered: Sequence[Covered] = (),
+    least: float = 1e-4,
+    most: int | None = None,
+) -> Tiling:
+    """The fields that are worth having, given what is covered; ``most``: of each instrument."""
+    weight = fields.weight
+    for one in covered:
+        half_diagonal = np.radians(_width_deg(one.field_deg2)) * 0.75
+        near = fields.tree.query_ball_point(unit_vectors(one.ra_deg, one.dec_deg), half_diagonal)
+        some = np.array(sorted(near), np.int64)
+        some = some[_inside(fields.places[some], one.ra_deg, one.dec_deg, one.field_deg2)]
+        if weight is fields.weight:
+            weight = weight.copy()
+        weight[some] *= 1.0 - one.detection
+    left = np.array([weight[some].sum() for some in fields.members])
+    kept = np.flatnonzero(left >= least)
+    if most is not None:
+        kept = kept[np.argsort(-left[kept], kind="stable")]
+        # The rank of each field among those of its instrument, the fullest first.
+        place = np.zeros(len(kept), np.int64)
+        for number in np.unique(fields.instrument[kept]):
+            its = np.flatnonzero(fields.instrument[kept] == number)
+            place[its] = np.arange(len(its))
+        kept = np.sort(kept[place < most])
+    cover, patches = _patches([fields.members[n] for n in kept.tolist()], weight)
+    return Tiling(
+        instrument=fields.instrument[kept],
+        ra_deg=fields.ra_deg[kept],
+        dec_deg=fields.dec_deg[kept],
+        held=fields.held[kept],
+        probability=left[kept],
         cover=cover,
         patch_probability=patches,
         outside=1.0 - float(patches.sum()),
     )
+
+
+def field_corners(ra_deg: float, dec_deg: float, field_deg2: float) -> Float:
+    """(4, 2) right ascension and declination of a field's corners, deg."""
+    half = np.tan(np.radians(_width_deg(field_deg2)) / 2.0)
+    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
+    ahead = unit_vectors(ra_deg, dec_deg)
+    east = np.array([-np.sin(ra), np.cos(ra), 0.0])
+    north = np.array([-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)])
+    sides = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]], np.float64) * half
+    corners = ahead + sides[:, :1] * east + sides[:, 1:] * north
+    lat = np.arctan2(corners[:, 2], np.hypot(corners[:, 0], corners[:, 1]))
+    lon = np.arctan2(corners[:, 1], corners[:, 0])
+    corners_deg: Float = np.degrees(np.stack([lon % (2.0 * np.pi), lat], axis=1))
+    return corners_deg
 
 
 def _width_deg(field_deg2: float) -> float:
@@ -123,14 +223,14 @@ def _width_deg(field_deg2: float) -> float:
 
 
 def _pixels(
-    skymap: SkyMap, level: float, instruments: Sequence[Instrument]
+    skymap: SkyMap, level: float, instruments: Sequence[Instrument], max_pixels: int
 ) -> tuple[Float, Float, Float]:
     """Centres and probabilities of equal pixels over the credible region."""
     narrowest = min((i.field_deg2 for i in instruments), default=1.0)
     wanted = np.log2(58.6 * _PIXELS_ACROSS / np.sqrt(narrowest))  # 58.6 deg: a base pixel
     tiles = region_tiles(skymap, level)
     region_deg2 = float(skymap.area_sr[tiles].sum()) * (180.0 / np.pi) ** 2
-    most = np.log2(_MAX_PIXELS / max(region_deg2, 1e-9) * 41253.0 / 12.0) / 2.0
+    most = np.log2(max_pixels / max(region_deg2, 1e-9) * 41253.0 / 12.0) / 2.0
     order = int(np.clip(np.ceil(min(wanted, most)), 0, 20))
     depth = skymap.order[tiles].astype(np.int64)
     first = skymap.start[tiles] >> (2 * (MAX_ORDER - order))

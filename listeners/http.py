@@ -72,6 +72,8 @@ class Answer:
     """How long the service's rate limit asks us to be silent now."""
     memo: Any = None
     """The request's."""
+    validators: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Headers that make the same request conditional (RFC 9110, 13): what the service gave."""
 
 
 def checked_base(url: str, where: str) -> str:
@@ -116,7 +118,7 @@ def fetch(
         raise ServiceError(f"{_host(url)} redirects without end")
     wait = pause_s(status, headers, datetime.now(UTC))
     if status in request.readable:
-        return Answer(status, body, wait, request.memo)
+        return Answer(status, body, wait, request.memo, _validators(headers))
     raise ServiceError(
         f"{_host(url)} answers HTTP {status}" + _explained(status),
         wait_s=wait,
@@ -143,6 +145,11 @@ def pause_s(status: int, headers: Mapping[str, str], now: datetime) -> float | N
     if reset is None or (status != 429 and (remaining is None or remaining >= 1)):
         return None
     return min(max(reset - now.timestamp() if reset > _EPOCH_S else reset, 0.0), _MAX_WAIT_S)
+
+
+def _validators(headers: Mapping[str, str]) -> dict[str, str]:
+    given = {"If-None-Match": "etag", "If-Modified-Since": "last-modified"}
+    return {name: headers[theirs][:500] for name, theirs in given.items() if theirs in headers}
 
 
 def _once(

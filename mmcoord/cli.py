@@ -344,8 +344,14 @@ def plan(
         )
         where = f"{row['instrument']} {row['band']} {row['start']}" if row["instrument"] else "-"
         print(f"{row['rank']:>4}  {row['candidate']:<24} {row['score']:.3g}  {where}  ({factors})")
+        for look in row.get("looks") or ():
+            asked = f"{look['instrument']} {look['band']} {look['start']}"
+            print(f"      then {asked} {look['exposure_s']:.0f} s ({look['role']})")
         for name, reason in row["reasons"].items() if row["rank"] <= why else ():
             print(f"        {name:<13} {reason}")
+    for tile in document["tiles"]:
+        asked = f"{tile['instrument']} {tile['band']} {tile['start']} {tile['exposure_s']:.0f} s"
+        print(f"      {tile['tile_id']:<34} {tile['score']:.3g}  {asked}  ({tile['reason']})")
 
 
 @event_app.command("list")

@@ -29,6 +29,7 @@ from mmcoord.fetching import HOSTS, Policy, is_host
 from mmcoord.watchdog.settings import WatchdogSettings
 
 __all__ = [
+    "WEATHER",
     "BurstSettings",
     "FetchSettings",
     "InferSettings",
@@ -39,6 +40,7 @@ __all__ = [
     "SinkSettings",
     "SlackSettings",
     "WebSettings",
+    "is_address",
     "load_settings",
     "secret",
 ]
@@ -54,6 +56,8 @@ _NOT_SETTINGS = (
 """Variables of the project's own tests, and those of whoever uses its client."""
 _OFF = ("false", "off", "no", "none")
 """What switches off a number that may be absent: TOML has no null."""
+WEATHER = "weather"
+"""Name of the listener that ``plan.weather`` makes, and of its source."""
 _SECRET_WORDS = ("api_key", "password", "token", "secret", "webhook")
 
 
@@ -180,7 +184,24 @@ class PlanSettings:
     instruments: tuple[str, ...] = ()
     """Names of the instruments that may be asked; empty: those that the catalogue marks so."""
     weather: str | None = None
-    """JSON file of the weather at the sites, read at each plan; absent: nothing is known."""
+    """JSON of the weather at the sites: a file that is read at each plan, or an https address
+    that the service asks again and again; absent: nothing is known."""
+    tiles: int = 20
+    """Fields of each wide camera that a plan may ask for; 0: no tiles."""
+    tile_field_deg2: float = 1.0
+    """From this field on a camera is wide, and from this 90 % area on a map is tiled."""
+    tile_hours: float = 48.0
+    """Tiles are asked for while the event is younger."""
+    cadence_targets: int = 3
+    """So many undecided targets are offered further looks: another colour, and both again."""
+    cadence_gap_h: float = 4.0
+    """From a first look to the same again."""
+
+    def __post_init__(self) -> None:
+        if self.tiles < 0 or self.cadence_targets < 0:
+            raise ConfigError("plan: tiles and cadence_targets are not negative")
+        if not (self.tile_field_deg2 > 0 and self.tile_hours > 0 and self.cadence_gap_h > 0):
+            raise ConfigError("plan: tile_field_deg2, tile_hours and cadence_gap_h are positive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +295,17 @@ class Settings:
     def __post_init__(self) -> None:
         if self.clock not in ("wall", "data"):
             raise ConfigError(f"clock: {self.clock!r} is neither 'wall' nor 'data'")
+        if self.plan.weather and is_address(self.plan.weather) and WEATHER in self.listeners:
+            raise ConfigError(f"listeners.{WEATHER}: plan.weather makes a listener of that name")
+
+    @property
+    def heard(self) -> Mapping[str, ListenerSettings]:
+        """The listeners, with the one that ``plan.weather`` makes where it is an address."""
+        where = self.plan.weather
+        if not where or not is_address(where):
+            return self.listeners
+        asked = ListenerSettings("http", WEATHER, options={"url": where})
+        return {**self.listeners, WEATHER: asked}
 
     @property
     def fetches(self) -> bool:
@@ -284,6 +316,11 @@ class Settings:
     def url(self) -> str:
         """The store's URL."""
         return self.database_url or f"sqlite:///{Path(self.data_dir).absolute() / 'mmcoord.db'}"
+
+
+def is_address(where: str) -> bool:
+    """Whether this is something to be asked over HTTP, and no file."""
+    return where.startswith(("http://", "https://"))
 
 
 def load_settings(

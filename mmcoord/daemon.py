@@ -190,7 +190,7 @@ def _listening(ctx: Context, statuses: dict[str, ListenerStatus]) -> dict[str, L
 
     return {
         f"listen {name}": build_listener(ctx, name, wanted, note).run
-        for name, wanted in ctx.settings.listeners.items()
+        for name, wanted in ctx.settings.heard.items()
     }
 
 

@@ -128,9 +128,9 @@ def _parts(settings: Settings) -> Iterator[Finding]:
             kind = "practice" if sink.is_practice else "PRODUCTION"
             yield _sink(name, sink, f"{settings.sinks[name].kind}, {kind}")
         yield _operators(settings)
-        if not settings.listeners:
+        if not settings.heard:
             yield Finding("listeners", True, "none configured: nothing is heard from outside")
-        for name, wanted in sorted(settings.listeners.items()):
+        for name, wanted in sorted(settings.heard.items()):
             try:
                 listener = build_listener(ctx, name, wanted, lambda status: None)
             except MmcoordError as error:

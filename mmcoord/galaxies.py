@@ -9,20 +9,32 @@ they come and deleted when the index stands.
 from __future__ import annotations
 
 import functools
+import hashlib
+import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from followup.hosts import Galaxies, GalaxySource, joined
 from followup.hosts_catalogues import glade_plus, ned_lvs
-from followup.hosts_index import GalaxyIndex, build_index, file_sha256
+from followup.hosts_hats import hats_region
+from followup.hosts_index import COLUMNS, GalaxyIndex, build_index, file_sha256
 from mmcoord.config import Settings
 from mmcoord.errors import ConfigError
 from mmcoord.fetching import Network, Policy, fetch
+from skymaps import SkyMap
 
-__all__ = ["CATALOGUES", "GalaxyCatalogue", "folder_of", "install", "installed"]
+__all__ = [
+    "CATALOGUES",
+    "GalaxyCatalogue",
+    "folder_of",
+    "install",
+    "install_hats",
+    "installed",
+    "names",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +70,19 @@ CATALOGUES = {
         read=_read_ned,
     ),
 }
+_HATS = "hats-"
+"""With which the folder of an index of a HATS catalogue begins."""
 _MAX_BYTES = 12 * 2**30
 _TIMEOUT_S = 6 * 3600.0
 
 
 def folder_of(settings: Settings, name: str) -> Path:
     """Where the index of a catalogue is, or will be."""
-    return Path(settings.data_dir) / "galaxies" / name
+    return _home(settings) / name
+
+
+def _home(settings: Settings) -> Path:
+    return Path(settings.data_dir) / "galaxies"
 
 
 def install(
@@ -121,6 +139,45 @@ def _index(
     return build_index(chunks, folder, source=source, source_sha256=found)
 
 
+def install_hats(
+    settings: Settings,
+    source: str,
+    skymap: SkyMap,
+    columns: Mapping[str, str],
+    *,
+    name: str,
+    level: float = 0.99,
+    max_mpc: float = 1000.0,
+) -> dict[str, Any]:
+    """Index the galaxies of a HATS catalogue within a map; the manifest.
+
+    ``name``: of the index, one for each map; the same name again replaces it. See
+    :func:`followup.hosts_hats.hats_region` for the rest.
+
+    Raises
+    ------
+    ConfigError
+        A name that is no plain word, or what :func:`~followup.hosts_hats.hats_region` says.
+    BadInput, MissingPart
+        As there.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", name):
+        raise ConfigError(f"name: {name!r} is not a plain word")
+    found = hats_region(source, skymap, level, columns, max_mpc=max_mpc)
+    digest = hashlib.sha256("\n".join(found.name).encode())
+    for column in ("ra_deg", "dec_deg", *COLUMNS):
+        digest.update(getattr(found, column).tobytes())
+    folder = folder_of(settings, f"{_HATS}{name}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return build_index([found], folder, source=source, source_sha256=digest.hexdigest())
+
+
+def names(settings: Settings) -> list[str]:
+    """The catalogues of which an index is there."""
+    places = [*sorted(CATALOGUES), *(p.name for p in sorted(_home(settings).glob(f"{_HATS}*")))]
+    return [name for name in places if (folder_of(settings, name) / "manifest.json").exists()]
+
+
 @dataclass(frozen=True, slots=True)
 class _Together:
     """Several indexes as one source."""
@@ -140,14 +197,13 @@ def installed(settings: Settings) -> GalaxySource | None:
         An index is there and cannot be used.
     """
     found = []
-    for name in sorted(CATALOGUES):
+    for name in names(settings):
         manifest = folder_of(settings, name) / "manifest.json"
-        if manifest.exists():
-            found.append(_opened(manifest.parent, manifest.stat().st_mtime_ns))
+        found.append(_opened(manifest.parent, manifest.stat().st_mtime_ns))
     return _Together(tuple(found)) if found else None
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=32)
 def _opened(folder: Path, changed_ns: int) -> GalaxyIndex:
     """An index is opened once, and again when it was built anew."""
     return GalaxyIndex.open(folder)

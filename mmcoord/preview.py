@@ -10,10 +10,11 @@ from sqlmodel import col
 from mmcoord.errors import ConfigError, UnknownRecord
 from mmcoord.records import OutgoingKind
 from mmcoord.stages.context import Context
-from mmcoord.stages.outbox import delivery_key, messages, outgoing_for
+from mmcoord.stages.outbox import claimed_tiles, delivery_key, messages, outgoing_for
 from mmcoord.stages.planrows import row_from_json
 from mmcoord.store.reading import newest_plan
 from mmcoord.store.tables import EventRow, RequestRow
+from mmcoord.store.tiles import tiles_of
 
 __all__ = ["payloads"]
 
@@ -51,6 +52,7 @@ def payloads(ctx: Context, event_id: str, sink_name: str) -> list[dict[str, Any]
             ).scalars()
             if row.score > 0
         ]
+        tiles, told = tiles_of(session, event_id, revision), claimed_tiles(session, event_id, sink)
         shown = [
             sink.payload(
                 outgoing_for(
@@ -61,8 +63,9 @@ def payloads(ctx: Context, event_id: str, sink_name: str) -> list[dict[str, Any]
                     group,
                     kind=OutgoingKind.PUBLISH,
                     key=delivery_key("publish", sink_name, event_id, revision, target),
+                    tiles=fields,
                 )
             )
-            for target, group in messages(sink, rows)
+            for target, group, fields in messages(sink, rows, tiles, told)
         ]
         return [payload for payload in shown if payload]

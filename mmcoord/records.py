@@ -23,6 +23,7 @@ from typing import Any
 
 from mmcoord.elsewhere import Elsewhere
 from mmcoord.errors import BadCandidate, BadNotice, BadPhotometry
+from mmcoord.weather import Weather
 
 __all__ = [
     "Alert",
@@ -41,7 +42,9 @@ __all__ = [
     "OutgoingKind",
     "ParsedRecord",
     "Photometry",
+    "PlanLook",
     "PlanRow",
+    "PlanTile",
     "Vetoed",
     "Withdrawal",
 ]
@@ -384,6 +387,7 @@ ParsedRecord = (
     | LateMap
     | Withdrawal
     | Elsewhere
+    | Weather
 )
 """What a listener makes of a payload."""
 
@@ -412,6 +416,44 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanLook:
+    """A further look at a target of a plan, beside its first observation."""
+
+    role: str
+    """See ``followup.looks.Role``: another colour, the same again, the other colour again."""
+    instrument: str
+    band: str
+    start: datetime
+    exposure_s: float
+    predicted_mag: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanTile:
+    """A field of a wide camera that a plan asks for, to find what nobody has found yet."""
+
+    tile_id: str
+    """The same for the same field of the same camera, in whatever plan."""
+    instrument: str
+    band: str
+    ra_deg: float
+    """Of the field's centre; a square, north up."""
+    dec_deg: float
+    field_deg2: float
+    start: datetime
+    exposure_s: float
+    probability: float
+    """Of the map within the field."""
+    new_probability: float
+    """The part that nobody has covered, nor a tile of this plan before this one."""
+    reach: float
+    """P(the counterpart is brighter than the image's depth), if it is there."""
+    score: float
+    """What it is worth at its best time, in the currency of the targets' scores."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlanRow:
     """One line of an event's ranked plan."""
 
@@ -436,6 +478,8 @@ class PlanRow:
     predicted_mag: float | None
     distance_mpc: float | None
     distance_err_mpc: float | None
+    looks: tuple[PlanLook, ...] = ()
+    """Further observations of the same target, in order of time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -487,6 +531,8 @@ class Outgoing:
     outlines: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     """Of the map's credible regions: level (``0.5``, ``0.9``) -> rings of [ra_deg, dec_deg]."""
     undertakings: tuple[Undertaking, ...] = ()
-    """Claims on the targets of ``rows``, of each group the last one."""
+    """Claims on the targets of ``rows`` and on ``tiles``, of each group the last one."""
+    tiles: tuple[PlanTile, ...] = ()
+    """Fields of the plan for a sink that speaks per plan, one of them for one per target."""
     key: str = ""
     """Idempotency key: the same key is the same message."""

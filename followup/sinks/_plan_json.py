@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from mmcoord.records import Outgoing, Photometry, PlanRow
+from mmcoord.records import Outgoing, Photometry, PlanLook, PlanRow
 
 __all__ = [
     "event_json",
     "finite",
     "iso_utc",
+    "look_json",
     "photometry_json",
     "photometry_of",
     "row_json",
@@ -75,6 +76,19 @@ def row_json(row: PlanRow) -> dict[str, Any]:
         "predicted_mag": finite(row.predicted_mag),
         "distance_mpc": finite(row.distance_mpc),
         "distance_err_mpc": finite(row.distance_err_mpc),
+        "looks": [look_json(look) for look in row.looks],
+    }
+
+
+def look_json(look: PlanLook) -> dict[str, Any]:
+    """A further look at a target."""
+    return {
+        "role": look.role,
+        "instrument": look.instrument,
+        "band": look.band,
+        "start": iso_utc(look.start),
+        "exposure_s": finite(look.exposure_s),
+        "predicted_mag": finite(look.predicted_mag),
     }
 
 

@@ -174,7 +174,13 @@ def _request(row: PlanRow) -> str | None:
         parts.append(f"from {iso_utc(row.start)}")
     if row.predicted_mag is not None:
         parts.append(f"predicted {row.predicted_mag:.2f} mag")
-    return " ".join(part for part in parts if part) or None
+    first = " ".join(part for part in parts if part)
+    further = [
+        f"{look.role}: {look.instrument} {look.band} {look.exposure_s:g} s from "
+        f"{iso_utc(look.start)}"
+        for look in row.looks
+    ]
+    return "; ".join(part for part in (first, *further) if part) or None
 
 
 def _text(value: str | float | None) -> str:

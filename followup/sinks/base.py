@@ -34,6 +34,7 @@ __all__ = [
     "Preloads",
     "SideBySide",
     "Sink",
+    "TakesTiles",
     "Tells",
 ]
 
@@ -131,6 +132,14 @@ class SideBySide(Protocol):
     """
 
     at_once: int
+
+
+@runtime_checkable
+class TakesTiles(Protocol):
+    """A sink that speaks per target and of tiles too: ``Outgoing.tiles`` then holds one, and
+    ``rows`` none. Asked of the tiles that groups have claimed."""
+
+    takes_tiles: bool
 
 
 @runtime_checkable

@@ -1,7 +1,7 @@
 """The Treasure Map: what our groups mean to observe, have observed, and do not after all.
 
-Only claims are written, never the plan itself: a pointing there says that somebody observes.
-A claim of one of ``groups`` with an instrument that ``instruments`` knows becomes a planned
+Only claims are written, never the plan itself: a pointing there says that somebody observes, be it
+a target or a tile of the map. A claim of one of ``groups`` with an instrument that ``instruments`` knows becomes a planned
 pointing, a completed one a completed pointing, and one given back a cancelled one. Read back
 are the pointings of everybody (:func:`pointings`), to avoid a second observation.
 
@@ -168,6 +168,7 @@ class TreasureMapSink:
     client: httpx.Client = field(repr=False)
     granularity: Granularity = Granularity.TARGET
     settle_s: float = 30.0
+    takes_tiles: bool = True
 
     @property
     def is_public(self) -> bool:
@@ -175,12 +176,13 @@ class TreasureMapSink:
         return not self.is_practice
 
     def payload(self, outgoing: Outgoing) -> Payload:
-        """The pointing that our claim on the target is; empty without one: nothing is said."""
-        (row,) = outgoing.rows
+        """The pointing that our claim on the target or tile is; empty without one: nothing is
+        said."""
+        name = outgoing.tiles[0].tile_id if outgoing.tiles else outgoing.rows[0].object_id
         ours = [
             claim
             for claim in outgoing.undertakings
-            if claim.object_id == row.object_id
+            if claim.object_id == name
             and claim.group in self.groups
             and claim.instrument in self.instruments
         ]
@@ -243,18 +245,18 @@ class TreasureMapSink:
             return error.answer
 
     def _pointing(self, claim: Undertaking, outgoing: Outgoing) -> dict[str, Any]:
-        (row,) = outgoing.rows
+        (at,) = outgoing.tiles or outgoing.rows
         ended = claim.state not in _STATUS
         status = "cancelled" if ended else _STATUS[claim.state]
-        when = claim.changed_at if status == "completed" else row.start or claim.changed_at
+        when = claim.changed_at if status == "completed" else at.start or claim.changed_at
         assert claim.instrument is not None
         pointing: dict[str, Any] = {
-            "ra": row.ra_deg,
-            "dec": row.dec_deg,
+            "ra": at.ra_deg,
+            "dec": at.dec_deg,
             "instrumentid": self.instruments[claim.instrument],
             "time": _utc(when),
             "status": status,
-            "band": (claim.band or row.band or "other").rpartition(":")[2],
+            "band": (claim.band or at.band or "other").rpartition(":")[2],
             "pos_angle": 0.0,
         }
         if status == "completed":

@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
+from mmcoord.records import PlanTile
 from mmcoord.store.alarms import AlarmLine
 from mmcoord.store.finding import CircularLine, LinkLine, NameLine
 from mmcoord.store.views import AlertLine, EventLine, Place, PlanLine
@@ -89,6 +90,9 @@ class Plan(BaseModel):
     event_id: str
     plan: PlanLine | None
     rows: list[dict[str, Any]]
+    """By rank; ``looks`` of a row are further observations of its target."""
+    tiles: list[PlanTile]
+    """Fields of wide cameras, in order of time."""
 
 
 class Story(BaseModel):

@@ -23,6 +23,7 @@ from mmcoord.store import alarms as stored_alarms
 from mmcoord.store import finding, views, views_known, views_log, views_notices
 from mmcoord.store.alarms import AlarmLine
 from mmcoord.store.tables import AlarmRow, DeadLetterRow, DeliveryRow
+from mmcoord.store.tiles import tiles_of
 from mmcoord.store.views import CandidateLine, EventLine
 from mmcoord.store.views_log import DeadLetter, Delivery
 from mmcoord.store.views_notices import NoticeList
@@ -73,12 +74,13 @@ def plan(
         line = _event(session, event_id)
         wanted = revision if revision is not None else line.plan_revision
         if wanted is None:
-            return Plan(event_id=line.event_id, plan=None, rows=[])
+            return Plan(event_id=line.event_id, plan=None, rows=[], tiles=[])
         found = views.plan(session, line.event_id, wanted)
         if found is None:
             raise UnknownRecord(f"event {line.event_id!r} has no plan revision {wanted}")
         rows = [target.row for target in views.targets(session, line.event_id, wanted)]
-        return Plan(event_id=line.event_id, plan=found, rows=rows)
+        fields = list(tiles_of(session, line.event_id, wanted))
+        return Plan(event_id=line.event_id, plan=found, rows=rows, tiles=fields)
 
 
 @router.get("/events/{event_id:path}/story")

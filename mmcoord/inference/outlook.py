@@ -9,6 +9,7 @@ photometry, each shifted in brightness by a draw from what the photometry leaves
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,15 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 from mmcoord.inference import bank
-from mmcoord.inference.bank_curves import EDGES, N_KILONOVAE, N_OTHERS, T_DAY, moduli
+from mmcoord.inference.bank_curves import (
+    EDGES,
+    N_KILONOVAE,
+    N_OTHERS,
+    NODES_MPC,
+    T_DAY,
+    moduli,
+    node_of,
+)
 from mmcoord.inference.classes import BASE_RATE, CLASSES, class_priors, probabilities_of
 from mmcoord.inference.models.base import FAINTEST_MAG
 from mmcoord.inference.screening import (
@@ -29,7 +38,7 @@ from mmcoord.inference.screening import (
 )
 from mmcoord.predictions import ClassPredictions
 
-__all__ = ["class_predictions", "predictions"]
+__all__ = ["class_predictions", "predictions", "unseen"]
 
 Array = npt.NDArray[np.float64]
 Array32 = npt.NDArray[np.float32]
@@ -56,8 +65,45 @@ def predictions(request: ScreenRequest, bands: Sequence[str], mjd_tai: npt.Array
     ``RunRow.light_curve``. Empty where nothing can be said: no usable detection, no such time.
     """
     fitted = fit_bank(request)
+    if fitted is None:
+        return {}
+    return _quantiles(request, fitted, bands, mjd_tai)
+
+
+def unseen(
+    t0_mjd_tai: float,
+    distance_mpc: float,
+    distance_std_mpc: float,
+    bands: Sequence[str],
+    mjd_tai: npt.ArrayLike,
+) -> LightCurve:
+    """Magnitudes of an event's kilonova of which nothing has been seen, as :func:`predictions`.
+
+    Every curve of the bank is as likely, and the distance is all that shifts it; times outside of
+    the bank are left out.
+    """
+    node = node_of(distance_mpc)
+    shift = 5.0 * math.log10(distance_mpc / NODES_MPC[node])
+    relative = min(max(distance_std_mpc / distance_mpc, 0.0), 1.0)
+    n = N_OTHERS + N_KILONOVAE
+    anything = Fitted(
+        log_l=np.zeros(n, np.float32),
+        shift=np.full(n, shift, np.float32),
+        spread_at_distance=5.0 / math.log(10.0) * relative,
+        spread_free=math.inf,
+        is_at_host=False,
+        node=node,
+        n_detections=0,
+        n_limits=0,
+    )
+    return _quantiles(ScreenRequest((), t0_mjd_tai), anything, bands, mjd_tai)
+
+
+def _quantiles(
+    request: ScreenRequest, fitted: Fitted, bands: Sequence[str], mjd_tai: npt.ArrayLike
+) -> LightCurve:
     times = _inside(request, mjd_tai)
-    if fitted is None or not len(times) or not bands:
+    if not len(times) or not bands:
         return {}
     mags = _draw(request, fitted, "kilonova", bands, times, _N_DRAWS, np.random.default_rng(0))
     found = np.quantile(mags, list(_QUANTILES.values()), axis=0)

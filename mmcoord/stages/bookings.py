@@ -17,11 +17,13 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from followup.sites import Instrument
-from followup.spoken_for import Booking, booking_of, meeting
-from mmcoord.records import EventState, PlanRow
+from followup.spoken_for import Booking, booking_of, bookings_of_row, meeting
+from mmcoord.records import EventState, PlanRow, PlanTile
 from mmcoord.stages.planrows import row_from_json
 from mmcoord.store import bursts
 from mmcoord.store.tables import EventRow, PlanRevisionRow, RequestRow
+from mmcoord.store.tables_tiles import PlanTileRow
+from mmcoord.store.tiles import tile_record
 
 __all__ = ["bookings_against", "displaced"]
 
@@ -35,10 +37,12 @@ def bookings_against(
     previous: Sequence[PlanRow],
     instruments: Sequence[Instrument],
     planned_for: datetime,
+    previous_tiles: Sequence[PlanTile] = (),
 ) -> list[Booking]:
     """What the newest plans of other events ask, as the next plan of ``event`` has to see it.
 
-    ``previous``: the rows of its plan that stands. Practice and real do not see each other.
+    ``previous``: the rows of its plan that stands, and ``previous_tiles`` its tiles. Practice and
+    real do not see each other.
     """
     by_id = {instrument.id: instrument for instrument in instruments}
     newest = (
@@ -49,15 +53,10 @@ def bookings_against(
         .group_by(col(PlanRevisionRow.event_id))
         .subquery()
     )
-    rows = session.execute(
-        select(RequestRow)
+    of_others = (
+        select(col(PlanRevisionRow.event_id), col(PlanRevisionRow.revision))
         .join(
             newest,
-            (newest.c.event_id == col(RequestRow.event_id))
-            & (newest.c.revision == col(RequestRow.revision)),
-        )
-        .join(
-            PlanRevisionRow,
             (col(PlanRevisionRow.event_id) == newest.c.event_id)
             & (col(PlanRevisionRow.revision) == newest.c.revision),
         )
@@ -69,14 +68,37 @@ def bookings_against(
             col(PlanRevisionRow.planned_for) > planned_for - _SPAN,
             col(PlanRevisionRow.planned_for) < planned_for + _SPAN,
         )
+        .subquery()
+    )
+    rows = session.execute(
+        select(RequestRow)
+        .join(
+            of_others,
+            (of_others.c.event_id == col(RequestRow.event_id))
+            & (of_others.c.revision == col(RequestRow.revision)),
+        )
         .order_by(col(RequestRow.event_id), col(RequestRow.rank))
+    ).scalars()
+    tiles = session.execute(
+        select(PlanTileRow)
+        .join(
+            of_others,
+            (of_others.c.event_id == col(PlanTileRow.event_id))
+            & (of_others.c.revision == col(PlanTileRow.revision)),
+        )
+        .order_by(col(PlanTileRow.event_id), col(PlanTileRow.number))
     ).scalars()
     others = [
         booking
         for row in rows
-        if (booking := booking_of(row_from_json(row.row), row.event_id, by_id)) is not None
-        and booking.end > planned_for
+        for booking in bookings_of_row(row_from_json(row.row), row.event_id, by_id)
     ]
+    others += [
+        booking
+        for row in tiles
+        if (booking := booking_of(tile_record(row), row.score, row.event_id, by_id)) is not None
+    ]
+    others = [booking for booking in others if booking.end > planned_for]
     watches = {
         event_id
         for event_id in {other.event_id for other in others}
@@ -86,7 +108,7 @@ def bookings_against(
         dataclasses.replace(other, score=math.inf) if other.event_id in watches else other
         for other in others
     ]
-    ours = _asked(previous, event.event_id, by_id)
+    ours = _asked(previous, previous_tiles, event.event_id, by_id)
     if any(other.score >= mine.score for mine, other in meeting(ours, others)):
         return [dataclasses.replace(other, score=math.inf) for other in others]
     return others
@@ -97,14 +119,21 @@ def displaced(
     event_id: str,
     instruments: Sequence[Instrument],
     others: Sequence[Booking],
+    tiles: Sequence[PlanTile] = (),
 ) -> tuple[str, ...]:
-    """Events whose plans meet ``rows`` and are to be made anew."""
-    ours = _asked(rows, event_id, {instrument.id: instrument for instrument in instruments})
+    """Events whose plans meet ``rows`` or ``tiles`` and are to be made anew."""
+    ours = _asked(rows, tiles, event_id, {instrument.id: instrument for instrument in instruments})
     return tuple(sorted({other.event_id for _, other in meeting(ours, others)}))
 
 
 def _asked(
-    rows: Sequence[PlanRow], event_id: str, by_id: Mapping[str, Instrument]
+    rows: Sequence[PlanRow],
+    tiles: Sequence[PlanTile],
+    event_id: str,
+    by_id: Mapping[str, Instrument],
 ) -> list[Booking]:
-    found = [booking_of(row, event_id, by_id) for row in rows]
-    return [booking for booking in found if booking is not None]
+    fields = [booking_of(tile, tile.score, event_id, by_id) for tile in tiles]
+    return [
+        *(booking for row in rows for booking in bookings_of_row(row, event_id, by_id)),
+        *(booking for booking in fields if booking is not None),
+    ]

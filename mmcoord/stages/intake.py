@@ -57,7 +57,9 @@ from mmcoord.store.tables import (
     NoticeRow,
 )
 from mmcoord.store.types import table
+from mmcoord.store.weather import store_weather
 from mmcoord.taint import taint_by_points, taint_event, taint_seen_before
+from mmcoord.weather import Weather
 
 __all__ = ["Folded", "Lane", "Readout", "fold", "read", "receive", "run"]
 
@@ -197,6 +199,7 @@ def _write(
         )
     store_circulars(session, flat, now)
     wishes += store_elsewhere(session, flat, now)
+    wishes += store_weather(session, flat, now)
     count_vetoes(session, [record for record, _ in flat if isinstance(record, Vetoed)])
     queue.enqueue(session, wishes, now)
     _close_notices(session, readouts, outcomes, now)
@@ -225,6 +228,8 @@ def _describe(records: Sequence[ParsedRecord]) -> str:
             parts.append(f"{record.catalogue}: {record.name}")
         elif isinstance(record, Elsewhere):
             parts.append(f"{record.status} elsewhere by {record.who} ({record.source})")
+        elif isinstance(record, Weather):
+            parts.append(f"weather of {len(record.said)} sites from {record.source}")
         elif isinstance(record, Circular):
             parts.append(f"circular {record.circular_id}: {record.subject}")
     return "; ".join(parts[:10])

@@ -15,10 +15,10 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from followup.sinks.base import Granularity, Sink
+from followup.sinks.base import Granularity, Sink, TakesTiles
 from mmcoord.config import Settings
 from mmcoord.policy import Action, Facts, decide
-from mmcoord.records import AlertType, EventState, Outgoing, OutgoingKind, PlanRow
+from mmcoord.records import AlertType, EventState, Outgoing, OutgoingKind, PlanRow, PlanTile
 from mmcoord.stages.context import Context
 from mmcoord.stages.planrows import row_from_json
 from mmcoord.store import approvals, bursts, claims
@@ -32,8 +32,10 @@ from mmcoord.store.tables import (
     PlanRevisionRow,
     RequestRow,
 )
+from mmcoord.store.tiles import asked_before
 
 __all__ = [
+    "claimed_tiles",
     "delivery_key",
     "messages",
     "outgoing_for",
@@ -66,6 +68,7 @@ def write_deliveries(
     event: EventRow,
     revision: PlanRevisionRow,
     rows: Sequence[PlanRow],
+    tiles: Sequence[PlanTile] = (),
 ) -> None:
     """Write what this revision calls for, at every sink."""
     now = ctx.now()
@@ -77,7 +80,7 @@ def write_deliveries(
         if event.state == EventState.RETRACTED.value:
             _write_withdrawals(ctx, session, event, revision, name, sink)
         else:
-            _write_publications(ctx, session, event, revision, name, sink, rows)
+            _write_publications(ctx, session, event, revision, name, sink, rows, tiles)
 
 
 def outgoing_for(
@@ -89,6 +92,7 @@ def outgoing_for(
     *,
     kind: OutgoingKind,
     key: str,
+    tiles: Sequence[PlanTile] = (),
 ) -> Outgoing:
     """What a sink is asked to say, from the store."""
     alert = session.get(AlertRow, event.current_alert_id) if event.current_alert_id else None
@@ -113,7 +117,12 @@ def outgoing_for(
         headlines=tuple(burst.assessment["headlines"]) if burst else (),
         page_url=page_url(ctx, event.event_id),
         outlines=dict(place.outlines) if place else {},
-        undertakings=claims.undertakings(session, event.event_id, rows),
+        undertakings=claims.undertakings(
+            session,
+            event.event_id,
+            {*(row.object_id for row in rows), *(tile.tile_id for tile in tiles)},
+        ),
+        tiles=tuple(tiles),
         key=key,
     )
 
@@ -133,30 +142,75 @@ def _write_publications(
     name: str,
     sink: Sink,
     rows: Sequence[PlanRow],
+    tiles: Sequence[PlanTile],
 ) -> None:
-    _write_withdrawals(
-        ctx, session, event, revision, name, sink, staying={row.object_id for row in rows}
-    )
+    told = claimed_tiles(session, event.event_id, sink)
+    staying = {*(row.object_id for row in rows), *(tile.tile_id for tile in told)}
+    _write_withdrawals(ctx, session, event, revision, name, sink, staying=staying)
     chosen = _chosen(ctx, session, name, sink, event.event_id, rows)
-    if not chosen:
+    if not chosen and not told:
         return
     refusal = why_refused(ctx.settings, sink, is_practice=event.is_practice)
     if refusal is not None:
         _add_refusal(ctx, session, event, revision, name, refusal)
         return
-    for target, group in messages(sink, chosen):
+    for target, group, fields in messages(sink, chosen, tiles, told):
         key = delivery_key("publish", name, event.event_id, revision.revision, target)
         outgoing = outgoing_for(
-            ctx, session, event, revision.revision, group, kind=OutgoingKind.PUBLISH, key=key
+            ctx,
+            session,
+            event,
+            revision.revision,
+            group,
+            kind=OutgoingKind.PUBLISH,
+            key=key,
+            tiles=fields,
         )
+        if fields and target and _is_told(session, name, sink, outgoing, target):
+            continue
         _add(ctx, session, event, revision, name, sink, outgoing, target)
 
 
-def messages(sink: Sink, rows: Sequence[PlanRow]) -> list[tuple[str, Sequence[PlanRow]]]:
-    """Rows by the message that carries them: (target, or empty for a whole plan, rows)."""
+def messages(
+    sink: Sink,
+    rows: Sequence[PlanRow],
+    tiles: Sequence[PlanTile] = (),
+    told: Sequence[PlanTile] = (),
+) -> list[tuple[str, Sequence[PlanRow], Sequence[PlanTile]]]:
+    """Rows and tiles by the message that carries them, with its target: empty for a whole plan.
+
+    ``told``: the tiles of which a sink that speaks per target has something to say.
+    """
     if sink.granularity is Granularity.TARGET:
-        return [(row.object_id, [row]) for row in rows]
-    return [("", rows)]
+        return [
+            *((row.object_id, [row], ()) for row in rows),
+            *((tile.tile_id, (), [tile]) for tile in told),
+        ]
+    return [("", rows, tiles)] if rows else []
+
+
+def claimed_tiles(session: Session, event_id: str, sink: Sink) -> list[PlanTile]:
+    """The tiles that groups have claimed or observed, for a sink that tells of them."""
+    if sink.granularity is not Granularity.TARGET or not isinstance(sink, TakesTiles):
+        return []
+    return asked_before(session, event_id, claims.newest(session, event_id))
+
+
+def _is_told(session: Session, name: str, sink: Sink, outgoing: Outgoing, target: str) -> bool:
+    """Whether the last that the sink was told of a tile is just what it would be told now."""
+    last = session.execute(
+        select(col(DeliveryRow.payload))
+        .where(
+            col(DeliveryRow.sink) == name,
+            col(DeliveryRow.event_id) == outgoing.event_id,
+            col(DeliveryRow.target) == target,
+            col(DeliveryRow.kind) == OutgoingKind.PUBLISH.value,
+            col(DeliveryRow.state) == "sent",
+        )
+        .order_by(col(DeliveryRow.plan_revision).desc())
+        .limit(1)
+    ).scalar_one_or_none()
+    return last is not None and last == sink.payload(outgoing)
 
 
 def _chosen(
@@ -256,6 +310,7 @@ def _write_withdrawals(
             _published_rows(session, published),
             kind=OutgoingKind.WITHDRAW,
             key=published.key,
+            tiles=asked_before(session, event.event_id, [target]),
         )
         _add(ctx, session, event, revision, name, sink, outgoing, target, published)
 
@@ -277,6 +332,7 @@ def withdraw_late(ctx: Context, session: Session, published: DeliveryRow) -> Non
         rows,
         kind=OutgoingKind.WITHDRAW,
         key=published.key,
+        tiles=asked_before(session, published.event_id, [published.target]),
     )
     sink = ctx.sinks[published.sink]
     _add(ctx, session, event, revision, published.sink, sink, outgoing, published.target, published)

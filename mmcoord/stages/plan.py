@@ -7,9 +7,10 @@ empty revision, and what was posted for it is withdrawn.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,24 +20,31 @@ from sqlalchemy.orm import Session
 
 from followup.assign import Slate, assign
 from followup.factors import RankSettings
+from followup.looks import Cadence
 from followup.prospects import Memory
 from followup.rank import outlook, rank
-from followup.weather import read_weather
+from followup.weather import Spell, read_weather
+from mmcoord.config import is_address
 from mmcoord.elsewhere import Elsewhere
 from mmcoord.galaxies import installed
-from mmcoord.records import PlanRow
+from mmcoord.records import PlanRow, PlanTile
 from mmcoord.stages import breakout, outbox
 from mmcoord.stages.bookings import bookings_against, displaced
 from mmcoord.stages.context import Context
 from mmcoord.stages.isolate import serve_each
 from mmcoord.stages.planrows import newest_rows, row_to_json
 from mmcoord.stages.policy import reason_to_rest
+from mmcoord.stages.searching import seek
 from mmcoord.stages.targets import targets_of
-from mmcoord.store import bursts, journal, queue
+from mmcoord.store import bursts, claims, journal, queue
 from mmcoord.store.elsewhere import elsewhere_between
 from mmcoord.store.queue import Wish, Work
 from mmcoord.store.reading import newest_plan
 from mmcoord.store.tables import EventRow, PlanRevisionRow, RequestRow
+from mmcoord.store.tables_tiles import PlanTileRow
+from mmcoord.store.tiles import PREFIX as TILE
+from mmcoord.store.tiles import newest_tiles, tile_to_json
+from mmcoord.store.weather import known_weather
 from mmcoord.timescales import mjd_tai
 
 __all__ = ["Draft", "content_sha256", "run"]
@@ -65,13 +73,17 @@ class Draft:
     certified_gap: float = 0.0
     displaces: tuple[str, ...] = ()
     """Events from whose plans it takes telescope time."""
+    tiles: tuple[PlanTile, ...] = ()
+    claimed: tuple[tuple[str, str, str], ...] = ()
+    """(tile, group, state) of the claims on tiles, which sinks are told of."""
 
 
 def content_sha256(draft: Draft) -> str:
     """Identity of a plan's content."""
-    text = json.dumps(
-        [[row_to_json(row) for row in draft.rows], draft.note], sort_keys=True, allow_nan=False
-    )
+    rows = [row_to_json(row) for row in draft.rows]
+    tiles = [tile_to_json(tile) for tile in draft.tiles]
+    said = [rows, draft.note, tiles, draft.claimed]
+    text = json.dumps(said, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -103,9 +115,11 @@ def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
         return Draft((), planned_for, rest)
     targets = targets_of(ctx, session, event, known_until, planned_for)
     wanted, settings = ctx.settings.plan, RankSettings()
-    slate = Slate(keep=wanted.max_rows)
+    cadence = Cadence(targets=wanted.cadence_targets, gap_h=wanted.cadence_gap_h)
+    slate = Slate(keep=wanted.max_rows, cadence=cadence if wanted.cadence_targets else None)
     chosen = wanted.instruments
     instruments = ctx.catalogue.select(chosen) if chosen else ctx.catalogue.asked
+    elsewhere = _elsewhere(session, planned_for)
     rows = rank(
         targets,
         event_time=event.event_time,
@@ -113,29 +127,52 @@ def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
         instruments=instruments,
         settings=settings,
         galaxies=installed(ctx.settings),
-        elsewhere=_elsewhere(session, planned_for),
+        elsewhere=elsewhere,
         slate=slate,
         memory=_MEMORY,
     )
-    previous = newest_rows(session, event_id)
-    others = bookings_against(session, event, previous, instruments, planned_for)
+    tiles = seek(session, event, planned_for, instruments, slate, elsewhere, wanted, settings)
+    previous, fields = newest_rows(session, event_id), newest_tiles(session, event_id)
+    others = bookings_against(session, event, previous, instruments, planned_for, fields)
     assigned = assign(
         rows[: wanted.max_rows],
         slate,
         tolerance=settings.choice_tolerance,
         previous=previous,
-        weather=read_weather(Path(wanted.weather)) if wanted.weather else None,
+        weather=_weather(session, wanted.weather),
         bookings=others,
+        tiles=tiles.found,
+        previous_tiles=fields,
     )
+    certificate = [assigned.sentence] if assigned.upper_bound > 0 else []
     return Draft(
         assigned.rows,
         planned_for,
-        "\n".join([outlook(rows), *([assigned.sentence] if assigned.upper_bound > 0 else [])]),
+        "\n".join([outlook(rows), *certificate, tiles.sentence]),
         assigned.objective,
         assigned.upper_bound,
         assigned.certified_gap,
-        displaced(assigned.rows, event_id, instruments, others),
+        displaced(assigned.rows, event_id, instruments, others, assigned.tiles),
+        assigned.tiles,
+        _claimed(session, event_id),
     )
+
+
+def _claimed(session: Session, event_id: str) -> tuple[tuple[str, str, str], ...]:
+    found = claims.newest(session, event_id)
+    return tuple(
+        (name, row.group, row.state)
+        for name in sorted(found)
+        if name.startswith(TILE)
+        for row in found[name]
+    )
+
+
+def _weather(session: Session, where: str | None) -> Mapping[str, Sequence[Spell]]:
+    """What is known of the weather: from a file, or as it was last heard from an address."""
+    if not where:
+        return {}
+    return known_weather(session, where) if is_address(where) else read_weather(Path(where))
 
 
 def _elsewhere(session: Session, planned_for: datetime) -> list[Elsewhere]:
@@ -182,15 +219,16 @@ def _commit(ctx: Context, session: Session, work: Work, draft: Draft) -> None:
     )
     session.add(revision)
     _store_rows(session, revision, draft.rows)
+    _store_tiles(session, revision, draft.tiles)
     queue.enqueue(session, [Wish(_STAGE, other, work.cause_id) for other in draft.displaces], now)
-    outbox.write_deliveries(ctx, session, event, revision, draft.rows)
+    outbox.write_deliveries(ctx, session, event, revision, draft.rows, draft.tiles)
     journal.write(
         session,
         [
             journal.Entry(
                 _STAGE,
                 "planned",
-                _say(revision, draft.rows),
+                _say(revision, draft),
                 work.cause_id,
                 event_id=work.key,
                 object_id=draft.rows[0].object_id if draft.rows else None,
@@ -219,7 +257,25 @@ def _store_rows(session: Session, revision: PlanRevisionRow, rows: Sequence[Plan
         )
 
 
-def _say(revision: PlanRevisionRow, rows: Sequence[PlanRow]) -> str:
-    if not rows:
-        return f"plan revision {revision.revision}: no targets. {revision.note}"
-    return f"plan revision {revision.revision}: {len(rows)} targets, first {rows[0].object_id}"
+def _store_tiles(session: Session, revision: PlanRevisionRow, tiles: Sequence[PlanTile]) -> None:
+    if tiles:
+        session.execute(
+            insert(PlanTileRow),
+            [
+                {
+                    "event_id": revision.event_id,
+                    "revision": revision.revision,
+                    "number": number,
+                    **dataclasses.asdict(tile),
+                }
+                for number, tile in enumerate(tiles, start=1)
+            ],
+        )
+
+
+def _say(revision: PlanRevisionRow, draft: Draft) -> str:
+    tiles = f", {len(draft.tiles)} tiles" if draft.tiles else ""
+    if not draft.rows:
+        return f"plan revision {revision.revision}: no targets{tiles}. {revision.note}"
+    first = draft.rows[0].object_id
+    return f"plan revision {revision.revision}: {len(draft.rows)} targets{tiles}, first {first}"

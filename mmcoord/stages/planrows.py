@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from mmcoord.records import PlanRow
+from mmcoord.records import PlanLook, PlanRow
 from mmcoord.store.reading import newest_plan
 from mmcoord.store.tables import RequestRow
 
@@ -24,13 +24,21 @@ def row_to_json(row: PlanRow) -> dict[str, Any]:
         dataclasses.replace(row, factors=dict(row.factors), reasons=dict(row.reasons))
     )
     document["start"] = row.start.isoformat() if row.start else None
+    document["looks"] = [
+        {**dataclasses.asdict(look), "start": look.start.isoformat()} for look in row.looks
+    ]
     return document
 
 
 def row_from_json(document: Mapping[str, Any]) -> PlanRow:
     """The plan row of :func:`row_to_json`."""
     start = document["start"]
-    return PlanRow(**{**document, "start": datetime.fromisoformat(start) if start else None})
+    looks = tuple(
+        PlanLook(**{**look, "start": datetime.fromisoformat(look["start"])})
+        for look in document.get("looks", ())  # plans had none before
+    )
+    when = datetime.fromisoformat(start) if start else None
+    return PlanRow(**{**document, "start": when, "looks": looks})
 
 
 def newest_rows(session: Session, event_id: str) -> tuple[PlanRow, ...]:

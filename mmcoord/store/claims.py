@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -25,11 +25,12 @@ from followup.claims import (
     next_state,
 )
 from mmcoord.errors import Refused, UnknownRecord
-from mmcoord.records import PlanRow, Undertaking
+from mmcoord.records import PlanTile, Undertaking
 from mmcoord.store import finding, journal, queue
 from mmcoord.store.queue import Wish
 from mmcoord.store.tables import EventRow, MatchRow, RequestRow
 from mmcoord.store.tables_claims import ClaimActionRow, ClaimRow
+from mmcoord.store.tiles import asked_before
 
 __all__ = [
     "Act",
@@ -90,7 +91,7 @@ def act(session: Session, said: Act, now: datetime, times: ClaimTimes | None = N
     known = _said_before(session, said)
     if known is not None:
         return known
-    event_id = _event_of(session, said)
+    event_id, tile = _known_of(session, said)
     standing = session.execute(
         select(ClaimRow)
         .where(
@@ -109,7 +110,7 @@ def act(session: Session, said: Act, now: datetime, times: ClaimTimes | None = N
     if state is None:
         stands = f"is {before.value} by {said.group}" if before else "has no claim of the group's"
         raise Refused(f"cannot {said.verb.value}: {said.object_id} {stands}")
-    row = standing or _new_row(session, said, event_id, now)
+    row = standing or _new_row(session, said, event_id, tile, now)
     _change(row, said, state, now, times or ClaimTimes())
     session.flush()  # for the new row's id
     assert row.id is not None
@@ -160,10 +161,9 @@ def of_event(session: Session, event_id: str) -> list[ClaimRow]:
 
 
 def undertakings(
-    session: Session, event_id: str, rows: Sequence[PlanRow]
+    session: Session, event_id: str, wanted: Collection[str]
 ) -> tuple[Undertaking, ...]:
-    """What groups have said of the rows' targets, for the sinks that tell it."""
-    wanted = {row.object_id for row in rows}
+    """What groups have said of these targets and tiles, for the sinks that tell it."""
     return tuple(
         Undertaking(row.object_id, row.group, row.state, row.changed_at, row.instrument, row.band)
         for object_id, found in newest(session, event_id).items()
@@ -211,11 +211,13 @@ def _said_before(session: Session, said: Act) -> ClaimRow | None:
     return session.get(ClaimRow, action.claim_id)
 
 
-def _event_of(session: Session, said: Act) -> str:
-    """The event's identifier, when the object is something that it could be about."""
+def _known_of(session: Session, said: Act) -> tuple[str, PlanTile | None]:
+    """The event's identifier, when the object is something that it could be about, and the tile
+    where it is one."""
     event_id = finding.one(session, said.event)
     event = session.get(EventRow, event_id)
     assert event is not None
+    tile = next(iter(asked_before(session, event_id, [said.object_id])), None)
     for table in (RequestRow, MatchRow):
         known = session.execute(
             select(col(table.object_id))
@@ -225,19 +227,25 @@ def _event_of(session: Session, said: Act) -> str:
         if known is not None:
             break
     else:
-        raise UnknownRecord(f"{said.object_id!r} is no candidate of event {event_id}")
+        if tile is None:
+            raise UnknownRecord(f"{said.object_id!r} is no candidate of event {event_id}")
     if event.state == "retracted" and said.verb in (Verb.CLAIM, Verb.START):
         raise Refused(f"event {event_id} is retracted: do not observe for it")
-    return event_id
+    return event_id, tile
 
 
-def _new_row(session: Session, said: Act, event_id: str, now: datetime) -> ClaimRow:
+def _new_row(
+    session: Session, said: Act, event_id: str, tile: PlanTile | None, now: datetime
+) -> ClaimRow:
     row = ClaimRow(
         event_id=event_id,
         object_id=said.object_id,
         group=said.group,
         state="",
         via=said.via,
+        # A tile is a field of one camera.
+        instrument=tile.instrument if tile else None,
+        band=tile.band if tile else None,
         created_at=now,
         changed_at=now,
     )

@@ -29,6 +29,7 @@ from mmcoord.store.tables import (
     RunRequestRow,
     RunRow,
 )
+from mmcoord.store.tiles import tile_to_json, tiles_of
 
 __all__ = [
     "deliveries",
@@ -165,6 +166,7 @@ def plan_document(session: Session, event_id: str) -> dict[str, Any]:
         "planned_for": document["planned_for"],
         "note": document["plan_note"],
         "plan": document["plan"],
+        "tiles": [tile_to_json(tile) for tile in tiles_of(session, event_id, plan.revision)],
         "objective": plan.objective,
         "upper_bound": plan.upper_bound,
         "certified_gap": plan.certified_gap,

@@ -17,6 +17,7 @@ __all__ = ["decide", "kind_of"]
 _KAFKA = ("gcn", "scimma", "kafka")
 _GOOD = (ListenerState.RUNNING, ListenerState.PAUSED)
 _LVK = "igwn"
+_WEATHER = "weather"
 _SNEWS_TOPIC = "gcn.classic.voevent.SNEWS"
 _SUPERK_TOPIC = "gcn.notices.superk.sn_alert"
 _LEFT_OUT = 240
@@ -63,6 +64,9 @@ def _house(facts: Facts) -> Iterator[Alarm]:
 def _listener(
     it: ListenerFacts, facts: Facts, now: datetime, settings: WatchdogSettings
 ) -> Iterator[Alarm]:
+    if it.source == _WEATHER:
+        yield from _weather(it, facts.store, now, settings)
+        return
     severity = Severity.WARN if it.is_bulk else Severity.PAGE
     if _is_unreachable(it, facts, now, settings):
         yield Alarm(f"unreachable {it.name}", severity, _unreachable_text(it, now))
@@ -112,6 +116,29 @@ def _listener(
     yield from _holding(it, facts, now, settings)
     yield from _behind(it, facts, settings)
     yield from _unused(it, now, settings)
+
+
+def _weather(
+    it: ListenerFacts, store: StoreFacts | None, now: datetime, settings: WatchdogSettings
+) -> Iterator[Alarm]:
+    """Not heard for long, or all that was said is over: plans go on with what there is."""
+    until = store.weather_until if store is not None else None
+    if _age(it.good_at, now) > 60.0 * settings.weather_min:
+        yield Alarm(
+            f"weather {it.name}",
+            Severity.WARN,
+            f"The weather (plan.weather) has not been obtained for {_span(_age(it.good_at, now))}"
+            f"{_because(it)}. Plans go on with what was said before. Look at the service that "
+            "tells it; mmcoord doctor asks it.",
+        )
+    elif until is not None and until < now:
+        yield Alarm(
+            f"weather {it.name}",
+            Severity.WARN,
+            f"The weather service (plan.weather) answers, but all that it says ended "
+            f"{_span(_age(until, now))} ago, so that plans count every site as open. Look at what "
+            "writes the weather.",
+        )
 
 
 def _is_unreachable(

@@ -136,6 +136,8 @@ class StoreFacts:
     """Those old enough to have come over every path."""
     bursts: tuple[BurstFacts, ...] = ()
     """Those assessed lately and not retracted."""
+    weather_until: datetime | None = None
+    """End of the last spell that the weather service told of; None: it told of none."""
 
 
 @dataclass(frozen=True, slots=True)

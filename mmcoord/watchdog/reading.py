@@ -22,6 +22,7 @@ from mmcoord.store.tables import (
     WorkRow,
 )
 from mmcoord.store.types import table
+from mmcoord.store.weather import weather_until
 from mmcoord.watchdog.facts import BurstFacts, FailingSink, OnePath, StoreFacts, UnreadAlerts
 from mmcoord.watchdog.settings import WatchdogSettings
 
@@ -41,7 +42,11 @@ _LVK = "igwn"
 
 
 def read_store(
-    session: Session, now: datetime, settings: WatchdogSettings, practice: Mapping[str, bool]
+    session: Session,
+    now: datetime,
+    settings: WatchdogSettings,
+    practice: Mapping[str, bool],
+    weather: str = "",
 ) -> StoreFacts:
     """Everything that the watchdog asks the store.
 
@@ -49,6 +54,8 @@ def read_store(
     ----------
     practice
         Sink -> whether it is a practice sink.
+    weather
+        Address of the weather that plans are made with; empty: none.
     """
     canaries = read_canaries(session)
     return StoreFacts(
@@ -65,6 +72,7 @@ def read_store(
             now - timedelta(minutes=settings.one_path_min),
         ),
         bursts=_bursts(session, now - timedelta(hours=settings.burst_h)),
+        weather_until=weather_until(session, weather) if weather else None,
     )
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import update
 from sqlmodel import col
 
 from listeners.settings import ListenerStatus
+from mmcoord.config import is_address
 from mmcoord.stages.context import Context
 from mmcoord.store import alarms
 from mmcoord.store.alarms import Wanted
@@ -59,6 +60,8 @@ class Watchdog:
         self._started_at = ctx.now()
         self._past = Past(self._started_at, self._settings)
         self._practice = {name: sink.is_practice for name, sink in ctx.sinks.items()}
+        where = ctx.settings.plan.weather or ""
+        self._weather = where if is_address(where) else ""
         self._wanted_at: dict[str, tuple[datetime, Alarm]] = {}
         self._listeners: dict[str, tuple[datetime, datetime | None]] = {}
         self._store: StoreFacts | None = None
@@ -112,7 +115,9 @@ class Watchdog:
         database = self._ctx.database
         if time.monotonic() - self._store_read_at >= self._settings.store_every_s:
             with database.snapshot() as session:
-                self._store = read_store(session, now, self._settings, self._practice)
+                self._store = read_store(
+                    session, now, self._settings, self._practice, self._weather
+                )
             self._store_read_at = time.monotonic()
         with database.read() as session:
             lines = alarms.open_alarms(session)
@@ -127,7 +132,7 @@ class Watchdog:
 
     def _remember(self, now: datetime) -> None:
         """First start and last connection of each listener, over restarts."""
-        names = self._ctx.settings.listeners
+        names = self._ctx.settings.heard
         if not names or time.monotonic() - self._remembered_at < _REMEMBER_S:
             return
         working = [name for name in names if self._past.is_working(name)]
@@ -162,7 +167,7 @@ class Watchdog:
                     *self._listeners.get(name, (self._started_at, None)),
                     now,
                 )
-                for name, wanted in settings.listeners.items()
+                for name, wanted in settings.heard.items()
             ),
             store=None if store_error else self._store,
             store_error=store_error,

@@ -26,6 +26,7 @@ KINDS = (
     "ledger",
     "unread",
     "disk",
+    "weather",
     "waiting",
     "deliveries",
     "supernova",
@@ -94,6 +95,8 @@ class WatchdogSettings:
     """A burst of neutrinos that is real with at least this probability wakes people."""
     burst_h: float = 48.0
     """A burst is an alarm for so long after its last assessment."""
+    weather_min: float = 30.0
+    """The weather from an address (``plan.weather``) may be as old as so many minutes."""
     disk_low_gib: float = 10.0
     """Free space below which a warning is raised."""
     disk_full_gib: float = 2.0

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import quote
 
 from followup.sites import Instrument
@@ -22,6 +23,8 @@ _SHORTEST = timedelta(minutes=1)
 @dataclass(frozen=True, slots=True)
 class _Window:
     target: Target
+    asked: Mapping[str, Any]
+    """The row itself, or a further look of it, whose ``role`` says so."""
     start: datetime
     end: datetime
 
@@ -40,20 +43,21 @@ def calendar(
     """
     lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//mmcoord//observing windows//EN"]
     for target in targets:
-        window = _window(target)
-        if window is not None:
-            lines += _entry(event, plan, window, instruments.get(window.target.row["instrument"]),
+        for window in _windows(target):
+            lines += _entry(event, plan, window, instruments.get(window.asked["instrument"]),
                             page_url)  # fmt: skip
     lines.append("END:VCALENDAR")
     return b"".join(_folded(line) for line in lines)
 
 
-def _window(target: Target) -> _Window | None:
-    if not target.row.get("start") or not target.row.get("instrument"):
-        return None
-    start = datetime.fromisoformat(target.row["start"])
-    length = timedelta(seconds=target.row.get("exposure_s") or 0.0)
-    return _Window(target, start, start + max(length, _SHORTEST))
+def _windows(target: Target) -> list[_Window]:
+    found = []
+    for asked in (target.row, *(target.row.get("looks") or ())):
+        if asked.get("start") and asked.get("instrument"):
+            start = datetime.fromisoformat(asked["start"])
+            length = timedelta(seconds=asked.get("exposure_s") or 0.0)
+            found.append(_Window(target, asked, start, start + max(length, _SHORTEST)))
+    return found
 
 
 def _entry(
@@ -63,12 +67,15 @@ def _entry(
     instrument: Instrument | None,
     page_url: str,
 ) -> list[str]:
-    row, object_id = window.target.row, window.target.object_id
+    row, object_id = window.asked, window.target.object_id
     practice = "[practice] " if event.is_practice else ""
-    identity = f"{event.event_id}\0{object_id}\0{row['instrument']}"
+    # A look keeps its entry though another telescope may take it: it is known by what it is.
+    which = row.get("role") or row["instrument"]
+    identity = f"{event.event_id}\0{object_id}\0{which}"
     uid = hashlib.sha256(identity.encode()).hexdigest()[:32]
     band = f" in {row['band']}" if row.get("band") else ""
-    summary = f"{practice}{object_id} with {row['instrument']}{band}"
+    role = f" ({row['role']})" if row.get("role") else ""
+    summary = f"{practice}{object_id} with {row['instrument']}{band}{role}"
     lines = [
         "BEGIN:VEVENT",
         f"UID:{uid}@mmcoord",
@@ -96,10 +103,10 @@ def _description(event: EventLine, plan: PlanLine, window: _Window) -> str:
         f"Event {event.event_id}, plan revision {plan.revision}, rank {window.target.rank}",
         f"RA {text.ra_sexagesimal(row['ra_deg'])} Dec {text.dec_sexagesimal(row['dec_deg'])}"
         f" ({row['ra_deg']:.6f} {row['dec_deg']:+.6f} deg, ICRS)",
-        f"exposure {text.duration(row.get('exposure_s'))}",
+        f"exposure {text.duration(window.asked.get('exposure_s'))}",
     ]
-    if row.get("predicted_mag") is not None:
-        said.append(f"expected {row['predicted_mag']:.1f} mag (AB)")
+    if window.asked.get("predicted_mag") is not None:
+        said.append(f"expected {window.asked['predicted_mag']:.1f} mag (AB)")
     return "\n".join(said)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mmcoord.records import PlanTile
 from mmcoord.store.views import CandidateLine, Target
 from mmcoord.store.views_log import Point
 
@@ -21,6 +22,7 @@ __all__ = [
     "candidate_rows",
     "photometry_rows",
     "plan_rows",
+    "tile_rows",
     "to_csv",
     "to_json",
     "to_votable",
@@ -82,8 +84,31 @@ _PLAN = (
     Column("predicted_mag", float, "mag", "phot.mag", "expected AB magnitude"),
     Column("distance_mpc", float, "Mpc", "pos.distance", "luminosity distance"),
     Column("distance_err_mpc", float, "Mpc", "stat.error;pos.distance", "its error"),
+    Column("further_looks", str, "", "meta.note", "instrument, band, start of each; s of exposure"),
     Column("run_key", str, "", "meta.id", "the inference behind it"),
 )
+
+
+_TILE = (
+    Column("tile_id", str, "", "meta.id;meta.main", "name of the field, for claims"),
+    Column("instrument", str, "", "instr", "who is asked to observe"),
+    Column("band", str, "", "instr.bandpass", "in which band"),
+    Column("ra_deg", float, "deg", "pos.eq.ra;meta.main", "right ascension of the centre, ICRS"),
+    Column("dec_deg", float, "deg", "pos.eq.dec;meta.main", "declination of the centre, ICRS"),
+    Column("field_deg2", float, "deg**2", "instr.fov", "area of the square field, north up"),
+    Column("start", str, "", "time.start;obs", "when, ISO 8601 UTC"),
+    Column("exposure_s", float, "s", "time.duration;obs.exposure", "for how long"),
+    Column("probability", float, "", "stat.probability", "of the map within the field"),
+    Column("new_probability", float, "", "stat.probability", "the part that nobody has covered"),
+    Column("reach", float, "", "stat.probability", "that a counterpart there would be seen"),
+    Column("score", float, "", "stat.value", "worth at its best, as a target's score"),
+    Column("reason", str, "", "meta.note", "why"),
+)
+
+
+def tile_rows(tiles: Sequence[PlanTile]) -> Rows:
+    """The tiles of a plan."""
+    return _rows(_TILE, [{**asdict(tile), "start": tile.start.isoformat()} for tile in tiles])
 
 
 def candidate_rows(lines: Sequence[CandidateLine]) -> Rows:
@@ -112,11 +137,19 @@ def plan_rows(targets: Sequence[Target]) -> Rows:
             "rank": target.rank,
             "object_id": target.object_id,
             "score": target.score,
+            "further_looks": "; ".join(map(_look, target.row.get("looks") or ())) or None,
             **{f"factor_{name}": (target.row.get("factors") or {}).get(name) for name in names},
         }
         for target in targets
     ]
     return _rows((*_PLAN, *factors), documents)
+
+
+def _look(look: Mapping[str, Any]) -> str:
+    return (
+        f"{look['role']}: {look['instrument']} {look['band']} {look['start']} "
+        f"{look['exposure_s']:.0f} s"
+    )
 
 
 def _rows(columns: tuple[Column, ...], documents: Sequence[Mapping[str, Any]]) -> Rows:

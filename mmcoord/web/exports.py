@@ -17,6 +17,7 @@ from mmcoord.api.service import ServiceDep
 from mmcoord.errors import UnknownRecord
 from mmcoord.store import finding, views, views_log
 from mmcoord.store.tables import LocalizationRow
+from mmcoord.store.tiles import tiles_of
 from mmcoord.store.views import EventLine, PlanLine, Target
 from mmcoord.web.calendar import calendar
 from mmcoord.web.export_tables import (
@@ -24,6 +25,7 @@ from mmcoord.web.export_tables import (
     candidate_rows,
     photometry_rows,
     plan_rows,
+    tile_rows,
     to_csv,
     to_json,
     to_votable,
@@ -61,6 +63,16 @@ def plan(service: ServiceDep, kind: Format, name: Name) -> Response:
         line, found, targets = _plan(session, name)
     about = {"revision": found.revision, "planned_for": found.planned_for.isoformat()}
     return _table(plan_rows(targets), kind, line, f"plan-{found.revision}", about)
+
+
+@router.get("/tiles.{kind}")
+def tiles(service: ServiceDep, kind: Format, name: Name) -> Response:
+    """The fields of wide cameras in the newest plan."""
+    with service.read() as session:
+        line, found, _ = _plan(session, name)
+        fields = tiles_of(session, line.event_id, found.revision)
+    about = {"revision": found.revision, "planned_for": found.planned_for.isoformat()}
+    return _table(tile_rows(fields), kind, line, f"tiles-{found.revision}", about)
 
 
 @router.get("/photometry.csv")

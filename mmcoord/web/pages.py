@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
 from followup.claims import SkipReason
+from followup.tiling import field_corners
 from mmcoord.api.health import health_of
 from mmcoord.api.service import Service, ServiceDep
 from mmcoord.errors import UnknownRecord
@@ -20,6 +21,8 @@ from mmcoord.store import claims as stored_claims
 from mmcoord.store import finding, naming, summary, views, views_known, views_log, views_notices
 from mmcoord.store.alarms import open_alarms
 from mmcoord.store.tables import DeadLetterRow, DeliveryRow
+from mmcoord.store.tiles import PREFIX as TILE
+from mmcoord.store.tiles import tiles_of
 from mmcoord.store.views import EventLine, Target
 from mmcoord.store.views_log import ObjectLine, Point, RunDetail
 from mmcoord.store.views_spots import Spot, spots
@@ -157,6 +160,8 @@ def _event_values(
     shown = burst.panel(session, line.event_id, line.event_time, now)
     candidates = burst.star_dots(rows) if shown else spots(session, line, _DOTS)
     steps = burst.STEPS if shown else STEPS
+    fields = tiles_of(session, line.event_id, plans[0].revision) if plans else ()
+    claimed = stored_claims.newest(session, line.event_id)
     milestones = {m.what: m for m in views_log.milestones(session, line.event_id)}
     return {
         "revisions": [
@@ -176,10 +181,17 @@ def _event_values(
         "rows": rows,
         "burst": shown,
         "factors": burst.FACTORS if shown else _shown_factors(rows),
-        "claims": stored_claims.newest(session, line.event_id),
+        "claims": claimed,
+        "tiles": fields,
+        "no_tiles": _no_tiles(plans[0].note) if plans else "",
+        "claimed_tiles": [name for name in claimed if name.startswith(TILE)],
         "skip_reasons": [reason.value for reason in SkipReason],
         "moves": changes.compare(before, rows) if len(plans) > 1 else [],
-        "sky": sky.draw(place.outlines if place else {}, candidates),
+        "sky": sky.draw(
+            place.outlines if place else {},
+            candidates,
+            [field_corners(tile.ra_deg, tile.dec_deg, tile.field_deg2) for tile in fields],
+        ),
         "n_candidates": len(candidates) if shown else views.candidate_total(session, line),
         "n_drawn": len(candidates),
         "curve": _curve(session, line, rows, candidates, target, all_bands=all_bands),
@@ -191,6 +203,11 @@ def _event_values(
         "delivery_counts": views_log.delivery_counts(session, event_id=line.event_id),
         "ledger": views_log.ledger(session),
     }
+
+
+def _no_tiles(note: str) -> str:
+    """The line of a plan's note that says why it has no tiles."""
+    return next((line for line in note.splitlines() if line.startswith("No tiles")), "")
 
 
 def _shown_factors(rows: list[Target]) -> list[str]:

@@ -79,6 +79,8 @@ class SkyPicture:
     is_all_sky: bool
     regions: tuple[Region, ...]
     graticule: str
+    fields: str
+    """Path of the plan's tiles, outlines alone."""
     frame: str
     """Path of the edge of the sky; empty for a window into it."""
     labels: tuple[Label, ...]
@@ -92,10 +94,13 @@ class SkyPicture:
     """At the middle of a window; 0 for the whole sky."""
 
 
-def draw(outlines: dict[str, Any], candidates: Sequence[Spot]) -> SkyPicture | None:
+def draw(
+    outlines: dict[str, Any], candidates: Sequence[Spot], tiles: Sequence[Array] = ()
+) -> SkyPicture | None:
     """The picture of a localization (level -> rings of [ra_deg, dec_deg]) and its candidates.
 
-    None when there is nothing to draw.
+    ``tiles``: corners (n, 2) of the fields that the plan asks for. None when there is nothing to
+    draw.
     """
     rings = {level: _rings(outlines.get(level)) for level in _LEVELS}
     outline = [ring for level in _LEVELS for ring in rings[level]]
@@ -105,8 +110,8 @@ def draw(outlines: dict[str, Any], candidates: Sequence[Spot]) -> SkyPicture | N
         return None
     ra0, dec0, reach = _middle(anchor)
     if reach > _WIDEST_DEG:
-        return _whole_sky(rings, candidates, spots, ra0)
-    return _window(rings, candidates, spots, anchor, ra0, dec0)
+        return _whole_sky(rings, candidates, spots, tiles, ra0)
+    return _window(rings, candidates, spots, tiles, anchor, ra0, dec0)
 
 
 def _rings(value: Any) -> list[Array]:
@@ -141,6 +146,7 @@ def _window(
     rings: dict[str, list[Array]],
     candidates: Sequence[Spot],
     spots: Array,
+    tiles: Sequence[Array],
     anchor: Array,
     ra0: float,
     dec0: float,
@@ -168,8 +174,9 @@ def _window(
     )
     graticule, labels = _graticule(project, ra0, dec0, reach, width * _HEIGHT / _WIDTH)
     dots, clouds, outside = _placed(candidates, *project(spots[:, 0], spots[:, 1]))
+    fields = " ".join(closed_path(*project(t[:, 0], t[:, 1])) for t in tiles)
     return SkyPicture(
-        _WIDTH, _HEIGHT, False, regions, graticule, "", labels, dots, clouds, outside, scale
+        _WIDTH, _HEIGHT, False, regions, graticule, fields, "", labels, dots, clouds, outside, scale
     )
 
 
@@ -177,6 +184,7 @@ def _whole_sky(
     rings: dict[str, list[Array]],
     candidates: Sequence[Spot],
     spots: Array,
+    tiles: Sequence[Array],
     ra0: float,
 ) -> SkyPicture:
     ra0 = float(round(ra0 / 15.0) * 15 % 360)
@@ -221,6 +229,11 @@ def _whole_sky(
         True,
         regions,
         " ".join(sides),
+        " ".join(
+            closed_path(*place(piece[:, 0], piece[:, 1]))
+            for tile in tiles
+            for piece in pieces(tile, ra0)
+        ),
         closed_path(*place(edge, np.concatenate([dec, dec[::-1]]))),
         tuple(labels),
         dots,

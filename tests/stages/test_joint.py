@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import skymaps
-from followup.spoken_for import Booking, booking_of, meeting
+from followup.spoken_for import Booking, bookings_of_row, meeting
 from mmcoord.config import PlanSettings
 from mmcoord.stages import intake, plan
 from mmcoord.stages.context import Context
@@ -24,7 +24,7 @@ WIDE, NARROW = "MS260301wide", "MS260301narrow"
 @pytest.fixture
 def ctx(database: Database, tmp_path: Path) -> Context:
     """One camera, and six candidates that both events' maps hold, better placed in NARROW's."""
-    one_camera = PlanSettings(debounce_s=0.0, instruments=("ztf",))
+    one_camera = PlanSettings(debounce_s=0.0, instruments=("ztf",), tiles=0)
     ctx = make_context(database, tmp_path, plan=one_camera)
     messages = [
         ("table_candidates", candidate_row(f"c{n}", 149.0 + 0.3 * n, -20.0)) for n in range(6)
@@ -58,8 +58,7 @@ def asked(ctx: Context, event_id: str) -> list[Booking]:
     cameras = {i.id: i for i in ctx.catalogue.select(("ztf",))}
     with ctx.database.read() as session:
         rows = newest_rows(session, event_id)
-    found = [booking_of(row, event_id, cameras) for row in rows]
-    return [booking for booking in found if booking is not None]
+    return [booking for row in rows for booking in bookings_of_row(row, event_id, cameras)]
 
 
 def test_the_lower_score_yields_and_then_both_plans_stand(ctx: Context) -> None:

@@ -333,11 +333,13 @@ def everything() -> Facts:
     )  # fmt: skip
     silent = listener(name="y", last_received_at=before(hours=1), broker="b")
     stuck = listener(name="z", reported_at=before(hours=1))
+    sky = listener(name="weather", source="weather", transport="http", good_at=before(hours=1))
     path = OnePath("S1", "INITIAL", before(hours=1), frozenset({"b"}))
     return house(
         out,
         silent,
         stuck,
+        sky,
         disk_free_gib=5.0,
         store_error="disk full",
         store=StoreFacts(

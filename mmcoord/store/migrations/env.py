@@ -10,6 +10,7 @@ from mmcoord.store import (  # noqa: F401  (fill the metadata)
     tables_attempts,
     tables_claims,
     tables_elsewhere,
+    tables_tiles,
 )
 
 engine = context.config.attributes["engine"]
