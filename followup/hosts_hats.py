@@ -1,8 +1,8 @@
 """Galaxies of a HATS catalogue within a map, read through LSDB (the extra ``lsdb``).
 
-HATS (Hierarchical Adaptive Tiling Scheme) keeps a catalogue as Parquet files by HEALPix pixel, on disk
-or behind an address; LSDB reads those alone that a region touches. So a catalogue of any size serves
-an event without being fetched as a whole. Which column means what the caller says
+HATS (Hierarchical Adaptive Tiling Scheme) keeps a catalogue as Parquet files by HEALPix pixel, on
+disk or behind an address; LSDB reads those alone that a region touches. So a catalogue of any size
+serves an event without being fetched as a whole. Which column means what the caller says
 (:data:`MEANINGS`); a redshift stands in where there is no distance.
 """
 
@@ -126,4 +126,4 @@ def _read(
         )
     except ValueError as error:  # as LSDB says that the region is not covered
         raise BadInput(str(error), where=source) from error
-    return catalogue.compute(), found
+    return catalogue.compute(progress_bar=False), found

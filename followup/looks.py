@@ -8,8 +8,8 @@ its first look (:mod:`followup.assign`),
 * ``again``: the first look's band, ``gap`` to ``gap + 8 h`` later;
 * ``colour again``: the other band within an hour of that.
 
-Each is a goal of its own, worth a part of what the same observation would be worth as the first, and
-:class:`followup.schedule.Sequences` puts it after the look that it follows. So a cadence
+Each is a goal of its own, worth a part of what the same observation would be worth as the first,
+and :class:`followup.schedule.Sequences` puts it after the look that it follows. So a cadence
 competes with all other targets and is given where time is left for it.
 """
 

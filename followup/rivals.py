@@ -30,8 +30,9 @@ def add_rivals(
 ) -> float:
     """Put the factor ``rivals`` to the merits of every target that has a rival.
 
-    Returns the odds that one of them is the event's kilonova. Rivals are targets with a full inference or a kilonova's spectrum: the screen's numbers and
-    the prior order candidates and are no evidence that an event's counterpart is found.
+    Returns the odds that one of the rivals is the event's kilonova. Rivals are targets with a full
+    inference or a kilonova's spectrum: the screen's numbers and the prior order candidates and are
+    no evidence that an event's counterpart is found.
     """
     odds = [_odds(factors, settings) for factors in merits]
     rivals = [

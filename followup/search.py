@@ -15,13 +15,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
 
 from followup.bands import EFFECTIVE_WAVELENGTH_NM, nearest_band
-from followup.brightness import expected_magnitudes, reach_probability
+from followup.brightness import Magnitudes, expected_magnitudes, reach_probability
 from followup.elsewhere import ElsewhereSettings
 from followup.evidence import Prediction, TargetEvidence
 from followup.factors import RankSettings
@@ -153,50 +153,55 @@ def search(
     unfound
         Chance that no candidate that was looked into is the counterpart.
     """
+    # All fields wait for one source: what it looks like is asked once, the sky for each field.
+    places = zip(tiling.ra_deg.tolist(), tiling.dec_deg.tolist(), strict=True)
+    fields = [TargetEvidence(str(n), ra, dec) for n, (ra, dec) in enumerate(places)]
+    cameras = [instruments[n] for n in number]
+    sight = Sight(fields, cameras, night, ranking)
+    source = [TargetEvidence("counterpart", 0.0, 0.0, predicted=predicted)]
+    magnitudes = {
+        band.canonical: expected_magnitudes(source, band.canonical, night.tai, ranking)
+        for camera in cameras
+        for band in camera.bands
+    }
+    # A band that nobody predicts must not beat one that is predicted to be too faint.
+    unknown = 0.0 if predicted else ranking.unknown_brightness
     sheets = {}
     for which, n in enumerate(number):
         its = np.flatnonzero(tiling.instrument == which)
         if len(its):
-            sheet = _sheet(tiling, its, instruments[n], night, predicted, ranking, settings)
+            sheet = _sheet(sight, which, its, magnitudes, unknown, ranking, settings)
             scale = unfound * settings.weight * tiling.probability[its]
             sheets[n] = dataclasses.replace(sheet, worth=sheet.worth * scale[:, None])
     return Search(tiling, tuple(number), tuple(instruments), night, sheets, unfound)
 
 
 def _sheet(
-    tiling: Tiling,
+    sight: Sight,
+    which: int,
     its: Int,
-    instrument: Instrument,
-    night: Night,
-    predicted: Mapping[str, Prediction],
+    magnitudes: Mapping[str, Magnitudes],
+    unknown: float,
     ranking: RankSettings,
     settings: SearchSettings,
 ) -> _Sheet:
-    """The worth is the reach alone, 0 where the field is not to be observed."""
-    targets = [
-        TargetEvidence(
-            str(n), float(tiling.ra_deg[n]), float(tiling.dec_deg[n]), predicted=predicted
-        )
-        for n in its.tolist()
-    ]
-    sight = Sight(targets, (instrument,), night, ranking)
-    rows = np.arange(len(its))
-    depth = sight.parts(0, rows).depth
-    airmass = sight.airmass[0]
+    """Of the fields ``its`` of one camera; the worth is the reach alone, 0 where not allowed."""
+    instrument = sight.instruments[which]
+    depth = sight.parts(which, its).depth
+    airmass = sight.airmass[which][its]
     allowed = np.isfinite(airmass)
     longest = instrument.max_exposure_s
     ladder = np.ceil(np.geomspace(instrument.min_exposure_s, longest, _N_EXPOSURES))
     ladder = np.minimum(ladder, longest)
     steps = 1.25 * np.log10(ladder / longest)
-    # A band that nobody predicts must not beat one that is predicted to be too faint.
-    unknown = 0.0 if predicted else ranking.unknown_brightness
+    one_source = np.zeros(len(its), np.int64)
 
     def reach_at(shift: Float) -> Float:
         """(n, T, bands) at depths moved by ``shift`` (n,) magnitudes."""
         found = [
             reach_probability(
-                sight.magnitudes[band.canonical],
-                rows,
+                magnitudes[band.canonical],
+                one_source,
                 depth[..., place] + shift[:, None],
                 ranking.depth_scatter_mag,
             )
@@ -204,7 +209,7 @@ def _sheet(
         ]
         return np.nan_to_num(np.stack(found, axis=-1), nan=unknown) * allowed[..., None]
 
-    best = np.stack([reach_at(np.full(len(rows), s)).max(axis=(1, 2)) for s in steps])
+    best = np.stack([reach_at(np.full(len(its), s)).max(axis=(1, 2)) for s in steps])
     per_time = best / (ladder + instrument.overhead_s + instrument.slew_s)[:, None]
     enough = best >= settings.enough * best.max(axis=0)
     chosen = np.argmax(np.where(enough, per_time, -1.0), axis=0)
@@ -251,19 +256,24 @@ def spots_of(found: Search, previous: Iterable[PlanTile]) -> list[tuple[int, int
 def tiles_chosen(found: Search, chosen: Iterable[tuple[int, int]]) -> tuple[PlanTile, ...]:
     """The tiles of a plan in order of time; ``chosen``: (field, slot)."""
     tiling, ids = found.tiling, found.ids
-    seen: set[int] = set()
+    shown = np.zeros(len(tiling.patch_probability))
     tiles = []
-    for n, slot in sorted(chosen, key=lambda one: (one[1], one[0])):
+
+    def begin(n: int, slot: int) -> datetime:
+        slew_s = found.instruments[found.number[int(tiling.instrument[n])]].slew_s
+        start = found.night.begin + slot * found.night.step / SUBSTEPS
+        return start + timedelta(seconds=slew_s)
+
+    for start, n, slot in sorted((begin(n, slot), n, slot) for n, slot in chosen):
         number = found.number[int(tiling.instrument[n])]
         instrument, sheet = found.instruments[number], found.sheets[number]
         place = int(np.flatnonzero(sheet.tile == n)[0])
         step = slot // SUBSTEPS
-        start = found.night.begin + slot * found.night.step / SUBSTEPS
-        start += timedelta(seconds=instrument.slew_s)
-        goals = tiling.cover.goal[tiling.cover.first[n] : tiling.cover.first[n + 1]].tolist()
-        new = float(sum(tiling.patch_probability[g] for g in goals if g not in seen))
-        seen.update(goals)
         held, reach = float(tiling.held[n]), float(sheet.reach[place, step])
+        goals = tiling.cover.goal[tiling.cover.first[n] : tiling.cover.first[n + 1]]
+        more = np.maximum(reach - shown[goals], 0.0)
+        new = float(tiling.patch_probability[goals] @ more)
+        shown[goals] += more
         score = float(f"{sheet.worth[place].max():.12g}")
         band = instrument.bands[int(sheet.band[place, step])].name
         tiles.append(
@@ -281,10 +291,10 @@ def tiles_chosen(found: Search, chosen: Iterable[tuple[int, int]]) -> tuple[Plan
                 reach=reach,
                 score=score,
                 reason=(
-                    f"{100 * held:.2g} % of the map, {100 * new:.2g} % not covered yet; a "
-                    f"counterpart in it is within reach with {100 * reach:.0f} % in {band} at "
-                    f"airmass {sheet.airmass[place, step]:.2f}; {100 * found.unfound:.0f} % that "
-                    "no candidate looked into is it"
+                    f"{100 * held:.2g} % of the map; a counterpart in it is within reach with "
+                    f"{100 * reach:.0f} % in {band} at airmass {sheet.airmass[place, step]:.2f}; "
+                    f"{100 * new:.2g} % that this image shows it and nothing before did; "
+                    f"{100 * found.unfound:.0f} % that no candidate looked into is it"
                 ),
             )
         )

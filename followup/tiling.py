@@ -274,23 +274,19 @@ def _inside(places: Float, ra_deg: float, dec_deg: float, field_deg2: float) -> 
 
 def _patches(members: Sequence[Int], weight: Float) -> tuple[Cover, Float]:
     """Pixels that lie in the same fields, put together."""
-    seen_by: dict[int, list[int]] = {}
-    for field, pixels in enumerate(members):
-        for pixel in pixels.tolist():
-            seen_by.setdefault(pixel, []).append(field)
-    numbers: dict[tuple[int, ...], int] = {}
-    total: list[float] = []
-    for pixel, fields in seen_by.items():
-        patch = numbers.setdefault(tuple(fields), len(numbers))
-        if patch == len(total):
-            total.append(0.0)
-        total[patch] += float(weight[pixel])
-    goals: list[list[int]] = [[] for _ in members]
-    for several, patch in numbers.items():
-        for field in several:
-            goals[field].append(patch)
-    patches = np.array(total)
+    # Each field in turn divides the patches that it cuts; label 0 lies in none.
+    label = np.zeros(len(weight), np.int64)
+    last = 0
+    for pixels in members:
+        old, place = np.unique(label[pixels], return_inverse=True)
+        label[pixels] = last + 1 + place
+        last += len(old)
+    left, number = np.unique(label, return_inverse=True)
+    total: Float = np.bincount(number, weight, len(left)).astype(np.float64)
+    outside = int(len(left) > 0 and left[0] == 0)
+    patches = total[outside:]
+    goals = [np.unique(number[pixels]) - outside for pixels in members]
     first = np.concatenate([[0], np.cumsum([len(g) for g in goals])]).astype(np.int64)
-    goal = np.array([g for some in goals for g in some], np.int64)
+    goal = np.concatenate([np.zeros(0, np.int64), *goals])
     whole = np.repeat([patches[some].sum() for some in goals], np.diff(first))
     return Cover(first, goal, patches[goal] / whole if len(goal) else np.zeros(0)), patches

@@ -445,7 +445,8 @@ class PlanTile:
     probability: float
     """Of the map within the field."""
     new_probability: float
-    """The part that nobody has covered, nor a tile of this plan before this one."""
+    """P(this image shows the counterpart, and no earlier one did, of others or of this plan): it
+    sums up to the chance that the plan's tiles show it."""
     reach: float
     """P(the counterpart is brighter than the image's depth), if it is there."""
     score: float

@@ -1,9 +1,10 @@
 """The Treasure Map: what our groups mean to observe, have observed, and do not after all.
 
 Only claims are written, never the plan itself: a pointing there says that somebody observes, be it
-a target or a tile of the map. A claim of one of ``groups`` with an instrument that ``instruments`` knows becomes a planned
-pointing, a completed one a completed pointing, and one given back a cancelled one. Read back
-are the pointings of everybody (:func:`pointings`), to avoid a second observation.
+a target or a tile of the map. A claim of one of ``groups`` with an instrument that ``instruments``
+knows becomes a planned pointing, a completed one a completed pointing, and one given back a
+cancelled one. Read back are the pointings of everybody (:func:`pointings`), to avoid a second
+observation.
 
 Identity: the service knows no key of ours; a pointing of ours is recognised by instrument,
 status and place, and looked for before anything is posted. Its answers: 200 with ``ERRORS``

@@ -99,7 +99,9 @@ _TILE = (
     Column("start", str, "", "time.start;obs", "when, ISO 8601 UTC"),
     Column("exposure_s", float, "s", "time.duration;obs.exposure", "for how long"),
     Column("probability", float, "", "stat.probability", "of the map within the field"),
-    Column("new_probability", float, "", "stat.probability", "the part that nobody has covered"),
+    Column(
+        "new_probability", float, "", "stat.probability", "that this image is the first to show it"
+    ),
     Column("reach", float, "", "stat.probability", "that a counterpart there would be seen"),
     Column("score", float, "", "stat.value", "worth at its best, as a target's score"),
     Column("reason", str, "", "meta.note", "why"),

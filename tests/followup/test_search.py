@@ -145,7 +145,7 @@ def test_tiles_and_targets_share_a_night_and_never_a_minute() -> None:
     assert f", {len(got.tiles)} tiles, worth" in got.sentence
 
 
-def test_what_two_cameras_see_is_new_once() -> None:
+def test_what_two_cameras_show_is_new_once() -> None:
     cameras = [camera(), camera(id="deep", field_deg2=9.0)]
     got = planned([], cameras)
     assert {tile.instrument for tile in got.tiles} == {"wide", "deep"} or len(got.tiles) > 0

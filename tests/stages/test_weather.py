@@ -29,6 +29,7 @@ from mmcoord.watchdog.runner import Watchdog
 from mmcoord.wiring import build_listener
 from tests.listeners.web_service import Asked, Reply, Service, Waits, serving
 from tests.making import T0, StandInExecutor, gaussian_map, lvk_notice, make_context, send
+from tests.stores import migrated
 
 EVENT = "MS260301a"
 NIGHT = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-03T00:00:00Z", "source": "all-sky camera"}
@@ -54,18 +55,23 @@ class Station:
 
 
 @pytest.fixture
+def store(sqlite_url: str) -> Database:
+    return migrated(sqlite_url)
+
+
+@pytest.fixture
 def station() -> Station:
     return Station(0.5)
 
 
 @pytest.fixture
-def ctx(database: Database, tmp_path: Path, station: Station) -> Any:
+def ctx(store: Database, tmp_path: Path, station: Station) -> Any:
     """An event that is searched with one camera, and the weather from a server."""
     with serving(station) as service:
         settings = PlanSettings(
             debounce_s=0.0, instruments=("decam",), weather=f"{service.url}/w.json?site=all"
         )
-        made = make_context(database, tmp_path, plan=settings)
+        made = make_context(store, tmp_path, plan=settings)
         # The weather is for the events of the wall clock; these are of the data's.
         now = T0 + timedelta(hours=1)
         made = dataclasses.replace(made, now=lambda: now)
@@ -231,11 +237,11 @@ def test_the_daemons_listener_is_made_of_the_address_alone() -> None:
 
 
 def test_a_login_in_the_address_and_plain_http_abroad_are_refused(
-    database: Database, tmp_path: Path
+    store: Database, tmp_path: Path
 ) -> None:
     for address in ("http://example.org/w.json", "https://user:secret@example.org/w.json"):
         wanted = PlanSettings(weather=address)
-        made = make_context(database, tmp_path, plan=wanted)
+        made = make_context(store, tmp_path, plan=wanted)
         (listener,) = made.settings.heard.values()
         with pytest.raises(ConfigError, match="weather: url"):
             build_listener(made, "weather", listener, lambda status: None)
