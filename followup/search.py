@@ -105,7 +105,16 @@ class Search:
     night: Night
     sheets: Mapping[int, _Sheet]
     """By number of the instrument in the schedule."""
-    unfound: float
+    unfound: float = 1.0
+    """Chance that no candidate that was looked into is the counterpart."""
+
+    def given(self, unfound: float) -> Search:
+        """The same when the candidates leave so much unfound."""
+        sheets = {
+            number: dataclasses.replace(sheet, worth=sheet.worth * (unfound / self.unfound))
+            for number, sheet in self.sheets.items()
+        }
+        return dataclasses.replace(self, sheets=sheets, unfound=unfound)
 
     @property
     def ids(self) -> list[str]:
@@ -138,11 +147,10 @@ def search(
     instruments: Sequence[Instrument],
     night: Night,
     predicted: Mapping[str, Prediction],
-    unfound: float,
     ranking: RankSettings,
     settings: SearchSettings,
 ) -> Search:
-    """What the fields of a tiling are worth tonight.
+    """What the fields of a tiling are worth tonight, as long as nothing is found.
 
     Parameters
     ----------
@@ -150,8 +158,6 @@ def search(
         Of each of the tiling's instruments among ``instruments``.
     predicted
         The counterpart as it would be seen, by canonical band.
-    unfound
-        Chance that no candidate that was looked into is the counterpart.
     """
     # All fields wait for one source: what it looks like is asked once, the sky for each field.
     places = zip(tiling.ra_deg.tolist(), tiling.dec_deg.tolist(), strict=True)
@@ -171,9 +177,9 @@ def search(
         its = np.flatnonzero(tiling.instrument == which)
         if len(its):
             sheet = _sheet(sight, which, its, magnitudes, unknown, ranking, settings)
-            scale = unfound * settings.weight * tiling.probability[its]
+            scale = settings.weight * tiling.probability[its]
             sheets[n] = dataclasses.replace(sheet, worth=sheet.worth * scale[:, None])
-    return Search(tiling, tuple(number), tuple(instruments), night, sheets, unfound)
+    return Search(tiling, tuple(number), tuple(instruments), night, sheets)
 
 
 def _sheet(

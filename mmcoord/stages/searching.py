@@ -1,7 +1,9 @@
 """Tiles of an event's map for its plan: whether any are sought, of what, and what is covered.
 
 The grids of fields over a map do not change, so that they are made once for each map and set of
-cameras; what others and we ourselves have covered since is taken off at each plan.
+cameras; what others and we ourselves have covered since is taken off at each plan. What the fields
+are worth is kept as well: plans are made again and again for one instant (a posterior, a claim),
+and then it is the same but for what the candidates leave unfound.
 """
 
 from __future__ import annotations
@@ -9,10 +11,10 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from sqlalchemy import select
@@ -43,10 +45,33 @@ _AHEAD_DAY = np.array([0.001, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2
 """After the event: also when others have looked already."""
 _MAX_PIXELS = 60_000
 """Of a map of 1000 deg2 they are 0.13 deg wide."""
-_KEEP_GRIDS = 8
+_KEEP = 8
 
-_grids: OrderedDict[tuple[str, tuple[tuple[str, float], ...]], Fields] = OrderedDict()
-_grids_lock = threading.Lock()
+Made = TypeVar("Made")
+
+
+class _Kept(Generic[Made]):
+    """The last few things that were made, by what they were made of."""
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[Hashable, Made] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        with self._lock:
+            if key in self._made:
+                self._made.move_to_end(key)
+                return self._made[key]
+        made = make()
+        with self._lock:
+            self._made[key] = made
+            while len(self._made) > _KEEP:
+                self._made.popitem(last=False)
+        return made
+
+
+_grids: _Kept[Fields] = _Kept()
+_searches: _Kept[Search] = _Kept()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +115,19 @@ def seek(
     predicted = _counterpart(t0, place.distance_mpc, place.distance_std_mpc)
     covered = covered_by_others(elsewhere, predicted, t0, ranking)
     covered += _covered_by_us(session, event.event_id, ranking.claims)
-    cameras = [instruments[n] for n in numbers]
-    fields = _fields(session, event.localization_id, cameras)
-    tiling = tiles_of(fields, covered=covered, least=settings.least, most=wanted.tiles)
-    night = night_from(planned_for, ranking)
-    found = search(tiling, numbers, instruments, night, predicted, slate.unfound, ranking, settings)
+    cameras = tuple(instruments[n] for n in numbers)
+    of_map = (event.localization_id, cameras)
+    brightness = (event.event_time, place.distance_mpc, place.distance_std_mpc)
+
+    def worth() -> Search:
+        localization = event.localization_id or ""
+        fields = _grids.get(of_map, lambda: _fields(session, localization, cameras))
+        tiling = tiles_of(fields, covered=covered, least=settings.least, most=wanted.tiles)
+        night = night_from(planned_for, ranking)
+        return search(tiling, numbers, tuple(instruments), night, predicted, ranking, settings)
+
+    key = (*of_map, tuple(instruments), planned_for, brightness, covered, wanted.tiles)
+    found = _searches.get(key, worth).given(slate.unfound)
     if not any(sheet.worth.any() for sheet in found.sheets.values()):
         why = "every field is covered or out of reach of the wide cameras in the coming day"
         return Sought(None, f"No tiles: {why}.")
@@ -144,20 +177,9 @@ def _counterpart(
 
 
 def _fields(session: Session, localization_id: str, cameras: Sequence[Instrument]) -> Fields:
-    key = (localization_id, tuple((camera.id, camera.field_deg2) for camera in cameras))
-    with _grids_lock:
-        known = _grids.get(key)
-        if known is not None:
-            _grids.move_to_end(key)
-            return known
     row = session.get(LocalizationRow, localization_id)
     assert row is not None
-    made = lay_fields(skymaps.load(row.fits), cameras, max_pixels=_MAX_PIXELS)
-    with _grids_lock:
-        _grids[key] = made
-        while len(_grids) > _KEEP_GRIDS:
-            _grids.popitem(last=False)
-    return made
+    return lay_fields(skymaps.load(row.fits), cameras, max_pixels=_MAX_PIXELS)
 
 
 def _covered_by_us(session: Session, event_id: str, worth: ClaimWorth) -> tuple[Covered, ...]:

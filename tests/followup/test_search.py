@@ -61,9 +61,8 @@ def sought(
     tiling = tile_map(skymaps.from_circle(60.0, -30.0, radius), cameras, covered=covered)
     numbers = range(len(cameras))
     night = night_from(NOW, SETTINGS)
-    return search(
-        tiling, numbers, cameras, night, PREDICTED, unfound, SETTINGS, SearchSettings()
-    )  # fmt: skip
+    found = search(tiling, numbers, cameras, night, PREDICTED, SETTINGS, SearchSettings())
+    return found.given(unfound)
 
 
 def planned(
