@@ -166,8 +166,6 @@ def _write_publications(
             key=key,
             tiles=fields,
         )
-        if fields and target and _is_told(session, name, sink, outgoing, target):
-            continue
         _add(ctx, session, event, revision, name, sink, outgoing, target)
 
 
@@ -196,13 +194,13 @@ def claimed_tiles(session: Session, event_id: str, sink: Sink) -> list[PlanTile]
     return asked_before(session, event_id, claims.newest(session, event_id))
 
 
-def _is_told(session: Session, name: str, sink: Sink, outgoing: Outgoing, target: str) -> bool:
-    """Whether the last that the sink was told of a tile is just what it would be told now."""
-    last = session.execute(
+def _last_told(session: Session, name: str, event_id: str, target: str) -> dict[str, Any] | None:
+    """The payload that the sink was last sent of a target; None before the first."""
+    return session.execute(
         select(col(DeliveryRow.payload))
         .where(
             col(DeliveryRow.sink) == name,
-            col(DeliveryRow.event_id) == outgoing.event_id,
+            col(DeliveryRow.event_id) == event_id,
             col(DeliveryRow.target) == target,
             col(DeliveryRow.kind) == OutgoingKind.PUBLISH.value,
             col(DeliveryRow.state) == "sent",
@@ -210,7 +208,6 @@ def _is_told(session: Session, name: str, sink: Sink, outgoing: Outgoing, target
         .order_by(col(DeliveryRow.plan_revision).desc())
         .limit(1)
     ).scalar_one_or_none()
-    return last is not None and last == sink.payload(outgoing)
 
 
 def _chosen(
@@ -380,6 +377,10 @@ def _add(
             )
         )
     if not payload and state != "failed" and outgoing.kind is OutgoingKind.PUBLISH:
+        return
+    # A target whose row is the same was not chosen; of a tile its message tells.
+    tells_of_tile = bool(target and outgoing.tiles) and outgoing.kind is OutgoingKind.PUBLISH
+    if tells_of_tile and payload == _last_told(session, name, event.event_id, target):
         return
     session.add(
         DeliveryRow(

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import skymaps
 from followup.claims import Verb
 from followup.sinks import treasuremap
+from followup.spoken_for import booking_of, meeting
 from mmcoord.api.app import create_app
 from mmcoord.cli import app
 from mmcoord.config import PlanSettings
@@ -34,6 +35,7 @@ from mmcoord.store.summary import plan_document
 from mmcoord.store.tables import PlanRevisionRow
 from mmcoord.store.tiles import newest_tiles
 from tests.making import T0, StandInExecutor, gaussian_map, lvk_notice, make_context, send
+from tests.sinks.test_treasuremap import FakeMap
 from tests.stores import migrated
 
 EVENT = "MS260301a"
@@ -217,32 +219,67 @@ def test_a_page_without_tiles_says_why(store: Database, tmp_path: Path) -> None:
     assert "No tiles: they are switched off (plan.tiles)." in page
 
 
-def test_a_claimed_tile_becomes_a_pointing_and_a_released_one_is_cancelled(
+def test_a_claimed_tile_becomes_a_pointing_and_is_told_once(
     store: Database, tmp_path: Path
 ) -> None:
+    """At a Treasure Map that stores: planned, then completed; another one planned, then not."""
+    service = FakeMap()
     table = {
-        "token": "t", "groups": ["ourgroup"], "instruments": ["decam=38", "ztf=47"],
+        "token": "tm-t0ken", "groups": ["ourgroup"], "instruments": ["decam=38", "ztf=47"],
         "practice": True,
     }  # fmt: skip
-    sink = treasuremap.build("map", table, httpx.Client(transport=httpx.MockTransport(_nothing)))
+    sink = treasuremap.build("map", table, httpx.Client(transport=httpx.MockTransport(service)))
     ctx = dataclasses.replace(context(store, tmp_path), sinks={"map": sink})
     announce(ctx)
     assert payloads(ctx, EVENT, "map") == []
-    first = tiles(ctx)[0]
-    with ctx.database.write() as session:
-        claims.act(session, Act(Verb.CLAIM, EVENT, first.tile_id, "ourgroup", "cli"), ctx.now())
+    assert service.stored == []
+    first, other, *_ = tiles(ctx)
+    say(ctx, Verb.CLAIM, first.tile_id)
     (shown,) = payloads(ctx, EVENT, "map")
-    assert shown["graceid"] == "TEST_EVENT"
-    pointing = shown["pointing"]
-    assert (pointing["ra"], pointing["dec"]) == (first.ra_deg, first.dec_deg)
-    assert pointing["instrumentid"] == {"decam": 38, "ztf": 47}[first.instrument]
-    assert pointing["status"] == "planned"
-    assert pointing["time"] == first.start.strftime("%Y-%m-%dT%H:%M:%S")
-    with ctx.database.write() as session:
-        claims.act(session, Act(Verb.RELEASE, EVENT, first.tile_id, "ourgroup", "cli"), ctx.now())
-    (shown,) = payloads(ctx, EVENT, "map")
-    assert shown["pointing"]["status"] == "cancelled"
+    (there,) = service.stored
+    assert shown["graceid"] == there["graceid"] == "TEST_EVENT"
+    assert there["position"] == f"POINT ({first.ra_deg} {first.dec_deg})"
+    assert there["instrumentid"] == {"decam": 38, "ztf": 47}[first.instrument]
+    assert (there["status"], there["band"]) == ("planned", first.band)
+    say(ctx, Verb.CLAIM, other.tile_id)
+    say(ctx, Verb.RELEASE, other.tile_id)
+    assert service.statuses() == ["planned", "cancelled"]
+    say(ctx, Verb.START, first.tile_id)
+    say(ctx, Verb.COMPLETE, first.tile_id)
+    assert service.statuses() == ["cancelled", "cancelled", "completed"]
+    announce(ctx, number=100, alert_type="INITIAL", created=T0 + timedelta(minutes=9))
+    assert service.statuses() == ["cancelled", "cancelled", "completed"]
 
 
-def _nothing(request: httpx.Request) -> httpx.Response:
-    return httpx.Response(200, json=[])
+def test_a_retraction_cancels_what_is_planned(store: Database, tmp_path: Path) -> None:
+    service = FakeMap()
+    table = {
+        "token": "tm-t0ken", "groups": ["ourgroup"], "instruments": ["decam=38", "ztf=47"],
+        "practice": True,
+    }  # fmt: skip
+    sink = treasuremap.build("map", table, httpx.Client(transport=httpx.MockTransport(service)))
+    ctx = dataclasses.replace(context(store, tmp_path), sinks={"map": sink})
+    announce(ctx)
+    say(ctx, Verb.CLAIM, tiles(ctx)[0].tile_id)
+    notice = lvk_notice(EVENT, "RETRACTION", created=T0 + timedelta(minutes=30))
+    send(ctx, [("igwn", notice)], first_offset=300)
+    work(ctx)
+    assert service.statuses() == ["cancelled"]
+    assert tiles(ctx) == ()
+
+
+def test_two_events_do_not_meet_on_a_camera(store: Database, tmp_path: Path) -> None:
+    ctx = context(store, tmp_path)
+    announce(ctx)
+    fits = skymaps.to_fits_bytes(gaussian_map(ra_deg=153.0))
+    send(ctx, [("igwn", lvk_notice("MS260301b", skymap=fits))], first_offset=900)
+    work(ctx)
+    cameras = {camera.id: camera for camera in ctx.catalogue.select(WIDE)}
+    asked = []
+    with ctx.database.read() as session:
+        for event_id in (EVENT, "MS260301b"):
+            found = newest_tiles(session, event_id)
+            assert found
+            asked.append([booking_of(tile, tile.score, event_id, cameras) for tile in found])
+    ours, theirs = ([one for one in some if one is not None] for some in asked)
+    assert meeting(ours, theirs) == []
