@@ -1,30 +1,37 @@
 """How long the pages take to answer with many candidates, events and live viewers.
 
-The store holds 500 events and an event with 10,000 candidates; 200 viewers hold live streams
-open over the loopback, half of them with the first page open and half with the event's, while every
-page is asked again and again over a kept connection by one reader. Every ten seconds there is
-something new in the journal, and then each viewer does as a browser does: it asks for its page anew
-a second later, or later where the last answer was slow. "peer" is ``/static/mmcoord.css`` of the
+The store holds 500 events and an event with 10,000 candidates, no two at one place; 200 viewers
+hold live streams open over the loopback, half of them with the first page open and half with the
+event's, while every page is asked again and again over a kept connection by one reader. Every ten
+seconds there is something new in the journal, and then each viewer does as a browser does: it asks
+for its page anew a second later, or later where the last answer was slow. A page is kept while
+nothing is written; "changed" is the same with a write before each question, so that each answer is
+made anew. "peer" is ``/static/mmcoord.css`` of the
 same server: the way without the store. "cpu_ms" is the server's processor time for one answer, its
 live viewers' share of that time included: what a machine that does much else still tells. With
 Chromium there, first paint is measured too.
 
-    python -m benchmarks.web_pages [--viewers 200] [--repeats 30]
+    python -m benchmarks.web_pages [--viewers 200] [--repeats 30] [--news-every-s 10]
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import subprocess
 import sys
 import threading
 import time
+import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import httpx
 import uvicorn
@@ -33,15 +40,15 @@ from sqlmodel import SQLModel
 from benchmarks.service_common import spread_ms
 from benchmarks.skymaps_common import report
 from mmcoord.api.app import create_app
+from mmcoord.api.shared import LIVE
 from mmcoord.config import Settings
 from mmcoord.store.database import Database
-from mmcoord.store.tables import CandidateRow, MatchRow, ScreeningRow
+from mmcoord.store.tables import CandidateRow, CounterRow, MatchRow, ScreeningRow
 from tests.web import sample
 from tests.web.busy import PAGES, busy
-from tests.web.sample import EVENT, HEARD, MAP
+from tests.web.sample import CENTRE, EVENT, HEARD, MAP
 
 _PORT = 8797
-_NEWS_EVERY_S = 10.0
 _PAUSE_S = 0.05
 _ADDRESS = f"http://127.0.0.1:{_PORT}"
 
@@ -52,6 +59,7 @@ def main() -> None:
     asked.add_argument("--repeats", type=int, default=30)
     asked.add_argument("--candidates", type=int, default=10_000)
     asked.add_argument("--events", type=int, default=500)
+    asked.add_argument("--news-every-s", type=float, default=10.0)
     asked.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = asked.parse_args()
     if options.serve:
@@ -77,6 +85,7 @@ def main() -> None:
             "events": options.events,
             "candidates": options.candidates,
             "viewers": options.viewers,
+            "news_every_s": options.news_every_s,
             "viewers_pages": seen.pages,
             "load_average": [round(x, 1) for x in os.getloadavg()],
             "pages": found,
@@ -90,7 +99,7 @@ def _fill(database: Database, candidates: int, events: int) -> None:
     busy(database)
     rows: list[SQLModel] = []
     for k in range(candidates - 40):
-        ra, dec = sample.position(k % 400)
+        ra, dec = _position(k / candidates, k)
         name = f"MANY{k:05d}"
         rows += [
             CandidateRow(object_id=name, source="practice", ra_deg=ra, dec_deg=dec, hpx29=k,
@@ -107,6 +116,15 @@ def _fill(database: Database, candidates: int, events: int) -> None:
             sample.event_row(f"MS2702{k:03d}", first_received_at=HEARD - timedelta(minutes=k))
             for k in range(events)
         ),
+    )
+
+
+def _position(share: float, k: int) -> tuple[float, float]:
+    """Even over a disk of 9 degrees about the middle of the map, from within outwards."""
+    angle, reach_deg = 2.39996 * k, 9.0 * math.sqrt(share)
+    return (
+        CENTRE[0] + reach_deg * math.cos(angle) / math.cos(math.radians(CENTRE[1])),
+        CENTRE[1] + reach_deg * math.sin(angle),
     )
 
 
@@ -136,7 +154,7 @@ class _Seen:
 
 async def _measure(
     database: Database, server: int, options: argparse.Namespace
-) -> tuple[dict[str, dict[str, float | int]], _Seen]:
+) -> tuple[dict[str, dict[str, Any]], _Seen]:
     seen, viewers = _Seen(), options.viewers
     limits = httpx.Limits(max_connections=2 * viewers + 5)
     async with httpx.AsyncClient(base_url=_ADDRESS, limits=limits, timeout=120.0) as watching:
@@ -146,9 +164,11 @@ async def _measure(
         ]
         await asyncio.sleep(3.0)
         stop = threading.Event()
-        writer = threading.Thread(target=_write, args=(database, stop), daemon=True)
+        writer = threading.Thread(
+            target=_write, args=(database, stop, options.news_every_s), daemon=True
+        )
         writer.start()
-        found = await asyncio.to_thread(_ask, server, options.repeats)
+        found = await asyncio.to_thread(_ask, database, server, options.repeats)
         stop.set()
         writer.join()
         for task in tasks:
@@ -169,7 +189,7 @@ async def _watch(client: httpx.AsyncClient, path: str, seen: _Seen) -> None:
             await asyncio.sleep(max(1.0, 4.0 * cost))
             news.clear()
             begun = time.perf_counter()
-            async with client.stream("GET", path) as answer:
+            async with client.stream("GET", path, headers={LIVE: "1"}) as answer:
                 assert answer.status_code == 200, answer.status_code
                 async for _ in answer.aiter_raw():  # as it comes: unpacking is the browser's work
                     pass
@@ -188,33 +208,45 @@ async def _watch(client: httpx.AsyncClient, path: str, seen: _Seen) -> None:
         refreshing.cancel()
 
 
-def _write(database: Database, stop: threading.Event) -> None:
+def _write(database: Database, stop: threading.Event, every_s: float) -> None:
     number = 0
-    while not stop.wait(_NEWS_EVERY_S):
+    while not stop.wait(every_s):
         number += 1
         sample.add(database, sample.journal("planned", "plan", f"entry {number}", 100.0 + number))
 
 
-def _ask(server: int, repeats: int) -> dict[str, dict[str, float | int]]:
-    found: dict[str, dict[str, float | int]] = {}
+def _ask(database: Database, server: int, repeats: int) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
     with httpx.Client(base_url=_ADDRESS, timeout=60.0) as client:
         for name, path in {**PAGES, "peer": "/static/mmcoord.css"}.items():
             client.get(path)  # what a process does once for all
-            times, size, cpu = [], 0, _cpu_s(server)
-            for _ in range(repeats):
-                time.sleep(_PAUSE_S)
-                begun = time.perf_counter()
-                answer = client.get(path)
-                times.append(time.perf_counter() - begun)
-                assert answer.status_code == 200, (path, answer.status_code)
-                size = len(answer.content)
-            found[name] = {
-                **spread_ms(times),
-                "cpu_ms": round(1000.0 * (_cpu_s(server) - cpu) / repeats, 1),
-                "bytes": size,
-            }
+            found[name] = _asked(client, path, server, repeats, lambda: None)
+            found[name]["changed"] = _asked(
+                client, path, server, repeats, partial(_touch, database)
+            )
             print(name, found[name], file=sys.stderr, flush=True)
     return found
+
+
+def _asked(
+    client: httpx.Client, path: str, server: int, repeats: int, before: Callable[[], None]
+) -> dict[str, Any]:
+    times, size, cpu = [], 0, _cpu_s(server)
+    for _ in range(repeats):
+        time.sleep(_PAUSE_S)
+        before()
+        begun = time.perf_counter()
+        answer = client.get(path)
+        times.append(time.perf_counter() - begun)
+        assert answer.status_code == 200, (path, answer.status_code)
+        size = len(answer.content)
+    cpu_ms = round(1000.0 * (_cpu_s(server) - cpu) / repeats, 1)
+    return {**spread_ms(times), "cpu_ms": cpu_ms, "bytes": size}
+
+
+def _touch(database: Database) -> None:
+    """Write what no viewer is told of."""
+    sample.add(database, CounterRow(source="benchmark", name=uuid.uuid4().hex, n=1))
 
 
 def _cpu_s(process: int) -> float:

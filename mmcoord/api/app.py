@@ -9,13 +9,11 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
@@ -59,13 +57,13 @@ from mmcoord.web import (
     pages_tonight,
     pages_viewer,
 )
+from mmcoord.web.assets import Assets
 
 __all__ = ["create_app"]
 
 _log = logging.getLogger(__name__)
 _MAX_BODY_BYTES = 2 * 2**20
 """5000 points are half of it."""
-_STATIC = Path(__file__).parents[1] / "web" / "static"
 
 
 def create_app(
@@ -122,11 +120,11 @@ def create_app(
         tell=tell,
     )
     app.add_middleware(Compressed, minimum_size=2000, compresslevel=5)
-    app.add_middleware(SharedPages)
+    app.add_middleware(SharedPages, version=database.version)
     app.add_middleware(Heads)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(BodyLimit, max_bytes=_MAX_BODY_BYTES, larger=worker.BODY_LIMITS)
-    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    app.mount("/static", Assets(), name="static")
     for_people = (
         approvals.router,
         claims.router,

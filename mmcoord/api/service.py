@@ -19,6 +19,7 @@ from mmcoord.posteriors.workshop import Workshop
 from mmcoord.store.alarms import AlarmLine, open_alarms
 from mmcoord.store.database import Database
 from mmcoord.store.tables import RunRow
+from mmcoord.web.drawings import Drawings
 
 __all__ = ["Service", "ServiceDep", "Watchers"]
 
@@ -61,6 +62,7 @@ class Service:
     watchers: Watchers = field(default_factory=Watchers)
     tell: Callable[[Session, RunRow], object] = lambda session, row: None
     """Writes what others are told of a run that a worker has done."""
+    drawings: Drawings = field(default_factory=Drawings)
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +18,7 @@ from typing import IO, Any
 from sqlalchemy import Engine, event, make_url, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import PoolProxiedConnection
 from sqlmodel import Session, create_engine
 
 from mmcoord.errors import ConfigError
@@ -51,6 +52,8 @@ class Database:
         self.url = parsed
         self._turn = threading.Lock()
         self._shared = shared
+        self._look = threading.Lock()
+        self._looker: PoolProxiedConnection | None = None
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite:
             self._reader = _sqlite_engine(parsed.render_as_string(hide_password=False), "DEFERRED")
@@ -84,6 +87,22 @@ class Database:
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield session
 
+    def version(self) -> Hashable:
+        """What stands for all that is committed now: while it is the same, nothing was.
+
+        SQLite counts what others commit, for each connection apart, so one is kept for asking.
+        On PostgreSQL a commit changes which transactions a snapshot sees.
+        """
+        if not self.is_sqlite:
+            with self._reader.connect() as connection:
+                return str(connection.execute(text("SELECT pg_current_snapshot()")).scalar_one())
+        with self._look:
+            if self._looker is None:
+                self._looker = self._reader.raw_connection()
+            cursor = self._looker.cursor()
+            cursor.execute("PRAGMA data_version")
+            return int(cursor.fetchone()[0])
+
     @contextmanager
     def write(self) -> Iterator[Session]:
         """One transaction: committed at the end, rolled back on any exception.
@@ -105,6 +124,10 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
+        with self._look:
+            if self._looker is not None:
+                self._looker.close()
+                self._looker = None
         self._reader.dispose()
         self._writer.dispose()
 

@@ -91,6 +91,8 @@ class Balance:
     processed: int
     dead: int
     pending: int
+    oldest_pending_at: datetime | None = None
+    """When the oldest thing still pending came in."""
 
     @property
     def lost(self) -> int:
@@ -253,9 +255,29 @@ def next_due(session: Session) -> datetime | None:
 def balance(session: Session) -> list[Balance]:
     """The ledger of every stage against what is really pending."""
     rows = {row.stage: row for row in session.execute(select(_ledger))}
+    waiting = _waiting(session)
     result = []
     for stage in STAGES:
         row = rows.get(stage)
         received, processed, dead = (row.received, row.processed, row.dead) if row else (0, 0, 0)
-        result.append(Balance(stage, received, processed, dead, pending(session, stage)))
+        result.append(Balance(stage, received, processed, dead, *waiting.get(stage, (0, None))))
     return result
+
+
+def _waiting(session: Session) -> dict[str, tuple[int, datetime | None]]:
+    """What :func:`pending` counts, and since when, of every stage where something waits."""
+    wishes = session.execute(
+        select(
+            _work.c.stage,
+            func.sum(_work.c.requested - _work.c.done),
+            func.min(_work.c.enqueued_at),
+        )
+        .where(_work.c.requested > _work.c.done)
+        .group_by(_work.c.stage)
+    )
+    notices = session.execute(
+        select(func.count(), func.min(_notice.c.received_at)).where(_notice.c.state == "pending")
+    ).one()
+    return {stage: (int(number), since) for stage, number, since in wishes} | {
+        INTAKE: (int(notices[0]), notices[1])
+    }

@@ -22,10 +22,8 @@ from mmcoord.store.tables import (
     DetectionRow,
     JournalRow,
     MatchRow,
-    NoticeRow,
     RunRow,
     ScreeningRow,
-    WorkRow,
 )
 from mmcoord.store.views_runs import PUBLIC, visible_to
 
@@ -64,10 +62,8 @@ _delivery: Any = DeliveryRow.__table__  # type: ignore[attr-defined]
 _detection: Any = DetectionRow.__table__  # type: ignore[attr-defined]
 _journal: Any = JournalRow.__table__  # type: ignore[attr-defined]
 _match: Any = MatchRow.__table__  # type: ignore[attr-defined]
-_notice: Any = NoticeRow.__table__  # type: ignore[attr-defined]
 _run: Any = RunRow.__table__  # type: ignore[attr-defined]
 _screening: Any = ScreeningRow.__table__  # type: ignore[attr-defined]
-_work: Any = WorkRow.__table__  # type: ignore[attr-defined]
 
 Line = TypeVar("Line")
 
@@ -352,21 +348,8 @@ class Milestone:
 
 def ledger(session: Session) -> list[LedgerLine]:
     """The ledger in the order of the stages. Call inside ``Database.snapshot``."""
-    rows = session.execute(
-        select(_work.c.stage, func.min(_work.c.enqueued_at))
-        .where(_work.c.requested > _work.c.done)
-        .group_by(_work.c.stage)
-    )
-    waiting: dict[str, datetime] = {stage: at for stage, at in rows}
-    oldest = session.execute(
-        select(func.min(_notice.c.received_at)).where(_notice.c.state == "pending")
-    ).scalar_one()
-    if oldest is not None:
-        waiting[queue.INTAKE] = oldest
     return [
-        LedgerLine(
-            b.stage, b.received, b.processed, b.dead, b.pending, b.lost, waiting.get(b.stage)
-        )
+        LedgerLine(b.stage, b.received, b.processed, b.dead, b.pending, b.lost, b.oldest_pending_at)
         for b in queue.balance(session)
     ]
 

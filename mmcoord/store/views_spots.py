@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from mmcoord.store import views
 from mmcoord.store.tables import CandidateRow, MatchRow, ScreeningRow
 from mmcoord.store.types import table
-from mmcoord.store.views import EventLine
+from mmcoord.store.views import EventLine, Target
 
 __all__ = ["Spot", "spots"]
 
@@ -31,32 +32,23 @@ class Spot(NamedTuple):
     """In the newest plan; None when the plan does not hold it."""
 
 
-def spots(session: Session, line: EventLine, limit: int) -> list[Spot]:
-    """As :func:`mmcoord.store.views.candidates`, in the same order, four times as fast.
+def spots(
+    session: Session, line: EventLine, limit: int, planned: Sequence[Target] | None = None
+) -> list[Spot]:
+    """As :func:`mmcoord.store.views.candidates`, in the same order, many times as fast.
 
-    The rows of the plan are read with their factors, the others as bare columns.
+    ``planned`` are the rows of the newest plan where they have been read already. The others are
+    chosen by their matches alone, and only those chosen are looked up.
     """
-    here = (
+    if planned is None:
+        planned = views.targets(session, line.event_id, line.plan_revision or -1)
+    here = select(_match.c.object_id, _match.c.credible_level_2d).where(
         _match.c.event_id == line.event_id,
         _match.c.localization_id == (line.localization_id or ""),
     )
-    planned = views.targets(session, line.event_id, line.plan_revision or -1)
-    screened = (_screening.c.event_id == _match.c.event_id) & (
-        _screening.c.object_id == _match.c.object_id
-    )
-    place = (
-        select(
-            _match.c.object_id,
-            _candidate.c.ra_deg,
-            _candidate.c.dec_deg,
-            _screening.c.p_kilonova,
-        )
-        .join(_candidate, _candidate.c.object_id == _match.c.object_id)
-        .outerjoin(_screening, screened)
-        .where(*here)
-    )
     names = [target.object_id for target in planned]
-    found = {row[0]: row for row in session.execute(place.where(_match.c.object_id.in_(names)))}
+    of_plan = here.where(_match.c.object_id.in_(names))
+    found = {row[0]: row for row in _placed(session, of_plan, line.event_id)}
     ranked = []
     for target in planned:
         if target.object_id in found:
@@ -64,8 +56,21 @@ def spots(session: Session, line: EventLine, limit: int) -> list[Spot]:
             inferred = target.row.get("p_kilonova")
             p = screen if inferred is None else inferred
             ranked.append(Spot(target.object_id, ra_deg, dec_deg, p, target.rank))
-    others = session.execute(
-        place.order_by(_match.c.credible_level_2d, _match.c.object_id).limit(limit)
-    )
-    unranked = [Spot(name, ra, dec, p, None) for name, ra, dec, p in others if name not in found]
+    nearest = here.order_by(_match.c.credible_level_2d, _match.c.object_id).limit(limit)
+    others = _placed(session, nearest, line.event_id)
+    unranked = [Spot(*row, None) for row in others.all() if row[0] not in found]
     return (ranked + unranked)[:limit]
+
+
+def _placed(session: Session, matches: Select[Any], event_id: str) -> Any:
+    """(object id, ra, dec, P(kilonova) of the screen) of some matches of an event, in order."""
+    chosen = matches.subquery()
+    screened = (_screening.c.object_id == chosen.c.object_id) & (_screening.c.event_id == event_id)
+    return session.execute(
+        select(
+            chosen.c.object_id, _candidate.c.ra_deg, _candidate.c.dec_deg, _screening.c.p_kilonova
+        )
+        .join(_candidate, _candidate.c.object_id == chosen.c.object_id)
+        .outerjoin(_screening, screened)
+        .order_by(chosen.c.credible_level_2d, chosen.c.object_id)
+    )

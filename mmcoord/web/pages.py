@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -12,7 +11,6 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
 from followup.claims import SkipReason
-from followup.tiling import field_corners
 from mmcoord.api.health import health_of
 from mmcoord.api.service import Service, ServiceDep
 from mmcoord.errors import UnknownRecord
@@ -27,7 +25,7 @@ from mmcoord.store.views import EventLine, Target
 from mmcoord.store.views_log import ObjectLine, Point, RunDetail
 from mmcoord.store.views_spots import Spot, spots
 from mmcoord.timescales import mjd_tai
-from mmcoord.web import burst, changes, lightcurve, links, sky
+from mmcoord.web import burst, changes, lightcurve, links
 from mmcoord.web.exports import HAS_MOC
 from mmcoord.web.lightcurve import LightCurve
 from mmcoord.web.localtime import local_times
@@ -120,7 +118,7 @@ def event(
             return _namesakes(service, request, session, event_id, found)
         line = views.event(session, event_id)
         assert line is not None
-        values = _event_values(session, line, target, service.now(), all_bands=bands == "all")
+        values = _event_values(service, session, line, target, all_bands=bands == "all")
     hosts = service.settings.fetch.policy.hosts
     values["links"] = links.links([alert.urls for alert, _ in values["revisions"]], hosts)
     values["n_shown"] = len(values["rows"]) if rows == "all" else _ROWS
@@ -150,15 +148,15 @@ def _namesakes(
 
 
 def _event_values(
-    session: Session, line: EventLine, target: str | None, now: datetime, *, all_bands: bool
+    service: Service, session: Session, line: EventLine, target: str | None, *, all_bands: bool
 ) -> dict[str, Any]:
     revisions = views.alerts(session, line.event_id)
     place = views.place(session, line.localization_id)
     plans = views.plans(session, line.event_id, 20)
     rows = views.targets(session, line.event_id, plans[0].revision) if plans else []
     before = views.targets(session, line.event_id, plans[1].revision) if len(plans) > 1 else []
-    shown = burst.panel(session, line.event_id, line.event_time, now)
-    candidates = burst.star_dots(rows) if shown else spots(session, line, _DOTS)
+    shown = burst.panel(session, line.event_id, line.event_time, service.now())
+    candidates = burst.star_dots(rows) if shown else spots(session, line, _DOTS, rows)
     steps = burst.STEPS if shown else STEPS
     fields = tiles_of(session, line.event_id, plans[0].revision) if plans else ()
     claimed = stored_claims.newest(session, line.event_id)
@@ -187,12 +185,10 @@ def _event_values(
         "claimed_tiles": [name for name in claimed if name.startswith(TILE)],
         "skip_reasons": [reason.value for reason in SkipReason],
         "moves": changes.compare(before, rows) if len(plans) > 1 else [],
-        "sky": sky.draw(
-            place.outlines if place else {},
-            candidates,
-            [field_corners(tile.ra_deg, tile.dec_deg, tile.field_deg2) for tile in fields],
+        "sky": service.drawings.of(
+            place, candidates, [(t.ra_deg, t.dec_deg, t.field_deg2) for t in fields]
         ),
-        "n_candidates": len(candidates) if shown else views.candidate_total(session, line),
+        "n_candidates": len(candidates) if shown else line.candidates_matched,
         "n_drawn": len(candidates),
         "curve": _curve(session, line, rows, candidates, target, all_bands=all_bands),
         "steps": [(what, milestones.get(what)) for what in steps]

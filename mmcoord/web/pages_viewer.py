@@ -6,17 +6,18 @@ from the CDS; the pages with buttons that do something keep the strict policy.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 
 from mmcoord import aladin
+from mmcoord.api.caching import etag_of
 from mmcoord.api.service import ServiceDep
 from mmcoord.store import elsewhere, finding, views
 from mmcoord.store.views_spots import spots
 from mmcoord.timescales import mjd_tai
-from mmcoord.web import sky
 from mmcoord.web.rendering import render
 
 __all__ = ["router"]
@@ -51,15 +52,14 @@ def viewer(service: ServiceDep, request: Request, name: Name) -> HTMLResponse:
         assert line is not None
         place = views.place(session, line.localization_id)
         candidates = spots(session, line, _DOTS)
-        total = views.candidate_total(session, line)
     page = render(
         service,
         request,
         "viewer.html",
         event=line,
-        sky=sky.draw(place.outlines if place else {}, candidates),
+        sky=service.drawings.of(place, candidates),
         keep="",
-        n_candidates=total,
+        n_candidates=line.candidates_matched,
         n_drawn=len(candidates),
         installed=aladin.installed(service.settings),
     )
@@ -69,7 +69,10 @@ def viewer(service: ServiceDep, request: Request, name: Name) -> HTMLResponse:
 
 @router.get("/sky.json")
 def drawn(service: ServiceDep, name: Name) -> JSONResponse:
-    """What is drawn over the images: regions, candidates, pointings of others."""
+    """What is drawn over the images: regions, candidates, pointings of others.
+
+    Who has it already is told that it stands (``mmcoord/api/shared.py``).
+    """
     with service.read() as session:
         line = views.event(session, finding.one(session, name))
         assert line is not None
@@ -81,19 +84,10 @@ def drawn(service: ServiceDep, name: Name) -> JSONResponse:
             if start is not None
             else []
         )
-    return JSONResponse(
+    answer = JSONResponse(
         {
             "outlines": place.outlines if place else {},
-            "candidates": [
-                {
-                    "object_id": c.object_id,
-                    "ra_deg": c.ra_deg,
-                    "dec_deg": c.dec_deg,
-                    "rank": c.rank,
-                    "p_kilonova": c.p_kilonova,
-                }
-                for c in candidates
-            ],
+            "candidates": [c._asdict() for c in candidates],
             "pointings": [
                 {
                     "who": one.who,
@@ -106,6 +100,8 @@ def drawn(service: ServiceDep, name: Name) -> JSONResponse:
             ],
         }
     )
+    answer.headers["ETag"] = etag_of(hashlib.sha256(answer.body).hexdigest()[:32])
+    return answer
 
 
 @router.get("/aladin.js")

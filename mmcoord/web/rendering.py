@@ -16,7 +16,8 @@ __all__ = ["render"]
 
 def render(service: Service, request: Request, name: str, **values: Any) -> HTMLResponse:
     """The page; the alarms that stand are on every one."""
-    values = {"alarms": service.alarms()} | values
+    if "alarms" not in values:
+        values["alarms"] = service.alarms()
     values |= {
         "request": request,
         "now": service.now(),

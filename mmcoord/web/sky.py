@@ -7,12 +7,12 @@ region is too wide for that.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmcoord.store.views_spots import Spot
 from mmcoord.web.projection import Array, closed_path, lambert, mollweide, open_path, pieces
@@ -307,20 +307,32 @@ def _placed(
     candidates: Sequence[Spot], x: Array, y: Array
 ) -> tuple[tuple[Dot, ...], tuple[Cloud, ...], int]:
     """Dots and clouds inside the window, the most important last so that it lies on top."""
-    inside = np.flatnonzero((x >= 0) & (x <= _WIDTH) & (y >= 0) & (y <= _HEIGHT))
-    dots: list[Dot] = []
-    points: dict[int, list[str]] = defaultdict(list)
-    for k, px, py in zip(inside.tolist(), x[inside].tolist(), y[inside].tolist(), strict=True):
-        c = candidates[k]
-        shade = _shade(c.p_kilonova)
-        if c.rank is None:
-            points[shade].append(f"M{px:.1f} {py:.1f}h0")
-        else:
-            dots.append(Dot(c.object_id, round(px, 1), round(py, 1), shade, c.rank, c.p_kilonova))
+    inside = (x >= 0) & (x <= _WIDTH) & (y >= 0) & (y <= _HEIGHT)
+    shades = _shades(candidates)
+    in_plan = np.array([c.rank is not None for c in candidates], dtype=bool)
+    dots = []
+    for k in np.flatnonzero(inside & in_plan).tolist():
+        c, place = candidates[k], (round(float(x[k]), 1), round(float(y[k]), 1))
+        assert c.rank is not None
+        dots.append(Dot(c.object_id, *place, int(shades[k]), c.rank, c.p_kilonova))
     dots.sort(key=lambda dot: -dot.rank)
-    clouds = [Cloud(shade, len(some), "".join(some)) for shade, some in sorted(points.items())]
-    return tuple(dots), tuple(clouds), len(candidates) - len(inside)
+    clouds = []
+    for shade in np.unique(shades[inside & ~in_plan]).tolist():
+        some = inside & ~in_plan & (shades == shade)
+        clouds.append(Cloud(shade, int(some.sum()), _points(x[some], y[some])))
+    return tuple(dots), tuple(clouds), int(len(candidates) - inside.sum())
 
 
-def _shade(p: float | None) -> int:
-    return 0 if p is None else 1 + sum(p >= edge for edge in _BINS)
+def _points(x: Array, y: Array) -> str:
+    """Points without length, each where it is to the nearest unit, and no place twice.
+
+    A unit is about a pixel. From each to the next the way is short, and so is its text.
+    """
+    places = np.unique(np.rint(np.stack([y, x], axis=1)).astype(np.int64), axis=0)
+    steps = np.diff(places, axis=0, prepend=0)
+    return "".join([f"m{dx} {dy}h0" for dy, dx in steps.tolist()])
+
+
+def _shades(candidates: Sequence[Spot]) -> NDArray[np.int64]:
+    p = np.array([c.p_kilonova for c in candidates], dtype=np.float64)  # None: not a number
+    return np.where(np.isnan(p), 0, 1 + np.searchsorted(_BINS, p, side="right"))

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mmcoord.web import text
+from mmcoord.web.assets import ASSETS
 
 __all__ = ["TEMPLATES"]
 
@@ -63,7 +64,7 @@ def _environment() -> Environment:
         "top_class": text.top_class,
         "utc": text.utc,
     }
-    environment.globals |= {"distance": text.distance}
+    environment.globals |= {"assets": ASSETS, "distance": text.distance}
     return environment
 
 

@@ -230,3 +230,26 @@ def test_a_batch_with_long_histories_is_stored(database: Database) -> None:
         store_photometry(session, points, NOW)
     with database.read() as session:
         assert session.execute(select(func.count()).select_from(DetectionRow)).scalar_one() == 8000
+
+
+# -- the version ---------------------------------------------------------------------------
+
+
+def test_the_version_changes_with_every_commit_and_with_nothing_else(database: Database) -> None:
+    def row(name: str) -> CandidateRow:
+        return CandidateRow(object_id=name, source="x", ra_deg=1.0, dec_deg=2.0, received_at=NOW)
+
+    other = Database(str(database.url.render_as_string(hide_password=False)))
+    seen = [database.version()]
+    with database.read() as session:
+        session.execute(select(CandidateRow)).all()
+    # PostgreSQL cleans up by itself now and then, which is a transaction, too.
+    assert any(database.version() == database.version() for _ in range(20))
+    for number, writer in enumerate((database, other, other, database)):
+        with writer.write() as session:
+            session.add(row(f"object {number}"))
+            session.flush()
+            before = database.version()  # PostgreSQL: another one is under way
+        seen.append(database.version())
+        assert seen[-1] not in (before, *seen[:-1])
+    other.close()

@@ -164,8 +164,48 @@ def test_a_candidate_lies_at_one_place_whether_the_plan_holds_it_or_not() -> Non
     picture = sky.draw(outlines(197.4, -23.4, 5.0, 2.0), both)
     assert picture is not None
     (cloud,), (dot,) = picture.clouds, picture.dots
-    assert numbers(cloud.path).tolist() == [[dot.x, dot.y]]
+    assert points_of(cloud.path) == [(round(dot.x), round(dot.y))]
     assert cloud.shade == 4
+
+
+def points_of(path: str) -> list[tuple[int, int]]:
+    """Where a path's points without length lie: ``m`` goes on from the point before."""
+    x = y = 0
+    found = []
+    for dx, dy in re.findall(r"m(-?\d+) (-?\d+)h0", path):
+        x, y = x + int(dx), y + int(dy)
+        found.append((x, y))
+    assert re.fullmatch(r"(m-?\d+ -?\d+h0)*", path)
+    return found
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(192.0, 203.0), st.floats(-27.0, -20.0), st.floats(0.0, 1.0)),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_every_candidate_of_a_cloud_lies_where_it_would_if_it_were_in_the_plan(
+    some: list[tuple[float, float, float]],
+) -> None:
+    here = outlines(197.4, -23.4, 5.0, 2.0)
+    loose = [candidate(f"c{k}", ra, dec, p_kilonova=p) for k, (ra, dec, p) in enumerate(some)]
+    drawn = sky.draw(here, loose)
+    # Ranks from 4 on do not widen the window.
+    planned = sky.draw(here, [spot._replace(rank=4 + k) for k, spot in enumerate(loose)])
+    assert drawn is not None
+    assert planned is not None
+    assert sum(cloud.number for cloud in drawn.clouds) + drawn.outside == len(some)
+    assert drawn.outside == planned.outside
+    for cloud in drawn.clouds:
+        points = points_of(cloud.path)
+        assert len(set(points)) == len(points)
+        dots = [(dot.x, dot.y) for dot in planned.dots if dot.shade == cloud.shade]
+        assert len(dots) == cloud.number
+        for one, others in ((points, dots), (dots, points)):
+            for x, y in one:
+                assert min(max(abs(x - u), abs(y - v)) for u, v in others) <= 0.56
 
 
 @pytest.mark.parametrize(

@@ -123,8 +123,10 @@ def test_the_sky_map_draws_regions_and_marks_the_first_target(
     assert any(child.attributes.get("class") == "first" for child in first.children)
     dots = [e for e in elements if e.attributes.get("class", "").startswith("dot ")]
     ranked = [e for e in dots if e.tag == "circle" and "cx" in e.attributes]
-    clouds = [e for e in elements if e.attributes.get("class", "").startswith("cloud cloud-edge")]
-    others = sum(e.attributes["d"].count("M") for e in clouds)
+    clouds = [e for e in elements if e.attributes.get("id", "").startswith("cloud-")]
+    others = sum(e.attributes["d"].count("m") for e in clouds)
+    used = {e.attributes["href"] for e in find(elements, "use")}
+    assert used == {f"#{e.attributes['id']}" for e in clouds}
     assert len(ranked) > 0
     assert len(ranked) + others >= 35
 

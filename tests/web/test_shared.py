@@ -9,7 +9,8 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from mmcoord.api.shared import SharedPages
+from mmcoord.api import shared
+from mmcoord.api.shared import LIVE, SharedPages
 
 
 class Slow:
@@ -35,8 +36,9 @@ class Slow:
 
 
 def client(app: Slow) -> httpx.AsyncClient:
-    shared = SharedPages(app)
-    return httpx.AsyncClient(transport=httpx.ASGITransport(shared), base_url="http://here")
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(SharedPages(app)), base_url="http://here"
+    )
 
 
 def test_a_crowd_costs_two_makings() -> None:
@@ -139,3 +141,119 @@ def test_a_reader_who_goes_away_takes_the_page_from_nobody() -> None:
             return (await patient).text
 
     assert asyncio.run(crowd()) == "0"
+
+
+# -- kept while nothing is written --------------------------------------------------------
+
+
+class Told:
+    """An application over a store that counts what is written to it."""
+
+    def __init__(self) -> None:
+        self.store = self.made = 0
+        self.status, self.headers = 200, [(b"etag", b'W/"one"')]
+        self.is_away = False
+
+    def version(self) -> int:
+        if self.is_away:
+            raise OSError("the store is away")
+        return self.store
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert b"if-none-match" not in dict(scope["headers"])
+        self.made += 1
+        body = str(self.store).encode()
+        headers = [*self.headers, (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def reader(self) -> httpx.AsyncClient:
+        application = SharedPages(self, self.version)
+        return httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://here")
+
+
+def test_a_page_is_made_again_only_when_something_was_written() -> None:
+    app = Told()
+
+    async def night() -> list[str]:
+        async with app.reader() as reader:
+            found = []
+            for app.store in (1, 1, 1, 2, 2):
+                found.append((await reader.get("/events/S1")).text)
+            return found
+
+    assert asyncio.run(night()) == ["1", "1", "1", "2", "2"]
+    assert app.made == 2
+
+
+def test_a_page_is_not_given_out_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "KEPT_S", 0.0)
+    app = Told()
+
+    async def night() -> None:
+        async with app.reader() as reader:
+            for _ in range(3):
+                await reader.get("/health")
+
+    asyncio.run(night())
+    assert app.made == 3
+
+
+def test_a_browser_that_was_told_of_news_gets_what_was_begun_within_the_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = Told()
+
+    async def ask(reader: httpx.AsyncClient) -> str:
+        app.store += 1
+        return (await reader.get("/", headers={LIVE: "1"})).text
+
+    async def night() -> list[str]:
+        async with app.reader() as reader:
+            found = [await ask(reader), await ask(reader)]
+            monkeypatch.setattr(shared, "_LIVE_S", 0.0)
+            return [*found, await ask(reader)]
+
+    assert asyncio.run(night()) == ["1", "1", "3"]
+
+
+def test_what_fails_or_cannot_be_dated_is_not_kept() -> None:
+    app = Told()
+
+    async def night() -> list[int]:
+        async with app.reader() as reader:
+            app.is_away = True
+            found = [(await reader.get("/events")).status_code for _ in range(2)]
+            app.is_away, app.status = False, 404
+            return found + [(await reader.get("/events/none")).status_code for _ in range(2)]
+
+    assert asyncio.run(night()) == [200, 200, 404, 404]
+    assert app.made == 4
+
+
+def test_who_holds_a_copy_is_told_that_it_stands_and_nobody_else_is() -> None:
+    app = Told()
+    has_it = {"If-None-Match": 'W/"one"'}
+
+    async def night() -> list[httpx.Response]:
+        async with app.reader() as reader:
+            path = "/viewer/sky.json"
+            first = await asyncio.gather(reader.get(path, headers=has_it), reader.get(path))
+            return [*first, await reader.get(path, headers=has_it), await reader.get(path)]
+
+    answers = asyncio.run(night())
+    assert [(a.status_code, a.text) for a in answers] == 2 * [(304, ""), (200, "0")]
+    assert all("content-length" not in a.headers for a in answers if a.status_code == 304)
+    assert app.made == 1
+
+
+def test_who_signed_in_gets_nothing_that_was_kept_and_leaves_nothing() -> None:
+    app = Told()
+
+    async def night() -> None:
+        async with app.reader() as reader:
+            for headers in ({}, {"Cookie": "a=b"}, {}, {"Authorization": "Bearer x"}):
+                await reader.get("/runs", headers=headers)
+
+    asyncio.run(night())
+    assert app.made == 3

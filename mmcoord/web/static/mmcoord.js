@@ -111,7 +111,9 @@ let refreshing = false;
 let again = false;
 let lastCost = 0;
 
-async function refresh() {
+// `isLive`: a second or more after the stream told of something new. The server then may give
+// out a page that it began within that second: it has the news.
+async function refresh(isLive = false) {
   if (refreshing) {
     again = true;
     return;
@@ -119,7 +121,7 @@ async function refresh() {
   refreshing = true;
   const started = performance.now();
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const answer = await fetch(location.href, { headers: { Accept: "text/html", ...(isLive && { "mmcoord-live": "1" }) } });
     if (answer.ok) apply(new DOMParser().parseFromString(await answer.text(), "text/html"));
   } catch {
     // The stream's own state tells the reader that the connection is gone.
@@ -156,7 +158,7 @@ function soon() {
   if (timer === null) {
     timer = setTimeout(() => {
       timer = null;
-      refresh();
+      refresh(true);
     }, Math.max(1000, 4 * lastCost));
   }
 }
