@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from mmcoord.doctor import examine
+from tests.typed import Typed, typed
 
 
 def test_operators_are_looked_at_before_they_are_needed(tmp_path: Path) -> None:
@@ -27,11 +26,10 @@ def test_operators_are_looked_at_before_they_are_needed(tmp_path: Path) -> None:
 def test_operators_can_be_told_a_test(tmp_path: Path) -> None:
     path = tmp_path / "mmcoord.toml"
     sink = f'[sinks.ops]\nkind = "file"\noptions = {{ folder = "{tmp_path / "ops"}" }}\n'
-    command = [sys.executable, "-m", "mmcoord.cli", "alarms", "--test", "--config", str(path)]
 
-    def run(operators: str) -> subprocess.CompletedProcess[str]:
+    def run(operators: str) -> Typed:
         path.write_text(f'data_dir = "{tmp_path}"\noperators = [{operators}]\n{sink}')
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return typed("alarms", "--test", "--config", str(path))
 
     none = run("")
     assert none.returncode == 1

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from mmcoord.access import parse
+from tests.typed import Typed, typed
 
-ROOT = Path(__file__).parents[2]
 
-
-def mmcoord(db: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mmcoord.cli", *words, "--db", str(db)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+def mmcoord(db: Path, *words: str) -> Typed:
+    return typed(*words, "--db", str(db))
 
 
 def test_from_a_group_to_a_revoked_token(tmp_path: Path) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import pytest
 import skymaps
 from tests.making import T0, candidate_row, csv_of, gaussian_map, lvk_notice, photometry_row
 from tests.tom_server import TomServer, extras
+from tests.typed import typed
 
 pytestmark = [pytest.mark.tom, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -56,14 +54,7 @@ def replay(tom: TomServer, store: Path, *paths: Path) -> dict[str, Any]:
         options = {{ url = "{tom.url}", token_env = "TEST_TOM_TOKEN", groups = ["mmcoord"] }}
         """
     )
-    command = [sys.executable, "-m", "mmcoord.cli", "replay", "--config", str(config)]
-    done = subprocess.run(
-        [*command, "--db", str(store), "--json", *map(str, paths)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "TEST_TOM_TOKEN": tom.bot.token},
-    )
+    done = typed("replay", "--config", str(config), "--db", str(store), "--json", *map(str, paths))
     assert done.returncode == 0, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
     return document
@@ -74,8 +65,9 @@ def ours(tom: TomServer) -> dict[str, dict[str, Any]]:
 
 
 def test_targets_ranks_and_lists_arrive_and_a_retraction_takes_them_back(
-    tom: TomServer, folder: Path, tmp_path: Path
+    tom: TomServer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TEST_TOM_TOKEN", tom.bot.token)
     store = tmp_path / "night.db"
     night = replay(tom, store, folder)
     deliveries = night["deliveries"]

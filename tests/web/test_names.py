@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,15 +16,17 @@ from mmcoord.web import raw
 from tests.making import make_context
 from tests.stages.orders import circular, feed, fermi, icecube, lvk, with_coincidence
 from tests.stores import migrated
+from tests.typed import Typed, typed
 from tests.web.dom import find, parse
 
 NEUTRINO = "IceCube-140000_123456"
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store that was fed with notices of four events and two circulars."""
-    url = f"sqlite:///{tmp_path / 'names.db'}"
+    folder = tmp_path_factory.mktemp("names")
+    url = f"sqlite:///{folder / 'names.db'}"
     database = migrated(url)
     some = [
         icecube(0),
@@ -37,12 +36,12 @@ def url(tmp_path: Path) -> str:
         fermi("initial", 1, 524666472),
         circular(45002, "S260301a = GW260301: the catalogue's name"),
     ]
-    feed(make_context(database, tmp_path / "out"), some, [])
+    feed(make_context(database, folder / "out"), some, [])
     database.close()
     return url
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(url: str) -> Iterator[TestClient]:
     database = Database(url)
     with TestClient(create_app(database, Settings(), list)) as found:
@@ -50,9 +49,8 @@ def client(url: str) -> Iterator[TestClient]:
     database.close()
 
 
-def show(url: str, name: str, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mmcoord.cli", "event", "show", name, "--db", url, *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+def show(url: str, name: str, *options: str) -> Typed:
+    return typed("event", "show", name, "--db", url, *options)
 
 
 def test_the_command_line_shows_an_event_by_another_name(url: str) -> None:
