@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import healpy
 import numpy as np
 import numpy.typing as npt
 
@@ -94,6 +93,8 @@ class GalaxyIndex:
 
     def _spans(self, ra_deg: float, dec_deg: float, radius_deg: float) -> npt.NDArray[np.int64]:
         """(k, 2) spans of rows whose pixels touch the circle."""
+        import healpy  # a second of every start, with the plotting that it brings
+
         width = math.radians(radius_deg) / _PIXELS_PER_RADIUS
         order = max(0, min(20, math.ceil(math.log2(math.sqrt(math.pi / 3.0) / width))))
         centre = healpy.ang2vec(ra_deg, dec_deg, lonlat=True)
@@ -127,6 +128,8 @@ def build_index(
     BadInput
         No galaxy at all, or a position out of range.
     """
+    import healpy
+
     parts = list(chunks)
     if not sum(len(part) for part in parts):
         raise BadInput("not one galaxy that can be used", where=source)

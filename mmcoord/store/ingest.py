@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 from sqlalchemy import delete, insert
 from sqlalchemy.orm import Session
 
@@ -39,6 +38,7 @@ from mmcoord.store.tables import (
     KnownTransientRow,
 )
 from mmcoord.store.types import table
+from skymaps.healpix import order29_index
 
 __all__ = [
     "count_vetoes",
@@ -57,7 +57,6 @@ _detection: Any = table(DetectionRow)
 _known: Any = table(KnownTransientRow)
 _mention: Any = table(CircularNameRow)
 _known_name: Any = table(KnownNameRow)
-_NSIDE_29 = 2**29
 
 
 def point_key(point: Photometry) -> str:
@@ -270,12 +269,4 @@ def count_vetoes(session: Session, vetoed: Sequence[Vetoed]) -> None:
 
 
 def _hpx29(found: Sequence[Candidate | KnownTransient]) -> Any:
-    import healpy  # brings a plotting library, which commands that read should not wait for
-
-    return healpy.ang2pix(
-        _NSIDE_29,
-        np.array([r.ra_deg for r in found]),
-        np.array([r.dec_deg for r in found]),
-        nest=True,
-        lonlat=True,
-    )
+    return order29_index([r.ra_deg for r in found], [r.dec_deg for r in found])

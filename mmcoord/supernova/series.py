@@ -31,8 +31,7 @@ from importlib.resources import files
 import numpy as np
 import numpy.typing as npt
 from numba import njit
-from scipy.special import logsumexp
-from scipy.stats import poisson
+from scipy.special import logsumexp, pdtr
 
 from mmcoord.errors import BadInput
 
@@ -391,5 +390,5 @@ def cut_off(series: Sequence[BinnedCounts], after_s: float) -> float:
             expected += one.background * max(span - cut, 0)
             observed += float(seen[cut:].sum())
         if expected > 0.0:
-            worst = max(worst, float(poisson.cdf(observed, expected)))
+            worst = max(worst, float(pdtr(observed, expected)))
     return worst

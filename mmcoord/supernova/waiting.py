@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 __all__ = ["CADENCE", "CLASSES", "Cadence", "Progenitor", "WaitingTime", "cadence_at"]
 
@@ -41,7 +41,7 @@ class Progenitor:
     @property
     def sigma(self) -> float:
         """Standard deviation of ln(delay / h)."""
-        return (math.log(self.high_h) - math.log(self.low_h)) / (2.0 * float(norm.ppf(0.95)))
+        return (math.log(self.high_h) - math.log(self.low_h)) / (2.0 * float(ndtri(0.95)))
 
 
 CLASSES = (
@@ -65,7 +65,7 @@ class WaitingTime:
         at = np.maximum(np.asarray(hours, dtype=np.float64), 1e-12)
         total = math.fsum(one.fraction for one in self.classes)
         parts = [
-            one.fraction / total * norm.cdf((np.log(at) - one.mu) / one.sigma)
+            one.fraction / total * ndtr((np.log(at) - one.mu) / one.sigma)
             for one in self.classes
         ]
         result: Array = (1.0 - self.p_failed) * np.sum(parts, axis=0)
@@ -90,7 +90,7 @@ class WaitingTime:
         """Probability of each class, given that nothing was seen until ``waited_h``."""
         left = {
             one.name: one.fraction
-            * float(norm.sf((math.log(max(waited_h, 1e-12)) - one.mu) / one.sigma))
+            * float(ndtr(-(math.log(max(waited_h, 1e-12)) - one.mu) / one.sigma))
             for one in self.classes
         }
         total = math.fsum(one.fraction for one in self.classes)

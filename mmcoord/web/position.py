@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from astropy.coordinates import Angle
-from astropy.units import UnitsError, deg, hourangle
-
 from mmcoord.errors import MmcoordError
 
 __all__ = ["BadPosition", "Position", "read_position"]
@@ -62,17 +59,19 @@ def read_position(text: str) -> Position | None:
 
 
 def _angles(asked: str, ra: str, dec: str) -> tuple[float, float]:
+    from astropy.units import UnitsError  # a second of every start
+
     try:
-        return float(_parts(ra, hourangle).deg), float(_parts(dec, deg).deg)
+        return _degrees(ra, "hourangle", 23), _degrees(dec, "deg", 90)
     except (UnitsError, ValueError) as error:
         raise BadPosition(f"{asked!r}: {error}") from error
 
 
-def _parts(text: str, unit: object) -> Angle:
+def _degrees(text: str, unit: str, most: int) -> float:
+    from astropy.coordinates import Angle
+
     numbers = re.findall(r"\d+(?:\.\d*)?", text)
-    if float(numbers[0]) > (23 if unit is hourangle else 90) or any(
-        float(n) >= 60 for n in numbers[1:]
-    ):
+    if float(numbers[0]) > most or any(float(n) >= 60 for n in numbers[1:]):
         raise ValueError(f"{text.strip()}: no such angle")
     sign = "-" if text.lstrip()[0] in "-\u2212" else "+"
-    return Angle(sign + ":".join(numbers), unit)
+    return float(Angle(sign + ":".join(numbers), unit).deg)
