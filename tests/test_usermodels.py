@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from mmcoord.inference.conformance import Check, Report
 from mmcoord.inference.usermodel import UserModel, read_source
 from mmcoord.store.database import Database
 from tests.inference.usermodels import FADER
+from tests.typed import typed
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OTHER = FADER + "\n# better\n"
@@ -108,13 +107,6 @@ def test_names_that_are_taken_or_unknown_are_told(database: Database) -> None:
 # -- the command line ----------------------------------------------------------------------
 
 
-def mmcoord(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mmcoord.cli", *arguments],
-        cwd=cwd, capture_output=True, text=True, timeout=280, check=False,
-    )  # fmt: skip
-
-
 LIGHT = "mjd_tai,band,mag,mag_err\n" + "".join(
     f"{60000 + d},lsst:{b},{19 + 0.8 * d + k},0.05\n"
     for d in (0.5, 1.5, 3.0)
@@ -124,52 +116,48 @@ LIGHT = "mjd_tai,band,mag,mag_err\n" + "".join(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("sandbox_works")
-def test_from_a_file_to_a_fit(tmp_path: Path) -> None:
+def test_from_a_file_to_a_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "fader.py").write_text(FADER)
     (tmp_path / "bad.py").write_text(FADER.replace("return", "return 1 / 0 +"))
     (tmp_path / "light.csv").write_text(LIGHT)
     store = ("--db", "models.db")
-    refused = mmcoord("model", "add", "bad.py", *store, cwd=tmp_path)
+    refused = typed("model", "add", "bad.py", *store)
     assert refused.returncode == 1
     assert "BAD finite: model bad line 7: raised ZeroDivisionError" in refused.stdout
-    added = mmcoord(
-        "model", "add", "fader.py", "--by", "a group", "--recovery-s", "1", *store, cwd=tmp_path
-    )
+    added = typed("model", "add", "fader.py", "--by", "a group", "--recovery-s", "1", *store)
     assert added.returncode == 0, added.stderr
     assert added.stdout.endswith("fader@1: accepted\n")
-    listed = json.loads(mmcoord("model", "list", "--json", *store, cwd=tmp_path).stdout)
+    listed = json.loads(typed("model", "list", "--json", *store).stdout)
     assert [(r["name"], r["version"], r["state"]) for r in listed["added"]] == [
         ("bad", 1, "refused"),
         ("fader", 1, "accepted"),
     ]
-    shown = json.loads(mmcoord("model", "show", "fader", "--json", *store, cwd=tmp_path).stdout)
+    shown = json.loads(typed("model", "show", "fader", "--json", *store).stdout)
     assert (shown["source"], shown["uploaded_by"]) == (FADER, "a group")
-    fitted = mmcoord(
+    fitted = typed(
         "fit", "light.csv", "--t0", "59999.99957", "--distance-mpc", "100", "--model",
-        "steady,fader", "--json", *store, cwd=tmp_path,
+        "steady,fader", "--json", *store,
     )  # fmt: skip
     assert fitted.returncode == 0, fitted.stderr
     models = {line["model"] for line in json.loads(fitted.stdout)["comparison"]}
     assert models == {"fader", "steady"}
-    refused = mmcoord(
-        "fit", "light.csv", "--t0", "59999.99957", "--model", "bad", *store, cwd=tmp_path
-    )
+    refused = typed("fit", "light.csv", "--t0", "59999.99957", "--model", "bad", *store)
     assert refused.returncode == 1
     assert "no accepted model 'bad'" in refused.stderr
 
 
 @pytest.mark.usefixtures("sandbox_works")
-def test_a_bad_file_is_told_and_not_fitted(tmp_path: Path) -> None:
+def test_a_bad_file_is_told_and_not_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.py").write_text(FADER.replace("return", "return 1 / 0 +"))
     (tmp_path / "light.csv").write_text(LIGHT)
-    fitted = mmcoord(
-        "fit", "light.csv", "--t0", "60000", "--model", "bad.py", "--json", cwd=tmp_path
-    )
+    fitted = typed("fit", "light.csv", "--t0", "60000", "--model", "bad.py", "--json")
     assert fitted.returncode == 1
     assert "model bad line 7: raised ZeroDivisionError" in fitted.stderr
-    checked = mmcoord("model", "check", "bad.py", "--json", cwd=tmp_path)
+    checked = typed("model", "check", "bad.py", "--json")
     assert checked.returncode == 1
     assert json.loads(checked.stdout)["accepted"] is False
-    unreadable = mmcoord("model", "check", "light.csv", cwd=tmp_path)
+    unreadable = typed("model", "check", "light.csv")
     assert unreadable.returncode == 1
     assert "light.csv: line 1" in unreadable.stderr or "light.csv:" in unreadable.stderr

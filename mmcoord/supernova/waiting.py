@@ -65,8 +65,7 @@ class WaitingTime:
         at = np.maximum(np.asarray(hours, dtype=np.float64), 1e-12)
         total = math.fsum(one.fraction for one in self.classes)
         parts = [
-            one.fraction / total * ndtr((np.log(at) - one.mu) / one.sigma)
-            for one in self.classes
+            one.fraction / total * ndtr((np.log(at) - one.mu) / one.sigma) for one in self.classes
         ]
         result: Array = (1.0 - self.p_failed) * np.sum(parts, axis=0)
         return result
