@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from mmcoord.stages import localize
 from mmcoord.stages.context import Context
 from mmcoord.store import finding
 from mmcoord.store.database import Database
@@ -29,6 +31,15 @@ from tests.stages.orders import (
 from tests.stores import migrated
 
 MESSAGES = messages()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def maps_are_measured_once() -> Iterator[None]:
+    """The same dozen maps come in every order; what is read of one depends on its bytes alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("load", "from_region"):
+            patch.setattr(localize, name, functools.cache(getattr(localize, name)))
+        yield
 
 
 @pytest.fixture(scope="module")
