@@ -15,7 +15,7 @@ __all__ = ["instruments", "local_times"]
 
 
 def local_times(settings: Settings) -> Callable[[str | None, datetime | str | None], str]:
-    """A function (instrument, instant) -> ``21:40 -03 on 2027-03-04``.
+    """A function (instrument, instant) -> ``21:40 UTC-03 on 2027-03-04``.
 
     It answers with an empty text where the instrument or its site's time zone is not known.
     """
@@ -28,7 +28,11 @@ def local_times(settings: Settings) -> Callable[[str | None, datetime | str | No
         moment = datetime.fromisoformat(instant) if isinstance(instant, str) else instant
         if moment.tzinfo is None:
             return ""
-        return moment.astimezone(ZoneInfo(found.site.time_zone)).strftime("%H:%M %Z on %Y-%m-%d")
+        there = moment.astimezone(ZoneInfo(found.site.time_zone))
+        zone = there.strftime("%Z")
+        if zone[:1] in "+-":  # a place whose clock has no name of its own
+            zone = f"UTC{zone}"
+        return there.strftime(f"%H:%M {zone} on %Y-%m-%d")
 
     return local
 

@@ -59,6 +59,7 @@ def viewer(service: ServiceDep, request: Request, name: Name) -> HTMLResponse:
         event=line,
         sky=service.drawings.of(place, candidates),
         keep="",
+        burst=None,
         n_candidates=line.candidates_matched,
         n_drawn=len(candidates),
         installed=aladin.installed(service.settings),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -36,9 +37,12 @@ PAGES = {
 }
 
 
-def busy(database: Database) -> None:
-    """Add to the sample store what waits, what is claimed, what was asked for and failed."""
-    now = datetime.now(UTC)
+def busy(database: Database, now: datetime | None = None) -> None:
+    """Add to the sample store what waits, what is claimed, what was asked for and failed.
+
+    ``now``: of the wall clock where it is not told.
+    """
+    now = now or datetime.now(UTC)
     with database.write() as session:
         row = session.get(LocalizationRow, MAP)
         assert row is not None
@@ -60,18 +64,20 @@ def busy(database: Database) -> None:
         RunRequestRow(run_key=sample.RUN, group="night-owls", token_id="u", how="coalesced",
                       requested_at=now, charged_cpu_s=31.0),
         sample.run_row(run_key="a" * 64, object_id="SN27bbb", state="running", finished_at=None,
-                       started_at=HEARD, coalesced=0, cached=0),
-        sample.run_row(run_key="b" * 64, object_id="SN27ccc", state="queued", finished_at=None),
-        sample.run_row(run_key="c" * 64, object_id="CAND003", state="failed",
+                       started_at=HEARD, coalesced=0, cached=0, summary={}),
+        sample.run_row(run_key="b" * 64, object_id="SN27ccc", state="queued", finished_at=None,
+                       summary={}),
+        sample.run_row(run_key="c" * 64, object_id="CAND003", state="failed", summary={},
                        error="too few points: 1 of at least 2", attempts=3),
         sample.run_row(run_key="d" * 64, object_id="CAND004", partition="night-owls"),
     )  # fmt: skip
 
 
-def burst_page(database: Database, folder: Path) -> str:
+def burst_page(database: Database, folder: Path, now: datetime | None = None) -> str:
     """Play a supernova's neutrinos through the stages; the address of the page of the burst."""
-    ctx = make_context(database, folder)
-    burst = make_burst(3, distance_kpc=8.0, at=datetime.now(UTC) - timedelta(hours=2))
+    now = now or datetime.now(UTC)
+    ctx = replace(make_context(database, folder), now=lambda: now)
+    burst = make_burst(3, distance_kpc=8.0, at=now - timedelta(hours=2))
     for number in range(len(burst.messages)):
         intake.receive(ctx, [notice_of(ctx, burst, number)])
     while intake.run(ctx) + bursts.run(ctx) + plan.run(ctx):

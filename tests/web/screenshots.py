@@ -6,20 +6,28 @@ python -m tests.web.screenshots FOLDER [PAGE ...]
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from mmcoord.api.app import create_app
+from mmcoord.api.service import Service
 from mmcoord.config import Settings
 from tests.web import sample
 from tests.web.busy import PAGES, burst_page, busy
+from tests.web.sample import HEARD
 from tests.web.server import serving
 from tests.web.test_browser import ARGUMENTS, CHROMIUM, SIZES
 
 _LOOKS = {"light": ("desktop", "light"), "dark": ("desktop", "dark"), "phone": ("phone", "light")}
 _TALLEST = 2400
+_NOW = HEARD + timedelta(hours=2)
+"""All clocks stand, the browser's too: the night of the sample."""
 
 
 def main() -> None:
@@ -28,25 +36,31 @@ def main() -> None:
     with TemporaryDirectory() as home, sync_playwright() as playwright:
         database = sample.open_store(Path(home))
         sample.fill(database)
-        busy(database)
-        pages = PAGES | {"burst": burst_page(database, Path(home) / "out")}
+        busy(database, _NOW)
+        pages = PAGES | {"burst": burst_page(database, Path(home) / "out", _NOW)}
         wanted = sys.argv[2:] or list(pages)
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        with serving(create_app(database, Settings(), list)) as address:
+        with (
+            patch.object(Service, "now", lambda service: _NOW),
+            serving(create_app(database, Settings(), list)) as address,
+        ):
             for look, (size, scheme) in _LOOKS.items():
                 width, height = SIZES[size]
                 page = browser.new_context(
                     viewport={"width": width, "height": height}, color_scheme=scheme
                 ).new_page()
                 page.set_default_timeout(60_000)
+                page.clock.set_fixed_time(_NOW)
                 for name in wanted:
                     page.goto(address + pages[name], wait_until="load")
                     tall = page.evaluate("document.documentElement.scrollHeight")
-                    page.screenshot(
-                        path=folder / f"{name}-{look}.png",
+                    seen = page.screenshot(
                         full_page=True,
                         clip={"x": 0, "y": 0, "width": width, "height": min(tall, _TALLEST)},
                     )
+                    # A few colours and their shades: a third of the bytes.
+                    picture = Image.open(BytesIO(seen)).convert("RGB").quantize(96, dither=0)
+                    picture.save(folder / f"{name}-{look}.png", optimize=True)
                 page.context.close()
         browser.close()
         database.close()

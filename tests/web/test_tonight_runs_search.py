@@ -104,6 +104,12 @@ def test_an_instrument_that_is_not_known_has_no_local_time() -> None:
     assert local(None, HEARD) == ""
 
 
+def test_a_clock_without_a_name_is_told_by_its_distance_from_utc() -> None:
+    """Chile's summer: three hours behind."""
+    at = datetime(2026, 11, 27, 5, 0, tzinfo=UTC)
+    assert local_times(Settings())("blackgem", at) == "02:00 UTC-03 on 2026-11-27"
+
+
 # -- the queue ---------------------------------------------------------------------------
 
 
