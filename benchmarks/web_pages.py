@@ -24,7 +24,6 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -246,7 +245,8 @@ def _asked(
 
 def _touch(database: Database) -> None:
     """Write what no viewer is told of."""
-    sample.add(database, CounterRow(source="benchmark", name=uuid.uuid4().hex, n=1))
+    with database.write() as session:
+        session.merge(CounterRow(source="benchmark", name="questions", n=time.monotonic_ns()))
 
 
 def _cpu_s(process: int) -> float:
