@@ -101,7 +101,8 @@ class Database:
                 self._looker = self._reader.raw_connection()
             cursor = self._looker.cursor()
             cursor.execute("PRAGMA data_version")
-            return int(cursor.fetchone()[0])
+            (found,) = cursor.fetchall()
+            return int(found[0])
 
     @contextmanager
     def write(self) -> Iterator[Session]:

@@ -58,7 +58,9 @@ def spots(
             ranked.append(Spot(target.object_id, ra_deg, dec_deg, p, target.rank))
     nearest = here.order_by(_match.c.credible_level_2d, _match.c.object_id).limit(limit)
     others = _placed(session, nearest, line.event_id)
-    unranked = [Spot(*row, None) for row in others.all() if row[0] not in found]
+    unranked = [
+        Spot(name, ra, dec, p, None) for name, ra, dec, p in others.all() if name not in found
+    ]
     return (ranked + unranked)[:limit]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mmcoord.api.app import create_app
+from mmcoord.api.shared import LIVE
 from mmcoord.config import Settings
 from mmcoord.stages.planrows import row_to_json
 from mmcoord.store.database import Database
@@ -167,7 +168,9 @@ def test_bands_are_switched_and_stay_switched_after_a_refresh(tab: Tab, filled: 
     assert green.is_visible()
     tab.page.get_by_role("button", name="lsst:g").click()
     assert not green.is_visible()
-    sample.add(filled, sample.journal("sent", "deliver", "an entry of the story", 70.0))
+    # It says that it was told of news, so that 200 browsers get one making of the page.
+    with tab.page.expect_request(lambda request: LIVE in request.headers):
+        sample.add(filled, sample.journal("sent", "deliver", "an entry of the story", 70.0))
     tab.page.get_by_text("an entry of the story").wait_for()
     assert not green.is_visible()
     assert tab.page.get_by_role("button", name="lsst:g").get_attribute("aria-pressed") == "false"
