@@ -1,10 +1,8 @@
 """From a ranking to a schedule: every target an instrument, a band, a start, no collisions.
 
-While the targets are ranked, a :class:`Slate` keeps what each could have: for the best of them,
-every instrument and start with its worth (merit x brightness x observability, as in the score),
-its best band and its exposure. :func:`assign` then solves the schedule over the whole slate, in one
-objective with further looks at a few of them (:mod:`followup.looks`) and with tiles of the map
-(:mod:`followup.search`).
+While the targets are ranked, a :class:`~followup.slate.Slate` keeps what each could have.
+:func:`assign` then solves the schedule over the whole slate, in one objective with further looks at
+a few of them (:mod:`followup.looks`) and with tiles of the map (:mod:`followup.search`).
 """
 
 from __future__ import annotations
@@ -12,134 +10,28 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
 import numpy.typing as npt
 
 from followup import looks, search
-from followup.brightness import exposures_for
-from followup.looks import BandSheet, Cadence, Look
-from followup.schedule import Options, Problem, Warm, one_goal_each
+from followup.looks import Look
+from followup.schedule import Problem, Warm, one_goal_each
 from followup.schedule_parts import SUBSTEPS as _SUBSTEPS
-from followup.schedule_parts import Frame, joined
+from followup.schedule_parts import Frame, joined, options_of, put_together
 from followup.scheduler import schedule
 from followup.search import Search
 from followup.sites import Instrument
-from followup.spoken_for import Booking, booked
-from followup.tonight import Night, Sight
-from followup.weather import Spell, usable_chance
+from followup.slate import Slate
+from followup.spoken_for import Booking
+from followup.weather import Spell
 from mmcoord.records import PlanRow, PlanTile
 
-__all__ = ["Assigned", "Slate", "assign"]
+__all__ = ["Assigned", "assign"]
 
-Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class _Sheet:
-    """What one target could have with one instrument, arrays (T,) over the night's grid."""
-
-    value: Float
-    band: Int
-    exposure_s: Float
-    airmass: Float
-    magnitude: Float
-    """Predicted median in that band; NaN where no model predicts it."""
-
-
-@dataclass(slots=True)
-class Slate:
-    """Gathers the sheets of the best targets while they are ranked."""
-
-    keep: int
-    """How many targets of a block may be scheduled."""
-    night: Night | None = None
-    instruments: tuple[Instrument, ...] = ()
-    sheets: dict[str, dict[int, _Sheet]] = field(default_factory=dict)
-    """By target, by number of the instrument."""
-    left_to: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Targets for which no telescope is sought beyond those that their claims name."""
-    unfound: float = 1.0
-    """Chance that none of the targets that were looked into is the counterpart."""
-    cadence: Cadence | None = None
-    """Whether and how some targets are looked at more than once."""
-    by_band: dict[str, dict[int, dict[int, BandSheet]]] = field(default_factory=dict)
-    """Of targets that may be: by target, by number of the instrument, by number of its band."""
-
-    def take(
-        self,
-        names: Sequence[str],
-        merit: Float,
-        score: Float,
-        sight: Sight,
-        undecided: Sequence[bool] = (),
-    ) -> None:
-        """Note what the best targets of a block could have.
-
-        ``merit`` (N,) is the part of the score that does not depend on the telescope; of the best
-        that are ``undecided`` each band is noted.
-        """
-        self.night, self.instruments = sight.night, tuple(sight.instruments)
-        rows = np.sort(np.argsort(-score, kind="stable")[: self.keep])
-        for number in range(len(sight.instruments)):
-            _, worth = sight.values(number, rows)
-            band = worth.argmax(axis=2)
-            best = np.take_along_axis(worth, band[..., None], axis=2)[..., 0]
-            exposure_s, magnitude = _exposures(sight, number, rows, band)
-            for place in np.flatnonzero(best.any(axis=1)):
-                row = rows[place]
-                self.sheets.setdefault(names[row], {})[number] = _Sheet(
-                    value=best[place] * merit[row],
-                    band=band[place],
-                    exposure_s=exposure_s[place],
-                    airmass=sight.airmass[number][row],
-                    magnitude=magnitude[place],
-                )
-            if self.cadence is not None:
-                open_rows = [n for n, row in enumerate(rows) if undecided[row]]
-                best_first = sorted(open_rows, key=lambda n: -score[rows[n]])
-                some = np.array(best_first[: self.cadence.targets], np.int64)
-                self._note_bands(number, names, merit, rows[some], worth[some], sight)
-
-    def _note_bands(
-        self,
-        number: int,
-        names: Sequence[str],
-        merit: Float,
-        rows: Int,
-        worth: Float,
-        sight: Sight,
-    ) -> None:
-        for band in range(worth.shape[2]):
-            every = np.full(worth.shape[:2], band, np.int64)
-            exposure_s, magnitude = _exposures(sight, number, rows, every)
-            for place in np.flatnonzero(worth[..., band].any(axis=1)):
-                row = rows[place]
-                its = self.by_band.setdefault(names[row], {}).setdefault(number, {})
-                value = worth[place, :, band] * merit[row]
-                its[band] = BandSheet(value, exposure_s[place], magnitude[place])
-
-
-def _exposures(sight: Sight, number: int, rows: Int, band: Int) -> tuple[Float, Float]:
-    """Exposure and predicted magnitude (NaN: no prediction) in the bands chosen, (n, T)."""
-    instrument, airmass = sight.instruments[number], sight.airmass[number][rows]
-    safe = np.where(np.isfinite(airmass), airmass, 1.0)
-    exposure, magnitude = np.zeros(safe.shape), np.full(safe.shape, np.nan)
-    for place, one in enumerate(instrument.bands):
-        here = band == place
-        if not here.any():
-            continue
-        expected = sight.magnitudes[one.canonical]
-        median = expected.median[rows]
-        faint = median + 1.6449 * expected.sigma_faint[rows]
-        wanted = exposures_for(instrument, one, safe, faint, snr=sight.settings.wanted_snr)
-        exposure[here] = wanted[here]
-        predicted = here & expected.is_predicted[rows][:, None]
-        magnitude[predicted] = median[predicted]
-    return exposure, magnitude
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +93,10 @@ def assign(
         return Assigned(tuple(rows), 0.0, 0.0, 0.0)
     names = [row.object_id for row in rows if row.object_id in slate.sheets]
     score = {row.object_id: row.score for row in rows}
-    problem = _problem(
-        {name: score[name] for name in names}, slate, tolerance, weather or {}, bookings
-    )
     frame = Frame(
         slate.night, slate.instruments, _programmes(slate.instruments), weather or {}, bookings
     )
+    problem = _problem({name: score[name] for name in names}, slate, tolerance, frame)
     further = _further(rows, names, slate)
     n_first, n_targets = len(names) + len(further), len(names)
     if further and slate.cadence is not None:
@@ -274,71 +164,33 @@ def _codes(problem: Problem, target: Int, number: Int, slot: Int) -> Int:
     return code
 
 
-def _problem(
-    scores: Mapping[str, float],
-    slate: Slate,
-    tolerance: float,
-    weather: Mapping[str, Sequence[Spell]],
-    bookings: Sequence[Booking],
-) -> Problem:
+def _problem(scores: Mapping[str, float], slate: Slate, tolerance: float, frame: Frame) -> Problem:
     """``scores``: of the targets, in the order in which the problem numbers them."""
-    assert slate.night is not None
-    n_steps = len(slate.night.utc)
-    slot_s = slate.night.step / timedelta(seconds=1) / _SUBSTEPS
-    usable = [usable_chance(weather.get(i.site.id, ()), slate.night.utc) for i in slate.instruments]
-    dearest = max(i.cost_rate for i in slate.instruments)
-    programmes = _programmes(slate.instruments)
-    columns: list[Int] = []
-    reals: list[Float] = []
     names, score = list(scores), np.array(list(scores.values()))
     top = np.array(
         [max(float(s.value.max()) for s in slate.sheets[name].values()) for name in names]
     )
-    slot = np.arange((n_steps - 1) * _SUBSTEPS)
-    step, between = slot // _SUBSTEPS, slot % _SUBSTEPS > 0
-    for number, instrument in enumerate(slate.instruments):
+    some = []
+    for number in range(len(frame.instruments)):
         target = _sought(names, number, slate)
-        if not len(target):
-            continue
-        sheets = [slate.sheets[names[t]][number] for t in target]
-        worth = np.stack([sheet.value for sheet in sheets]) * usable[number]
-        good = (worth > 0)[:, step] & (~between | (worth > 0)[:, step + 1])
-        row, starts = np.nonzero(good)
-        taken = np.stack([sheet.exposure_s for sheet in sheets])[row, step[starts]]
-        duration = instrument.slew_s + taken / instrument.visible_fraction + instrument.overhead_s
-        busy = booked(
-            [booking for booking in bookings if booking.instrument == instrument.id],
-            score[target[row]],
-            slate.night.begin,
-            starts * slot_s,
-            duration,
-        )
-        row, starts, duration = row[~busy], starts[~busy], duration[~busy]
-        same = np.ones(len(row), np.int64)
-        programme, _ = programmes.get(number, (-1, 0.0))
-        band = np.stack([sheet.band for sheet in sheets])[row, step[starts]]
-        columns.append(np.stack([target[row], same * number, band, starts, same * programme]))
-        price = top[target[row]] * instrument.cost_rate / dearest
-        reals.append(np.stack([duration, worth[row, step[starts]], price]))
-    whole = np.concatenate(columns, axis=1) if columns else np.zeros((5, 0), np.int64)
-    real = np.concatenate(reals, axis=1) if reals else np.zeros((3, 0))
-    options = Options(
-        pointing=whole[0],
-        instrument=whole[1],
-        band=whole[2],
-        start=whole[3],
-        duration_s=real[0],
-        value=real[1],
-        cost=real[2],
-        programme=whole[4],
-    )
+        if len(target):
+            sheets = [slate.sheets[names[t]][number] for t in target]
+            worth, band, exposure_s = (
+                np.stack([getattr(sheet, name) for sheet in sheets])
+                for name in ("value", "band", "exposure_s")
+            )
+            some.append(
+                options_of(
+                    frame, number, target, worth, band, exposure_s, score[target], top[target]
+                )
+            )
     return Problem(
-        options,
+        put_together(some),
         one_goal_each(len(scores)),
-        n_instruments=len(slate.instruments),
-        n_slots=n_steps * _SUBSTEPS,
-        slot_s=slot_s,
-        quota_s=np.array([3600.0 * hours for _, hours in programmes.values()]),
+        n_instruments=len(frame.instruments),
+        n_slots=len(frame.night.utc) * _SUBSTEPS,
+        slot_s=frame.slot_s,
+        quota_s=np.array([3600.0 * hours for _, hours in frame.programmes.values()]),
         price=tolerance,
     )
 

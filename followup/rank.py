@@ -20,7 +20,6 @@ from datetime import datetime
 
 import numpy as np
 
-from followup.assign import Slate
 from followup.elsewhere import Others, others_of
 from followup.evidence import TargetEvidence
 from followup.factors import (
@@ -37,6 +36,7 @@ from followup.looks import is_undecided
 from followup.prospects import Frame, Memory, Prospect
 from followup.rivals import add_rivals
 from followup.sites import Instrument
+from followup.slate import Slate
 from followup.spoken_for import left_to_claimants
 from followup.tonight import Best, Choice, Night, Sight, night_from
 from followup.value_rank import cost_told, informed, most_promising, option_of

@@ -63,8 +63,8 @@ def options_of(
     worth: Float,
     band: Int,
     exposure_s: Float,
-    score: Sequence[float],
-    top: Sequence[float],
+    score: npt.ArrayLike,
+    top: npt.ArrayLike,
 ) -> Options:
     """All options of ``n`` pointings with one instrument.
 
@@ -92,13 +92,8 @@ def options_of(
     taken = exposure_s[row, step] / instrument.visible_fraction
     duration = instrument.slew_s + taken + instrument.overhead_s
     theirs = [b for b in frame.bookings if b.instrument == instrument.id]
-    if theirs:
-        busy = np.zeros(len(row), bool)
-        for n in range(len(pointing)):
-            its = row == n
-            begin = slot[its] * frame.slot_s
-            busy[its] = booked(theirs, score[n], frame.night.begin, begin, duration[its])
-        row, slot, step, duration = row[~busy], slot[~busy], step[~busy], duration[~busy]
+    busy = booked(theirs, np.asarray(score)[row], frame.night.begin, slot * frame.slot_s, duration)
+    row, slot, step, duration = row[~busy], slot[~busy], step[~busy], duration[~busy]
     dearest = max(i.cost_rate for i in frame.instruments)
     programme, _ = frame.programmes.get(number, (-1, 0.0))
     return Options(

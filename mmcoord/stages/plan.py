@@ -18,11 +18,12 @@ from pathlib import Path
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from followup.assign import Slate, assign
+from followup.assign import assign
 from followup.factors import RankSettings
 from followup.looks import Cadence
 from followup.prospects import Memory
 from followup.rank import outlook, rank
+from followup.slate import Slate
 from followup.weather import Spell, read_weather
 from mmcoord.config import is_address
 from mmcoord.elsewhere import Elsewhere

@@ -22,12 +22,12 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 import skymaps
-from followup.assign import Slate
 from followup.claims import ClaimState, ClaimWorth
 from followup.evidence import Prediction
 from followup.factors import RankSettings
 from followup.search import Search, SearchSettings, covered_by_others, search, wide
 from followup.sites import Instrument
+from followup.slate import Slate
 from followup.tiling import Covered, Fields, lay_fields, tiles_of
 from followup.tonight import night_from
 from mmcoord.config import PlanSettings

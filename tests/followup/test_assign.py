@@ -13,12 +13,13 @@ import numpy as np
 from astropy.coordinates import AltAz, EarthLocation, SkyCoord, get_sun
 from astropy.time import Time
 
-from followup.assign import Assigned, Slate, assign
+from followup.assign import Assigned, assign
 from followup.claims import Claim, ClaimState
 from followup.evidence import TargetEvidence
 from followup.factors import RankSettings
 from followup.rank import rank
 from followup.sites import Downtime, Instrument, Programme, Site
+from followup.slate import Slate
 from followup.spoken_for import Booking
 from followup.weather import Spell
 from mmcoord.records import PlanRow

@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from followup.assign import Assigned, Slate, assign
+from followup.assign import Assigned, assign
 from followup.evidence import Prediction, TargetEvidence
 from followup.factors import RankSettings
 from followup.looks import Cadence
 from followup.rank import rank
 from followup.sites import Band, Downtime, Instrument
+from followup.slate import Slate
 from mmcoord.records import PlanLook, PlanRow
 from mmcoord.timescales import mjd_tai
 from tests.followup.sample import instrument, target

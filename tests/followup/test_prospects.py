@@ -9,12 +9,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from followup.assign import Assigned, Slate, assign
+from followup.assign import Assigned, assign
 from followup.evidence import TargetEvidence
 from followup.factors import RankSettings
 from followup.prospects import Memory
 from followup.rank import rank
 from followup.sites import load_catalogue
+from followup.slate import Slate
 from followup.tonight import Sight, night_from
 from followup.value_rank import most_promising
 from followup.value_table import ValueSettings

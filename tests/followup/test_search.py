@@ -10,13 +10,14 @@ import pytest
 from scipy.stats import norm
 
 import skymaps
-from followup.assign import Assigned, Slate, assign
+from followup.assign import Assigned, assign
 from followup.elsewhere import ElsewhereSettings
 from followup.evidence import TargetEvidence
 from followup.factors import RankSettings
 from followup.rank import rank
 from followup.search import Search, SearchSettings, covered_by_others, search, tile_id
 from followup.sites import Downtime, Instrument
+from followup.slate import Slate
 from followup.tiling import Covered, field_corners, tile_map
 from followup.tonight import night_from
 from mmcoord.elsewhere import Elsewhere
