@@ -26,7 +26,7 @@ from followup.schedule_moves import (
     within_quota,
 )
 
-__all__ = ["improve", "mend", "place", "polish", "take_off"]
+__all__ = ["fill", "improve", "mend", "place", "polish", "take_off"]
 
 Int = npt.NDArray[np.int64]
 
@@ -193,6 +193,21 @@ def improve(packed: Packed, state: State, order: Int, firsts: Int, n_rounds: int
                 _put(packed, state, p, firsts)
         if state.total[0] <= before + 1e-9 * max(1.0, before):
             return
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def fill(packed: Packed, state: State, order: Int) -> None:
+    """Put what is not placed and gains where nothing has to go.
+
+    The search guesses what pushing others out costs, and where it guesses wrongly tries no other
+    place: what is worth little beside the rest would be left out though there is room.
+    """
+    for _ in range(2):  # a second look follows its first, whichever comes first in the order
+        for p in order:
+            if state.placed[p] < 0:
+                option = best_free(packed, state, p)
+                if option >= 0:
+                    add(packed, state, option)
 
 
 @inner

@@ -20,7 +20,7 @@ from followup.schedule import Change, Problem, Schedule, Warm, changed
 from followup.schedule_arrays import Packed, pack
 from followup.schedule_bound import Dual, descend, plain_prices, start_prices
 from followup.schedule_patch import Roomy
-from followup.schedule_search import mend, place, polish, take_off
+from followup.schedule_search import fill, mend, place, polish, take_off
 from followup.scheduler import (
     ANYWHERE,
     KEEP,
@@ -218,6 +218,7 @@ class Standing:
         step = len(everybody) // _IN_TURN + 1
         mend(packed, state, everybody[self._turn % step :: step], firsts, 1)
         polish(packed, state, everybody, firsts, _FEW_TRIES, self._turn, ANYWHERE)
+        fill(packed, state, some)
 
     def _groups_about(self, spots: Int, instruments: Int) -> Int:
         """Groups of options with these instruments, or that would take the time of a spot."""

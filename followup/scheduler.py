@@ -18,7 +18,7 @@ from followup.schedule_arrays import Packed, pack
 from followup.schedule_bound import Dual, descend, plain_prices, start_prices
 from followup.schedule_exact import solve_exactly
 from followup.schedule_moves import State, empty_state
-from followup.schedule_search import improve, place, polish
+from followup.schedule_search import fill, improve, place, polish
 
 __all__ = [
     "ANYWHERE",
@@ -117,6 +117,7 @@ def solve(problem: Problem, warm: Warm | None = None, *, effort: float = 1.0) ->
     everybody, n_tries = wanted(packed), round(_TRIES * effort)
     if warm is not None:
         polish(packed, best, everybody, firsts, n_tries, 0, ANYWHERE)
+        fill(packed, best, everybody)
         if gap_of(plain, worth_of(packed, best)) <= _TIGHT:
             return Solved(packed, best, plain)
     n_steps = round((_STEPS if warm is None else _WARM_STEPS) * effort)
@@ -130,6 +131,7 @@ def solve(problem: Problem, warm: Warm | None = None, *, effort: float = 1.0) ->
         best = _better(best, other)
     elif warm is None:
         polish(packed, best, everybody, firsts, n_tries, 0, ANYWHERE)
+    fill(packed, best, everybody)
     return Solved(packed, best, dual)
 
 

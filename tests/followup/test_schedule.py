@@ -80,6 +80,50 @@ def test_sequences_are_kept_and_bounded(seed: int, tiles: bool, quotas: bool) ->
     assert answer.objective >= 0.85 * exact.objective
 
 
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), kind=KINDS, again=st.booleans())
+def test_nothing_is_left_out_for_which_there_is_room(
+    seed: int, kind: dict[str, object], again: bool
+) -> None:
+    """Also what is worth little beside the rest, in a plan from nothing and in one from another."""
+    some = problem(seed, **kind)  # type: ignore[arg-type]
+    weak = some.options.pointing % 2 == 0
+    value = np.where(weak, 1e-3 * some.options.value, some.options.value)
+    cost = np.where(weak, 1e-3 * some.options.cost, some.options.cost)
+    some = dataclasses.replace(
+        some, options=dataclasses.replace(some.options, value=value, cost=cost)
+    )
+    answer = schedule(some)
+    if again:
+        held = answer.chosen[~weak[answer.chosen]]
+        answer = schedule(some, Warm(held))
+    planned = set(some.options.pointing[answer.chosen].tolist())
+    for option in np.flatnonzero(~np.isin(some.options.pointing, list(planned))):
+        more = np.append(answer.chosen, option)
+        if not violations(some, more):
+            assert worth(some, more) <= worth(some, answer.chosen) + 1e-9
+
+
+def test_a_weak_target_takes_the_room_beside_a_strong_one_that_stays() -> None:
+    """The weak one would rather have the place of the strong one, which could go elsewhere."""
+    slots = np.arange(6)
+    two = problem(0, n_options=12, n_pointings=2, n_slots=6, n_instruments=1)
+    options = dataclasses.replace(
+        two.options,
+        pointing=np.repeat(np.arange(2), 6),
+        instrument=np.zeros(12, np.int64),
+        start=np.tile(slots, 2),
+        duration_s=np.full(12, two.slot_s),
+        value=np.concatenate([np.ones(6), np.where(slots == 3, 1e-3, 9e-4)]),
+        cost=np.zeros(12),
+    )
+    both = Problem(options, Cover(np.arange(3), np.arange(2), np.ones(2)), 1, 6, two.slot_s)
+    answer = schedule(both, Warm(np.array([3])))
+    consistent(both, answer)
+    assert 3 in answer.chosen
+    assert answer.objective == pytest.approx(1.0009)
+
+
 def test_a_night_full_of_targets_is_close_to_highs() -> None:
     busy = [problem(s, n_options=600, n_pointings=60, n_slots=24) for s in range(5)]
     shares = [schedule(one).objective / solve_exactly(one).objective for one in busy]

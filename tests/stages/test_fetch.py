@@ -537,7 +537,9 @@ def test_a_refusal_ends_at_once_and_a_passing_fault_does_not(
     fetch.run(ctx, files)
     assert len(files.asked) == (1 if dead else 2)
     assert len(letters(ctx)) == dead
-    assert ledger(ctx) == queue.Balance("fetch", 1, 0, dead, 1 - dead)
+    waiting = None if dead else ledger(ctx).oldest_pending_at
+    assert (waiting is None) == bool(dead)
+    assert ledger(ctx) == queue.Balance("fetch", 1, 0, dead, 1 - dead, waiting)
 
 
 def test_a_link_that_is_not_listed_is_refused_by_the_default_door(
