@@ -74,8 +74,11 @@ class Mixture:
 
     def log_density(self, x: Array) -> Array:
         """(n, d) -> (n,)."""
-        core = _log_t(x, self.mean, self.cholesky) + self.log_weight
-        wide = _log_t(x, self.mean, _WIDE_SCALE * self.cholesky) + self.log_weight
+        d = x.shape[1]
+        distance2 = _mahalanobis2(x, self.mean, self.cholesky)
+        core = _log_t_from(distance2, self.cholesky, d) + self.log_weight
+        wide = _log_t_from(distance2 / _WIDE_SCALE**2, _WIDE_SCALE * self.cholesky, d)
+        wide += self.log_weight
         shares = np.log([1.0 - _WIDE_SHARE - _PRIOR_SHARE, _WIDE_SHARE, _PRIOR_SHARE])
         parts = np.stack([logsumexp(core, axis=1), logsumexp(wide, axis=1), log_prior(x)])
         return np.asarray(logsumexp(parts + shares[:, None], axis=0))

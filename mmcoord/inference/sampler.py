@@ -40,8 +40,8 @@ __all__ = ["Posterior", "sample"]
 _N_PILOTS = 2
 _MAX_GENERATIONS = 20
 _SCOUT_MARGIN = 20.0
-_UPDATE_GENERATIONS = 4
-_UPDATE_BATCHES = 24
+_UPDATE_GENERATIONS = 10
+_UPDATE_BATCHES = 48
 """Half rounds of importance sampling that an update may take to converge."""
 _BETTER = 3.0
 """In ln likelihood: what a small pilot has to find above the bridge to discredit it."""
