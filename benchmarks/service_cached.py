@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _settle(house: Daemon) -> None:
-    """Until the server uses less than a fifth of a core for two seconds; idle it takes an eighth."""
+    """Until the server uses less than a fifth of a core for two seconds (idle: an eighth)."""
     for _ in range(60):
         before_s = house.cpu_s()
         time.sleep(2.0)
