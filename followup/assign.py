@@ -11,7 +11,6 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +18,15 @@ import numpy.typing as npt
 from followup import looks, search
 from followup.looks import Look
 from followup.schedule import Problem, Warm, one_goal_each
-from followup.schedule_parts import SUBSTEPS as _SUBSTEPS
-from followup.schedule_parts import Frame, joined, options_of, put_together
+from followup.schedule_parts import (
+    SUBSTEPS,
+    Frame,
+    joined,
+    options_of,
+    put_together,
+    slot_of,
+    start_of,
+)
 from followup.scheduler import schedule
 from followup.search import Search
 from followup.sites import Instrument
@@ -188,7 +194,7 @@ def _problem(scores: Mapping[str, float], slate: Slate, tolerance: float, frame:
         put_together(some),
         one_goal_each(len(scores)),
         n_instruments=len(frame.instruments),
-        n_slots=len(frame.night.utc) * _SUBSTEPS,
+        n_slots=len(frame.night.utc) * SUBSTEPS,
         slot_s=frame.slot_s,
         quota_s=np.array([3600.0 * hours for _, hours in frame.programmes.values()]),
         price=tolerance,
@@ -223,11 +229,9 @@ def _spot_of(row: PlanRow, names: Sequence[str], slate: Slate) -> tuple[int, int
     numbers = {instrument.id: n for n, instrument in enumerate(slate.instruments)}
     if row.start is None or row.instrument not in numbers or row.object_id not in names:
         return None
-    slew = timedelta(seconds=slate.instruments[numbers[row.instrument]].slew_s)
-    slot = (row.start - slew - slate.night.begin) / (slate.night.step / _SUBSTEPS)
-    if slot < 0 or abs(slot - round(slot)) > 1e-6:
-        return None
-    return (names.index(row.object_id), numbers[row.instrument], round(slot))
+    number = numbers[row.instrument]
+    slot = slot_of(row.start, slate.night, slate.instruments[number])
+    return None if slot is None else (names.index(row.object_id), number, slot)
 
 
 def _filled(row: PlanRow, spot: tuple[int, int] | None, slate: Slate) -> PlanRow:
@@ -251,9 +255,8 @@ def _filled(row: PlanRow, spot: tuple[int, int] | None, slate: Slate) -> PlanRow
         )  # fmt: skip
     number, slot = spot
     instrument, sheet = slate.instruments[number], slate.sheets[row.object_id][number]
-    step = slot // _SUBSTEPS
-    start = slate.night.begin + slot * slate.night.step / _SUBSTEPS
-    start += timedelta(seconds=instrument.slew_s)
+    step = slot // SUBSTEPS
+    start = start_of(slot, slate.night, instrument)
     where = "from orbit, time not exact" if instrument.is_in_space else (
         f"at airmass {sheet.airmass[step]:.2f}"
     )  # fmt: skip

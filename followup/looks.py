@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import timedelta
 from enum import StrEnum
 
 import numpy as np
@@ -28,7 +27,15 @@ from followup.bands import EFFECTIVE_WAVELENGTH_NM, nearest_band
 from followup.evidence import TargetEvidence
 from followup.factors import Factor
 from followup.schedule import Cover, Options, Sequences
-from followup.schedule_parts import SUBSTEPS, Frame, Part, options_of, put_together
+from followup.schedule_parts import (
+    SUBSTEPS,
+    Frame,
+    Part,
+    options_of,
+    put_together,
+    slot_of,
+    start_of,
+)
 from mmcoord.records import PlanLook, PlanRow
 
 __all__ = [
@@ -236,10 +243,9 @@ def spots_of(
             n, number = numbers.get((row.object_id, one.role)), by_id.get(one.instrument)
             if n is None or number is None:
                 continue
-            slew = timedelta(seconds=frame.instruments[number].slew_s)
-            slot = (one.start - slew - frame.night.begin) / (frame.night.step / SUBSTEPS)
-            if slot >= 0 and abs(slot - round(slot)) < 1e-6:
-                spots.append((n, number, round(slot)))
+            slot = slot_of(one.start, frame.night, frame.instruments[number])
+            if slot is not None:
+                spots.append((n, number, slot))
     return spots
 
 
@@ -253,14 +259,13 @@ def looks_chosen(
         look, instrument = looks[n], frame.instruments[number]
         place, sheet = look.sheets[number]
         step = slot // SUBSTEPS
-        start = frame.night.begin + slot * frame.night.step / SUBSTEPS
         magnitude = float(sheet.magnitude[step])
         found.setdefault(look.target, []).append(
             PlanLook(
                 role=look.role.value,
                 instrument=instrument.id,
                 band=instrument.bands[place].name,
-                start=start + timedelta(seconds=instrument.slew_s),
+                start=start_of(slot, frame.night, instrument),
                 exposure_s=float(sheet.exposure_s[step]),
                 predicted_mag=magnitude if math.isfinite(magnitude) else None,
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,16 @@ from followup.spoken_for import Booking, booked
 from followup.tonight import Night
 from followup.weather import Spell, usable_chance
 
-__all__ = ["SUBSTEPS", "Frame", "Part", "joined", "options_of", "put_together"]
+__all__ = [
+    "SUBSTEPS",
+    "Frame",
+    "Part",
+    "joined",
+    "options_of",
+    "put_together",
+    "slot_of",
+    "start_of",
+]
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
@@ -54,6 +63,19 @@ class Part:
     cover: Cover
     sequences: Sequences | None = None
     """In the numbers of the whole problem's goals."""
+
+
+def slot_of(start: datetime, night: Night, instrument: Instrument) -> int | None:
+    """The slot in which the slew to an exposure begins; None where none of the night does."""
+    slew = timedelta(seconds=instrument.slew_s)
+    slot = (start - slew - night.begin) / (night.step / SUBSTEPS)
+    return round(slot) if slot >= 0 and abs(slot - round(slot)) <= 1e-6 else None
+
+
+def start_of(slot: int, night: Night, instrument: Instrument) -> datetime:
+    """When the exposure begins whose slew begins with a slot."""
+    begin = night.begin + slot * night.step / SUBSTEPS
+    return begin + timedelta(seconds=instrument.slew_s)
 
 
 def options_of(

@@ -26,7 +26,7 @@ from followup.schedule_moves import (
     within_quota,
 )
 
-__all__ = ["fill", "improve", "mend", "place", "polish", "take_off"]
+__all__ = ["fill", "improve", "place", "polish", "take_off"]
 
 Int = npt.NDArray[np.int64]
 
@@ -183,19 +183,6 @@ def place(packed: Packed, state: State, options: Int) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def improve(packed: Packed, state: State, order: Int, firsts: Int, n_rounds: int) -> None:
-    """Put what is not placed, in the order given, until a round changes nothing."""
-    for _ in range(n_rounds):
-        before = state.total[0]
-        _refresh(packed, state)
-        for p in order:
-            if state.placed[p] < 0:
-                _put(packed, state, p, firsts)
-        if state.total[0] <= before + 1e-9 * max(1.0, before):
-            return
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def fill(packed: Packed, state: State, order: Int) -> None:
     """Put what is not placed and gains where nothing has to go.
 
@@ -236,15 +223,20 @@ def take_off(packed: Packed, state: State, options: Int) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def mend(packed: Packed, state: State, some: Int, firsts: Int, n_rounds: int) -> None:
-    """Put or move some pointings, in the order given, until a round changes nothing."""
+def improve(
+    packed: Packed, state: State, order: Int, firsts: Int, n_rounds: int, moves: bool = False
+) -> None:
+    """Put what is not placed, in the order given, until a round changes nothing.
+
+    ``moves``: what is placed goes to a better free place in its turn.
+    """
     for _ in range(n_rounds):
         before = state.total[0]
         _refresh(packed, state)
-        for p in some:
+        for p in order:
             if state.placed[p] < 0:
                 _put(packed, state, p, firsts)
-            else:
+            elif moves:
                 _better_place(packed, state, p)
         if state.total[0] <= before + 1e-9 * max(1.0, before):
             return

@@ -20,7 +20,7 @@ from followup.schedule import Change, Problem, Schedule, Warm, changed
 from followup.schedule_arrays import Packed, pack
 from followup.schedule_bound import Dual, descend, plain_prices, start_prices
 from followup.schedule_patch import Roomy
-from followup.schedule_search import fill, mend, place, polish, take_off
+from followup.schedule_search import fill, improve, place, polish, take_off
 from followup.scheduler import (
     ANYWHERE,
     KEEP,
@@ -211,12 +211,12 @@ class Standing:
         firsts, everybody = firsts_of(packed), wanted(packed)
         near = self._roomy.best_of(self._groups_about(spots, instruments), _BEST_OF_GROUP)
         some = everybody[np.isin(everybody, np.union1d(touched, packed.pointing[near]))]
-        mend(packed, state, some, firsts, _ROUNDS)
+        improve(packed, state, some, firsts, _ROUNDS, True)
         if len(spots):
             polish(packed, state, some, firsts, _FEW_TRIES, 0, spots)
         self._turn += 1
         step = len(everybody) // _IN_TURN + 1
-        mend(packed, state, everybody[self._turn % step :: step], firsts, 1)
+        improve(packed, state, everybody[self._turn % step :: step], firsts, 1, True)
         polish(packed, state, everybody, firsts, _FEW_TRIES, self._turn, ANYWHERE)
         fill(packed, state, some)
 

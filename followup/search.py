@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,15 @@ from followup.brightness import Magnitudes, expected_magnitudes, reach_probabili
 from followup.elsewhere import ElsewhereSettings
 from followup.evidence import Prediction, TargetEvidence
 from followup.factors import RankSettings
-from followup.schedule_parts import SUBSTEPS, Frame, Part, options_of, put_together
+from followup.schedule_parts import (
+    SUBSTEPS,
+    Frame,
+    Part,
+    options_of,
+    put_together,
+    slot_of,
+    start_of,
+)
 from followup.sites import Instrument
 from followup.tiling import Covered, Tiling
 from followup.tonight import Night, Sight
@@ -252,10 +260,9 @@ def spots_of(found: Search, previous: Iterable[PlanTile]) -> list[tuple[int, int
         if n is None:
             continue
         number = found.number[int(found.tiling.instrument[n])]
-        slew = timedelta(seconds=found.instruments[number].slew_s)
-        slot = (tile.start - slew - found.night.begin) / (found.night.step / SUBSTEPS)
-        if slot >= 0 and abs(slot - round(slot)) < 1e-6:
-            spots.append((n, number, round(slot)))
+        slot = slot_of(tile.start, found.night, found.instruments[number])
+        if slot is not None:
+            spots.append((n, number, slot))
     return spots
 
 
@@ -266,9 +273,8 @@ def tiles_chosen(found: Search, chosen: Iterable[tuple[int, int]]) -> tuple[Plan
     tiles = []
 
     def begin(n: int, slot: int) -> datetime:
-        slew_s = found.instruments[found.number[int(tiling.instrument[n])]].slew_s
-        start = found.night.begin + slot * found.night.step / SUBSTEPS
-        return start + timedelta(seconds=slew_s)
+        camera = found.instruments[found.number[int(tiling.instrument[n])]]
+        return start_of(slot, found.night, camera)
 
     for start, n, slot in sorted((begin(n, slot), n, slot) for n, slot in chosen):
         number = found.number[int(tiling.instrument[n])]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +11,7 @@ import numpy.typing as npt
 
 import skymaps
 from mmcoord.errors import BadNotice
+from mmcoord.kept import Kept
 from mmcoord.records import ErrorRegion
 from skymaps import CrossMatch, PreparedMap, SkyMap, SkyMapError
 from skymaps.redshift import redshift_distance
@@ -38,8 +37,7 @@ _KEEP = 32
 """Prepared maps held in memory (about 10 MB each)."""
 FloatArray = npt.NDArray[np.float64]
 
-_cache: OrderedDict[str, PreparedMap] = OrderedDict()
-_cache_lock = threading.Lock()
+_prepared: Kept[PreparedMap] = Kept(_KEEP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ def measured(skymap: SkyMap) -> Localization:
 
 def _measured(skymap: SkyMap, fits: bytes) -> Localization:
     ready = skymaps.prepare(skymap)
-    _remember(skymap.content_id, ready)
+    _prepared.put(skymap.content_id, ready)
     mean, std = _distance(skymap)
     return Localization(
         id=skymap.content_id,
@@ -148,21 +146,7 @@ def _distance(skymap: SkyMap) -> tuple[float | None, float | None]:
 
 def prepared(localization_id: str, fits: Callable[[], bytes]) -> PreparedMap:
     """The map ready for matching, from memory or from its stored bytes."""
-    with _cache_lock:
-        if localization_id in _cache:
-            _cache.move_to_end(localization_id)
-            return _cache[localization_id]
-    ready = skymaps.prepare(skymaps.load(fits()))
-    _remember(localization_id, ready)
-    return ready
-
-
-def _remember(localization_id: str, ready: PreparedMap) -> None:
-    with _cache_lock:
-        _cache[localization_id] = ready
-        _cache.move_to_end(localization_id)
-        while len(_cache) > _KEEP:
-            _cache.popitem(last=False)
+    return _prepared.get(localization_id, lambda: skymaps.prepare(skymaps.load(fits())))
 
 
 def cross_match(

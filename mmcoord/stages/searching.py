@@ -9,12 +9,10 @@ and then it is the same but for what the candidates leave unfound.
 from __future__ import annotations
 
 import math
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 from sqlalchemy import select
@@ -33,6 +31,7 @@ from followup.tonight import night_from
 from mmcoord.config import PlanSettings
 from mmcoord.elsewhere import Elsewhere
 from mmcoord.inference.outlook import unseen
+from mmcoord.kept import Kept
 from mmcoord.stages.classes import PREDICTED_BANDS
 from mmcoord.store import claims
 from mmcoord.store.tables import EventRow, LocalizationRow
@@ -47,31 +46,8 @@ _MAX_PIXELS = 60_000
 """Of a map of 1000 deg2 they are 0.13 deg wide."""
 _KEEP = 8
 
-Made = TypeVar("Made")
-
-
-class _Kept(Generic[Made]):
-    """The last few things that were made, by what they were made of."""
-
-    def __init__(self) -> None:
-        self._made: OrderedDict[Hashable, Made] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        with self._lock:
-            if key in self._made:
-                self._made.move_to_end(key)
-                return self._made[key]
-        made = make()
-        with self._lock:
-            self._made[key] = made
-            while len(self._made) > _KEEP:
-                self._made.popitem(last=False)
-        return made
-
-
-_grids: _Kept[Fields] = _Kept()
-_searches: _Kept[Search] = _Kept()
+_grids: Kept[Fields] = Kept(_KEEP)
+_searches: Kept[Search] = Kept(_KEEP)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,10 @@ map, its candidates or its plan change."""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 from followup.tiling import field_corners
+from mmcoord.kept import Kept
 from mmcoord.store.views import Place
 from mmcoord.store.views_spots import Spot
 from mmcoord.web import sky
@@ -25,9 +24,7 @@ class Drawings:
     """
 
     def __init__(self, most: int = 32) -> None:
-        self._most = most
-        self._made: OrderedDict[Hashable, SkyPicture | None] = OrderedDict()
-        self._lock = threading.Lock()
+        self._made: Kept[SkyPicture | None] = Kept(most)
 
     def of(
         self,
@@ -37,15 +34,9 @@ class Drawings:
     ) -> SkyPicture | None:
         """As :func:`mmcoord.web.sky.draw`; ``fields``: (ra_deg, dec_deg, area in deg2)."""
         key = (place.id if place else None, tuple(candidates), tuple(fields))
-        with self._lock:
-            if key in self._made:
-                self._made.move_to_end(key)
-                return self._made[key]
-        picture = sky.draw(
-            place.outlines if place else {}, candidates, [field_corners(*field) for field in fields]
-        )
-        with self._lock:
-            self._made[key] = picture
-            while len(self._made) > self._most:
-                self._made.popitem(last=False)
-        return picture
+
+        def draw() -> SkyPicture | None:
+            corners = [field_corners(*field) for field in fields]
+            return sky.draw(place.outlines if place else {}, candidates, corners)
+
+        return self._made.get(key, draw)
