@@ -11,7 +11,7 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import SQLAlchemyError
@@ -58,12 +58,35 @@ from mmcoord.web import (
     pages_viewer,
 )
 from mmcoord.web.assets import Assets
+from mmcoord.web.rendering import made_after
 
 __all__ = ["create_app"]
 
 _log = logging.getLogger(__name__)
 _MAX_BODY_BYTES = 2 * 2**20
 """5000 points are half of it."""
+
+_FOR_PROGRAMS = (
+    approvals.router,
+    claims.router,
+    inference.router,
+    posteriors.router,
+    routes.router,
+    slack.router,
+    stream.router,
+    uploads.router,
+    exports.router,
+    worker.router,
+)
+_PAGES = (
+    pages_claims.router,
+    pages_notices.router,
+    pages_runs.router,
+    pages_search.router,
+    pages_tonight.router,
+    pages_viewer.router,
+    pages.router,
+)
 
 
 def create_app(
@@ -125,27 +148,10 @@ def create_app(
     app.add_middleware(SecurityHeaders)
     app.add_middleware(BodyLimit, max_bytes=_MAX_BODY_BYTES, larger=worker.BODY_LIMITS)
     app.mount("/static", Assets(), name="static")
-    for_people = (
-        approvals.router,
-        claims.router,
-        inference.router,
-        posteriors.router,
-        routes.router,
-        slack.router,
-        stream.router,
-        uploads.router,
-        exports.router,
-        pages_claims.router,
-        worker.router,
-        pages_notices.router,
-        pages_runs.router,
-        pages_search.router,
-        pages_tonight.router,
-        pages_viewer.router,
-        pages.router,
-    )
-    for router in (health.router, metrics.router, *(() if health_only else for_people)):
+    for router in (health.router, metrics.router, *(() if health_only else _FOR_PROGRAMS)):
         app.include_router(router)
+    for router in () if health_only else _PAGES:
+        app.include_router(router, dependencies=[Depends(made_after)])
     app.add_exception_handler(AmbiguousName, _ambiguous)
     app.add_exception_handler(UnknownRecord, _unknown)
     app.add_exception_handler(HTTPException, _http)

@@ -3,6 +3,9 @@
 Each event has the journal entry's id, so a browser that lost its connection says where it
 was (``Last-Event-ID``) and gets what it missed, up to a batch. The number of viewers is
 bounded; one too many gets 503 and the page falls back to asking now and then.
+
+A page says in its stream's address up to which entry it was made (``after``). What is written
+between the making of the page and the first look of its stream is told, too.
 """
 
 from __future__ import annotations
@@ -37,17 +40,22 @@ async def stream(
     service: ServiceDep,
     last_event_id: Annotated[str | None, Header()] = None,
     event: str | None = None,
+    after: str | None = None,
 ) -> StreamingResponse:
-    """The journal, live; ``event`` keeps one event's entries and those about none."""
+    """The journal, live, from entry ``after`` on; ``event`` keeps one event's entries and those
+    about none."""
     if service.tail.viewers >= service.tail.max_viewers:
         raise HTTPException(503, "too many viewers", headers={"Retry-After": "30"})
-    known = last_event_id is not None and re.fullmatch("[0-9]{1,18}", last_event_id)
-    seen = int(last_event_id) if last_event_id is not None and known else None
+    seen = _entry_id(last_event_id)
     return StreamingResponse(
-        follow(service.tail, seen, event),
+        follow(service.tail, _entry_id(after) if seen is None else seen, event),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
+
+
+def _entry_id(said: str | None) -> int | None:
+    return int(said) if said is not None and re.fullmatch("[0-9]{1,18}", said) else None
 
 
 async def follow(

@@ -55,7 +55,8 @@ class JournalTail:
         """A viewer's place in the tail, and what it missed since ``last_event_id``."""
         await self._poll()
         place = self._place
-        if last_event_id is None or self._newest is None or last_event_id >= self._newest:
+        # While another viewer's first look is under way, nobody knows what is new to this one.
+        if last_event_id is None or (self._newest is not None and last_event_id >= self._newest):
             return place, []
         missed = await asyncio.to_thread(self._read_after, last_event_id, _BATCH)
         return place, list(missed)

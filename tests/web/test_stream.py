@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -74,6 +76,29 @@ def test_a_viewer_that_was_away_gets_what_it_missed_once(address: str, database:
         assert [entry["text"] for entry in frames(lines, 2)] == ["3", "4"]
         sample.add(database, sample.journal("sent", "deliver", "new", 9.0))
         assert [entry["text"] for entry in frames(lines, 1)] == ["new"]
+
+
+def test_what_is_written_between_a_page_and_its_stream_reaches_the_viewer(
+    address: str, database: Database
+) -> None:
+    sample.add(database, sample.journal("received", "intake", "in the page", 0.0))
+    page = httpx.get(f"{address}/events").text
+    sample.add(database, sample.journal("planned", "plan", "between", 1.0))
+    stream = html.unescape(re.search('data-stream="([^"]+)"', page)[1])  # type: ignore[index]
+    with watch(address, stream.removeprefix("/events/stream")) as answer:
+        assert frames(answer.iter_lines(), 1)[0]["text"] == "between"
+
+
+def test_a_viewer_that_comes_during_anothers_first_look_is_told_too() -> None:
+    book = Journal()
+    book.entries = {1: entry(1), 2: entry(2)}
+    tail = JournalTail(book.after, book.newest)
+
+    async def two() -> list[list[int]]:
+        found = await asyncio.gather(tail.start(1), tail.start(1))
+        return [[e.id for e in missed] for _, missed in found]
+
+    assert asyncio.run(two()) == [[2], [2]]
 
 
 @pytest.mark.parametrize("last", ["", "x", "-1", "9" * 40, "1e3"])

@@ -141,6 +141,7 @@ function apply(fresh) {
     const newer = everywhere("[data-live]", fresh).find((p) => p.dataset.live === part.dataset.live);
     if (newer) morph(part, newer);
   }
+  document.body.dataset.stream = fresh.body.dataset.stream;
   const title = document.getElementById("light-curve");
   const newTitle = fresh.getElementById("light-curve");
   if (title && newTitle) morph(title, newTitle);
