@@ -6,7 +6,7 @@ It reads the store; all that it writes is what callers with a token ask for.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any
@@ -36,6 +36,7 @@ from mmcoord.api.compressed import Compressed
 from mmcoord.api.headers import SecurityHeaders
 from mmcoord.api.heads import Heads
 from mmcoord.api.models import Error, Health
+from mmcoord.api.runwatch import ReadStates, RunWatch
 from mmcoord.api.service import Service
 from mmcoord.api.shared import SharedPages
 from mmcoord.api.tail import JournalTail
@@ -43,7 +44,7 @@ from mmcoord.config import Settings
 from mmcoord.errors import AmbiguousName, UnknownRecord
 from mmcoord.posteriors.workshop import Workshop
 from mmcoord.stages.context import load_sources
-from mmcoord.store import views_log
+from mmcoord.store import views_log, views_runs
 from mmcoord.store.database import Database
 from mmcoord.store.tables import RunRow
 from mmcoord.store.views_log import Entry
@@ -135,6 +136,7 @@ def create_app(
         settings,
         sources_status,
         _tail(database, max_viewers),
+        RunWatch(_states_of(database)),
         version("mmcoord"),
         load_sources(),
         watched_at,
@@ -170,6 +172,14 @@ def _tail(database: Database, max_viewers: int) -> JournalTail:
             return views_log.journal_newest(session)
 
     return JournalTail(read_after, read_newest, max_viewers=max_viewers)
+
+
+def _states_of(database: Database) -> ReadStates:
+    def read_states(run_keys: Collection[str]) -> dict[str, str]:
+        with database.read() as session:
+            return views_runs.states(session, run_keys)
+
+    return read_states
 
 
 def _say(request: Request, status: int, detail: str, headers: Any = None) -> Response:

@@ -12,6 +12,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -47,10 +48,10 @@ router = APIRouter(
 )
 
 _MAX_POINTS = 5000
-_WATCH_S = 0.25
 _PING_S = 15.0
 _LONGEST_S = 900.0
 _RETRY_AFTER_S = 3600
+_ENDED = ("done", "failed", "superseded")
 Runner = Annotated[Caller, Depends(allowed(Scope.RUN))]
 Reader = Annotated[Caller, Depends(allowed(Scope.READ))]
 
@@ -197,11 +198,11 @@ def _etag(run: RunHead | RunDetail) -> str:
 )
 async def watch(service: ServiceDep, who: CallerDep, run_key: str) -> StreamingResponse:
     """The run's state as server-sent events, until it has ended."""
-    await asyncio.to_thread(run_head, service, who, run_key)
-    if service.watchers.full:
+    now = await asyncio.to_thread(run_head, service, who, run_key)
+    if service.run_watch.full:
         raise HTTPException(503, "too many watch", headers={"Retry-After": "10"})
     return StreamingResponse(
-        _states(service, who, run_key),
+        _states(service, who, run_key, now.state),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -222,25 +223,26 @@ def usage(service: ServiceDep, who: Reader) -> UsageReport:
     )
 
 
-async def _states(service: Service, who: Caller | None, run_key: str) -> AsyncIterator[str]:
-    begun = spoke = time.monotonic()
-    told = ""
-    with service.watchers:
-        while time.monotonic() - begun < _LONGEST_S:
-            head = await asyncio.to_thread(run_head, service, who, run_key)
-            if head.state != told:
-                told, spoke = head.state, time.monotonic()
-                data: dict[str, Any] = {"state": told, "error": head.error, "summary": None}
-                if told == "done":
-                    found = await asyncio.to_thread(run_detail, service, who, run_key)
-                    data["summary"] = found.summary or None
-                yield f"event: run\ndata: {json.dumps(data)}\n\n"
-            elif time.monotonic() - spoke > _PING_S:
-                spoke = time.monotonic()
+async def _states(
+    service: Service, who: Caller | None, run_key: str, now: str
+) -> AsyncIterator[str]:
+    begun = time.monotonic()
+    async with aclosing(service.run_watch.states(run_key, now, _PING_S)) as states:
+        async for state in states:
+            if state is None:
                 yield ": still here\n\n"
-            if told in ("done", "failed", "superseded"):
+            else:
+                yield await asyncio.to_thread(_state, service, who, run_key, state)
+            if state in _ENDED or time.monotonic() - begun > _LONGEST_S:
                 return
-            await asyncio.sleep(_WATCH_S)
+
+
+def _state(service: Service, who: Caller | None, run_key: str, state: str) -> str:
+    """The event that tells a state; whether the caller may see it is asked each time."""
+    found = (run_detail if state == "done" else run_head)(service, who, run_key)
+    summary = found.summary or None if isinstance(found, RunDetail) else None
+    data = {"state": state, "error": found.error, "summary": summary}
+    return f"event: run\ndata: {json.dumps(data)}\n\n"
 
 
 def _job(service: Service, who: Caller, request: RunRequest) -> tuple[Job, str, str]:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from listeners.base import Source
+from mmcoord.api.runwatch import RunWatch
 from mmcoord.api.tail import JournalTail
 from mmcoord.config import Settings
 from mmcoord.posteriors.workshop import Workshop
@@ -21,25 +22,7 @@ from mmcoord.store.database import Database
 from mmcoord.store.tables import RunRow
 from mmcoord.web.drawings import Drawings
 
-__all__ = ["Service", "ServiceDep", "Watchers"]
-
-
-class Watchers:
-    """How many follow runs live; as a context manager, one of them. For one event loop."""
-
-    def __init__(self, most: int = 500) -> None:
-        self._most, self._now = most, 0
-
-    @property
-    def full(self) -> bool:
-        """Whether one more is too many."""
-        return self._now >= self._most
-
-    def __enter__(self) -> None:
-        self._now += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._now -= 1
+__all__ = ["Service", "ServiceDep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +33,7 @@ class Service:
     settings: Settings
     sources_status: Callable[[], list[dict[str, Any]]]
     tail: JournalTail
+    run_watch: RunWatch
     version: str
     sources: Mapping[str, Source]
     """Who reads which payloads; for showing what a notice says."""
@@ -59,7 +43,6 @@ class Service:
     """Called when a caller has asked for work."""
     workshop: Workshop = field(default_factory=Workshop)
     """Makes pictures and predictions."""
-    watchers: Watchers = field(default_factory=Watchers)
     tell: Callable[[Session, RunRow], object] = lambda session, row: None
     """Writes what others are told of a run that a worker has done."""
     drawings: Drawings = field(default_factory=Drawings)

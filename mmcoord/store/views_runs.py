@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +13,16 @@ from sqlalchemy.orm import Session
 from mmcoord.store.tables import RunRow
 from mmcoord.store.types import table
 
-__all__ = ["PUBLIC", "RunContent", "RunHead", "content", "head", "summary_if_done", "visible_to"]
+__all__ = [
+    "PUBLIC",
+    "RunContent",
+    "RunHead",
+    "content",
+    "head",
+    "states",
+    "summary_if_done",
+    "visible_to",
+]
 
 PUBLIC = "public"
 _run: Any = table(RunRow)
@@ -70,6 +80,12 @@ def head(session: Session, run_key: str, group: str | None = None) -> RunHead | 
         .where(_run.c.partition.in_(visible_to(group)))
     ).mappings().one_or_none()  # fmt: skip
     return RunHead(**{**row, "has_samples": bool(row["has_samples"])}) if row else None
+
+
+def states(session: Session, run_keys: Collection[str]) -> dict[str, str]:
+    """The state of each run that there is, whoever may see it."""
+    rows = session.execute(select(_run.c.run_key, _run.c.state).where(_run.c.run_key.in_(run_keys)))
+    return {key: state for key, state in rows}
 
 
 def summary_if_done(session: Session, run_key: str) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request
 
 from mmcoord.access import Scope
 from mmcoord.api.app import create_app
-from mmcoord.api.service import Watchers
+from mmcoord.api.runwatch import RunWatch
 from mmcoord.client import AsyncClient, Client
 from mmcoord.errors import MmcoordError, NameTaken, OverQuota, Refused, UnknownRecord
 from mmcoord.stages.context import Context
@@ -88,7 +88,8 @@ def test_it_waits_by_the_stream_or_where_there_is_none_by_asking(
     ctx: Context, app: FastAPI, streams: bool
 ) -> None:
     if not streams:
-        app.state.service = replace(app.state.service, watchers=Watchers(0))
+        nobody = RunWatch(lambda keys: {}, most=0)
+        app.state.service = replace(app.state.service, run_watch=nobody)
     asked: list[str] = []
     app.middleware("http")(_noting(asked))
     question = brought()
