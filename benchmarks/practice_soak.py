@@ -3,8 +3,9 @@
     python -m benchmarks.practice_soak [--minutes 60] [--rate 500] [--every-s 300]
 
 Each superevent brings a night of candidates as rows of tables, spread over the time to the next
-one; ``--rate`` counts rows (a candidate, a detection or a limit). Where the machine cannot keep
-up, the rate that was reached is printed and the stream is not thinned.
+one; ``--rate`` counts rows (a candidate, a detection or a limit). The stream has its own clock:
+what is received late, behind a plan or while the next night is made, is caught up with. How far
+behind it fell, and the rate that was reached, are printed; it is not thinned.
 
 Detectable: the survey saw the kilonova at 5 sigma three times or more after the merger (the
 simulation sees to it) and it lies in the part of the newest map where matches are kept (99 %).
@@ -35,7 +36,7 @@ import numpy as np
 from benchmarks.skymaps_common import machine
 from mmcoord.config import Settings
 from mmcoord.opening import open_database
-from mmcoord.practice import play, practice_settings
+from mmcoord.practice import Pace, play, practice_settings
 from mmcoord.practice_score import event_score
 from mmcoord.simulate.night import make_night
 from mmcoord.stages.executor import build_executor
@@ -108,11 +109,11 @@ def soak(wanted: argparse.Namespace, folder: Path) -> dict[str, Any]:
     database = open_database(settings)
     load_before = machine()
     truths: list[tuple[str, str | None]] = []
-    sent, playing_s = 0, 0.0
     with httpx.Client() as client, database.pipeline_lock(), Memory() as memory:
         ctx = build_context(settings, database, client)
         pipeline = Pipeline(ctx, build_executor(settings.infer))
-        begun = time.monotonic()
+        pace = Pace(wanted.rate)
+        begun = pace.begun_s
         seed = wanted.seed
         while time.monotonic() - begun < 60.0 * wanted.minutes:
             n_candidates = max(2, int(wanted.rate * wanted.every_s / _ROWS_PER_CANDIDATE))
@@ -122,13 +123,11 @@ def soak(wanted: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 if time.monotonic() - begun > 60.0 * wanted.minutes:
                     break
                 part = night.messages[start : start + _SLICE]
-                playing = time.monotonic()
-                play(ctx, pipeline, part, f"{night.truth.event_id}/{start}", wanted.rate)
-                playing_s += time.monotonic() - playing
-                sent += len(part)
+                play(ctx, pipeline, part, f"{night.truth.event_id}/{start}", pace)
             else:  # only what was sent to its end is judged
                 truths.append((night.truth.event_id, night.truth.kilonova_id))
-            print(f"{night.truth.event_id}: {sent} rows, {playing_s:.0f} s", file=sys.stderr)
+            told = f"{pace.n_received} rows, {time.monotonic() - begun:.0f} s"
+            print(f"{night.truth.event_id}: {told}", file=sys.stderr)
         played_s = time.monotonic() - begun
         drained = pipeline.drain(wanted.drain_s)
         pipeline.close()
@@ -146,8 +145,9 @@ def soak(wanted: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "asked": {"minutes": wanted.minutes, "rate_hz": wanted.rate, "every_s": wanted.every_s},
         "screen_only": wanted.screen_only,
         "wall_s": round(played_s, 1),
-        "rows": sent,
-        "rate_reached_hz": round(sent / playing_s, 1),
+        "rows": pace.n_received,
+        "rate_reached_hz": round(pace.n_received / played_s, 1),
+        "furthest_behind_s": round(pace.furthest_behind_s, 1),
         "processor_s": round(time.process_time(), 1),
         "drained": drained,
         "superevents": len(scores),

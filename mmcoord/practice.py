@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import func, select
@@ -29,6 +30,7 @@ from mmcoord.store.tables import CandidateRow, EventRow
 
 __all__ = [
     "LIVE_CANDIDATES",
+    "Pace",
     "live_feeder",
     "play",
     "practice_settings",
@@ -108,10 +110,31 @@ def stream(
         seed += 1
         nights.append(night)
         say(f"practice: night {night.truth.event_id}, {len(night.messages)} messages")
-        play(ctx, pipeline, night.messages, night.truth.event_id, rate_hz)
+        play(ctx, pipeline, night.messages, night.truth.event_id, Pace(rate_hz))
     say("practice: all messages sent; finishing")
     pipeline.drain()
     return nights
+
+
+@dataclass(slots=True)
+class Pace:
+    """A stream's clock: what was received late does not make all that follows late."""
+
+    rate_hz: float
+    begun_s: float = field(default_factory=time.monotonic)
+    n_received: int = 0
+    furthest_behind_s: float = 0.0
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the next message is not due yet."""
+        return time.monotonic() < self.begun_s + self.n_received / self.rate_hz
+
+    def count(self, n_messages: int) -> None:
+        """Note that so many more were received just now."""
+        self.n_received += n_messages
+        behind_s = time.monotonic() - self.begun_s - self.n_received / self.rate_hz
+        self.furthest_behind_s = max(self.furthest_behind_s, behind_s)
 
 
 def play(
@@ -119,17 +142,17 @@ def play(
     pipeline: Pipeline,
     messages: Sequence[TimedMessage],
     topic: str,
-    rate_hz: float,
+    pace: Pace,
 ) -> None:
-    """Receive messages at ``rate_hz`` and do the work meanwhile; what is left is not finished."""
-    begun = time.monotonic()
+    """Receive messages at a pace and do the work meanwhile; what is left is not finished."""
     offset = 0
     for chunk in _chunks(messages):
         receive_messages(ctx, chunk, topic, offset)
         offset += len(chunk)
+        pace.count(len(chunk))
         pipeline.step()
         deliver.run(ctx)
-        while time.monotonic() < begun + offset / rate_hz:
+        while pace.is_ahead:
             if not pipeline.step() + deliver.run(ctx):
                 time.sleep(_IDLE_S)
 

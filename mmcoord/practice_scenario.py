@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka import Producer
 
 from mmcoord.errors import MmcoordError
-from mmcoord.practice import play
+from mmcoord.practice import Pace, play
 from mmcoord.practice_score import event_score
 from mmcoord.simulate.alerts import TimedMessage
 from mmcoord.simulate.night import Night
@@ -88,7 +88,7 @@ def _play(
     topic: str,
     rate_hz: float | None,
 ) -> None:
-    play(ctx, pipeline, messages, topic, rate_hz or _UNLIMITED_HZ)
+    play(ctx, pipeline, messages, topic, Pace(rate_hz or _UNLIMITED_HZ))
     pipeline.drain()
 
 
