@@ -13,6 +13,7 @@ from confluent_kafka import Producer
 from mmcoord import practice_scenario
 from mmcoord.cli_common import pipeline
 from mmcoord.errors import ConfigError, MmcoordError
+from mmcoord.practice import Pace, play
 from mmcoord.practice_scenario import play_scenario, play_track, send
 from mmcoord.replay import feed
 from mmcoord.replay_event import compared, stored_messages, table
@@ -78,7 +79,7 @@ def test_a_retraction_withdraws_what_was_delivered(
     with stages(tmp_path, monkeypatch) as (ctx, way):
         before = dataclasses.replace(made, messages=made.messages[:-1])
         assert play_scenario(ctx, way, before, None)["deliveries"].get("sent", 0) > 0
-        practice_scenario.play(ctx, way, made.messages[-1:], "retraction", 1e9)
+        play(ctx, way, made.messages[-1:], "retraction", Pace(1e9))
         way.drain()
         score = practice_scenario._score(ctx, made.truth.event_id, made.truth.kilonova_id)
     assert score["state"] == "retracted"
