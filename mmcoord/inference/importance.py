@@ -7,7 +7,7 @@ enter the estimates, which keeps them unbiased.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +97,25 @@ class _Draws:
         )
 
 
+@dataclass
+class _Generation:
+    """Draws, the two mixtures that they are from, and the densities of other generations'."""
+
+    number: int
+    draws: _Draws
+    mixtures: list[Mixture]
+    seen: dict[int, Array] = field(default_factory=dict)
+    """By another generation's number: (2, n) log densities of its mixtures."""
+
+    def log_densities(self, other: _Generation) -> Array:
+        """(2, n): of another generation's mixtures at these draws; computed once."""
+        if other is self:
+            return self.draws.log_q
+        if other.number not in self.seen:
+            self.seen[other.number] = _log_q(other.mixtures, self.draws.x)
+        return self.seen[other.number]
+
+
 def importance(
     log_likelihood: LogLikelihood,
     searches: list[Search],
@@ -125,7 +144,7 @@ def importance(
         for s in searches
     ]
     draws: _Draws | None = None
-    history: list[tuple[_Draws, list[Mixture]]] = []
+    history: list[_Generation] = []
     generation = 0
     while True:
         new = _draw(log_likelihood, mixtures, batch, rng)
@@ -137,11 +156,11 @@ def importance(
             return _posterior(draws, rng, calls, problem)
         if generation < _MIN_GENERATIONS or (_needs_refit(draws) and generation < max_generations):
             generation += 1
-            history = [*history[1 - _HISTORY :], (draws, mixtures)]
+            history = [*history[1 - _HISTORY :], _Generation(generation, draws, mixtures)]
             mixtures = _refit(history, searches, k, rng)
             if generation == max_generations:
                 # Fresh draws follow, so choosing by what was seen does not bias them.
-                mixtures = max(history, key=lambda past: _efficiency(past[0]))[1]
+                mixtures = max(history, key=lambda past: _efficiency(past.draws)).mixtures
             draws = None
             batch = min(int(1.3 * batch), 4 * (500 + 150 * n_dim))
 
@@ -151,8 +170,11 @@ def _draw(
 ) -> _Draws:
     x = np.concatenate([mixture.draw(n, rng) for mixture in mixtures])
     log_target = evaluate(log_likelihood, x) + log_prior(x)
-    log_q = np.stack([mixture.log_density(x) for mixture in mixtures])
-    return _Draws(x, log_target, log_q, np.repeat([0, 1], n))
+    return _Draws(x, log_target, _log_q(mixtures, x), np.repeat([0, 1], n))
+
+
+def _log_q(mixtures: list[Mixture], x: Array) -> Array:
+    return np.stack([mixture.log_density(x) for mixture in mixtures])
 
 
 def _problem(draws: _Draws, settings: SamplerSettings) -> str:
@@ -190,7 +212,7 @@ def _efficiency(draws: _Draws) -> float:
 
 
 def _refit(
-    history: list[tuple[_Draws, list[Mixture]]],
+    history: list[_Generation],
     searches: list[Search],
     k: int,
     rng: np.random.Generator,
@@ -202,15 +224,15 @@ def _refit(
     could hardly make does not outweigh the rest. Weights are tempered until they rest on enough
     points to fit; what either half found is now known to both.
     """
-    x = np.concatenate([draws.x for draws, _ in history])
+    x = np.concatenate([past.draws.x for past in history])
     n_dim = x.shape[1]
-    log_target = np.concatenate([draws.log_target for draws, _ in history])
+    log_target = np.concatenate([past.draws.log_target for past in history])
     log_q = [
-        mixture.log_density(x) + np.log(len(draws.x))
-        for draws, mixtures in history
-        for mixture in mixtures
+        np.concatenate([at.log_densities(past) for at in history], axis=1)
+        + np.log(len(past.draws.x))
+        for past in history
     ]
-    log_w = log_target - logsumexp(np.stack(log_q), axis=0)
+    log_w = log_target - logsumexp(np.concatenate(log_q), axis=0)
     power = 1.0
     while effective_size(power * log_w) < 80 * n_dim and power > 0.02:
         power *= 0.85

@@ -23,6 +23,7 @@ MAX_X = 8.0
 """Beyond it u rounds to 0 or 1."""
 _WIDE_SHARE, _WIDE_SCALE = 0.05, 3.0
 _PRIOR_SHARE = 0.05
+_LOG_SHARES = np.log([1.0 - _WIDE_SHARE - _PRIOR_SHARE, _WIDE_SHARE, _PRIOR_SHARE])
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,10 @@ class Mixture:
 
     def nearest(self, x: Array) -> npt.NDArray[np.int64]:
         """(n,): the component that each of (n, d) points most likely belongs to."""
-        return np.argmax(_log_t(x, self.mean, self.cholesky) + self.log_weight, axis=1)
+        from mmcoord.inference.mixture_kernels import memberships
+
+        share, _ = memberships(x, self.log_weight, self.mean, self.cholesky, _DOF)
+        return np.asarray(share.argmax(axis=1))
 
     def beside(self, other: Mixture, share: float) -> Mixture:
         """Both, ``share`` being the weight of the other."""
@@ -74,14 +78,12 @@ class Mixture:
 
     def log_density(self, x: Array) -> Array:
         """(n, d) -> (n,)."""
-        d = x.shape[1]
-        distance2 = _mahalanobis2(x, self.mean, self.cholesky)
-        core = _log_t_from(distance2, self.cholesky, d) + self.log_weight
-        wide = _log_t_from(distance2 / _WIDE_SCALE**2, _WIDE_SCALE * self.cholesky, d)
-        wide += self.log_weight
-        shares = np.log([1.0 - _WIDE_SHARE - _PRIOR_SHARE, _WIDE_SHARE, _PRIOR_SHARE])
-        parts = np.stack([logsumexp(core, axis=1), logsumexp(wide, axis=1), log_prior(x)])
-        return np.asarray(logsumexp(parts + shares[:, None], axis=0))
+        from mmcoord.inference.mixture_kernels import log_mixture_density
+
+        density: Array = log_mixture_density(
+            x, self.log_weight, self.mean, self.cholesky, _DOF, _WIDE_SCALE, _LOG_SHARES
+        )
+        return density
 
 
 def logsumexp(values: Array, axis: int | None = None, keepdims: bool = False) -> Array:
@@ -98,8 +100,14 @@ def log_prior(x: Array) -> Array:
 
 def fit(x: Array, n_components: int, rng: np.random.Generator, n_rounds: int = 20) -> Mixture:
     """Expectation-maximisation from (n, d) equally weighted points (Peel & McLachlan 2000)."""
+    from mmcoord.inference.mixture_kernels import memberships
+
     n, d = x.shape
     k = max(1, min(n_components, n // (4 * d)))
+    centre = x.mean(axis=0)
+    x = x - centre  # so that products of coordinates keep their digits
+    lower, upper = np.tril_indices(d)
+    products = x[:, lower] * x[:, upper]
     pooled = np.cov(x, rowvar=False).reshape(d, d) + 1e-8 * np.eye(d)
     label = _k_means(x @ np.linalg.inv(np.linalg.cholesky(pooled)).T, k, rng)
     responsibility = np.zeros((n, k))
@@ -111,14 +119,10 @@ def fit(x: Array, n_components: int, rng: np.random.Generator, n_rounds: int = 2
         if not keep.any():
             keep = weight == weight.max()
         responsibility, scale, weight = responsibility[:, keep], scale[:, keep], weight[keep]
-        mean, cholesky = _moments(x, responsibility * scale, weight, pooled)
+        mean, cholesky = _moments(x, products, responsibility * scale, weight, pooled)
         log_weight = np.log(weight / weight.sum())
-        distance2 = _mahalanobis2(x, mean, cholesky)
-        log_density = _log_t_from(distance2, cholesky, d) + log_weight
-        total = logsumexp(log_density, axis=1, keepdims=True)
-        responsibility = np.exp(log_density - total)
-        scale = (_DOF + d) / (_DOF + distance2)
-    return Mixture(log_weight, mean, cholesky)
+        responsibility, scale = memberships(x, log_weight, mean, cholesky, _DOF)
+    return Mixture(log_weight, mean + centre, cholesky)
 
 
 def shapes_of(
@@ -141,12 +145,19 @@ def shapes_of(
     return mean, cholesky
 
 
-def _moments(x: Array, ru: Array, weight: Array, pooled: Array) -> tuple[Array, Array]:
-    from mmcoord.inference.mixture_kernels import scatter
-
+def _moments(
+    x: Array, products: Array, ru: Array, weight: Array, pooled: Array
+) -> tuple[Array, Array]:
+    """Means (k, d) and factors (k, d, d); ``products`` (n, d (d + 1) / 2) of the points' own
+    coordinates are those of the lower triangle."""
     d = x.shape[1]
-    mean = (ru.T @ x) / ru.sum(axis=0)[:, None]
-    covariance = scatter(x, ru, mean) / weight[:, None, None]
+    total = ru.sum(axis=0)
+    mean = (ru.T @ x) / total[:, None]
+    lower, upper = np.tril_indices(d)
+    covariance = np.empty((len(weight), d, d))
+    covariance[:, lower, upper] = ru.T @ products - total[:, None] * mean[:, lower] * mean[:, upper]
+    covariance[:, upper, lower] = covariance[:, lower, upper]
+    covariance /= weight[:, None, None]
     shrink = (d / (d + weight))[:, None, None]
     covariance = (1.0 - shrink) * covariance + shrink * 0.1 * pooled
     return mean, np.linalg.cholesky(covariance + 1e-9 * np.eye(d))
@@ -170,22 +181,3 @@ def _k_means(x: Array, k: int, rng: np.random.Generator) -> npt.NDArray[np.int64
             if np.any(label == j):
                 centres[j] = x[label == j].mean(axis=0)
     return label
-
-
-def _mahalanobis2(x: Array, mean: Array, cholesky: Array) -> Array:
-    from mmcoord.inference.mixture_kernels import mahalanobis2
-
-    distances: Array = mahalanobis2(x, mean, cholesky)
-    return distances
-
-
-def _log_t(x: Array, mean: Array, cholesky: Array) -> Array:
-    return _log_t_from(_mahalanobis2(x, mean, cholesky), cholesky, x.shape[1])
-
-
-def _log_t_from(distance2: Array, cholesky: Array, d: int) -> Array:
-    log_det = np.log(np.diagonal(cholesky, axis1=1, axis2=2)).sum(axis=1)
-    constant = (
-        math.lgamma(0.5 * (_DOF + d)) - math.lgamma(0.5 * _DOF) - 0.5 * d * math.log(_DOF * math.pi)
-    )
-    return np.asarray(constant - log_det - 0.5 * (_DOF + d) * np.log1p(distance2 / _DOF))
