@@ -292,6 +292,13 @@ def fit(
     )
     for name, reason in result.summary["failed_models"].items():
         _note(f"mmcoord: {name} is left out: {reason}")
+    if distance_mpc is not None and model != "all":
+        for line in result.summary["comparison"]:
+            if not line["uses_distance"]:
+                _note(
+                    f"mmcoord: {line['model']} does not use --distance-mpc: its source is at any "
+                    'distance or at none (a model of yours is at the event with DISTANCE = "event")'
+                )
     if out is not None:
         out.write_bytes(result.samples)
     if as_json:

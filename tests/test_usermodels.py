@@ -142,6 +142,8 @@ def test_from_a_file_to_a_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert fitted.returncode == 0, fitted.stderr
     models = {line["model"] for line in json.loads(fitted.stdout)["comparison"]}
     assert models == {"fader", "steady"}
+    assert "steady does not use --distance-mpc" in fitted.stderr
+    assert "fader does not use" not in fitted.stderr
     refused = typed("fit", "light.csv", "--t0", "59999.99957", "--model", "bad", *store)
     assert refused.returncode == 1
     assert "no accepted model 'bad'" in refused.stderr

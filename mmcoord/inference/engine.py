@@ -266,6 +266,7 @@ def _comparison(fits: list[_Fit], probability: Array) -> list[dict[str, Any]]:
                 "model": fit.model.name,
                 "version": fit.model.version,
                 "is_kilonova": fit.model.is_kilonova,
+                "uses_distance": fit.likelihood.uses_jobs_distance,
                 "log_evidence": post.log_evidence,
                 "log_evidence_err": post.log_evidence_err,
                 "probability": float(p),

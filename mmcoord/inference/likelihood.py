@@ -92,6 +92,8 @@ class Likelihood:
         self._quantiles = _distance_quantiles(model, job)
         self._redshift = job.redshift
         self.has_distance = self._quantiles is not None
+        self.uses_jobs_distance = _lies_at_the_event(model, job)
+        """Else the source is anywhere, or has no distance."""
         self.n_dim = (
             len(self.theta_parameters) + int(self.has_distance) + len(self.sigma_parameters)
         )
@@ -174,10 +176,14 @@ def _sigma_names(data: Data, job: Job) -> tuple[str, ...]:
     return tuple(f"{SIGMA_SYS.name} {name}" for name in data.bands.names)
 
 
+def _lies_at_the_event(model: Model, job: Job) -> bool:
+    return model.distance == "event" or (model.distance == "own" and job.redshift is not None)
+
+
 def _distance_quantiles(model: Model, job: Job) -> tuple[Array, Array] | None:
     if model.distance == "none":
         return None
-    if model.distance == "event" or job.redshift is not None:
+    if _lies_at_the_event(model, job):
         return _inverse_cumulative(job.distance)
     p = np.linspace(0.0, 1.0, 1025)
     return p, _OWN_DISTANCE.from_unit(p)

@@ -40,8 +40,9 @@ def sum_of(values: np.ndarray) -> float:
 def shell_step(u: float, loss: float, one: float, two: float) -> float:
     """u after a step: ``loss`` = int lambda dt, ``one`` and ``two`` = q t^2 at its ends."""
     e = fast_exp(-loss)
-    a = (1.0 - e) / loss
-    b = (1.0 - a) / loss
+    per_loss = 1.0 / loss
+    a = (1.0 - e) * per_loss
+    b = (1.0 - a) * per_loss
     a = 1.0 - loss * (0.5 - loss / 6.0) if loss < 1e-4 else a
     b = 0.5 - loss * (1.0 / 6.0 - loss / 24.0) if loss < 1e-4 else b
     return u * e + _STEP * (one * a + (two - one) * b)
