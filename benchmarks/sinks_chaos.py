@@ -145,7 +145,7 @@ def trials(folder: Path) -> dict[str, Trial]:
         "slack": Trial(slack.build, {"webhook": WEBHOOK}, channel, tags),
         "slack_bot": Trial(
             slack_bot.build, {"token": test_slack_bot.TOKEN, "channel": "C1", "picture": False},
-            web, lambda: Counter(m["metadata"]["event_payload"]["event_id"] for m in web.roots()),
+            web, lambda: told_in(web),
             error_200={"ok": False, "error": "internal_error"},
         ),
         "treasuremap": Trial(
@@ -167,6 +167,14 @@ def trials(folder: Path) -> dict[str, Trial]:
 
 
 _Web, _Pointings = test_slack_bot.FakeSlackWeb, test_treasuremap.FakeMap
+
+
+def told_in(channel: _Web) -> Counter[str]:
+    """Per event whose message and word in the thread are there the more frequent of the two."""
+    events = {m["ts"]: m["metadata"]["event_payload"]["event_id"] for m in channel.roots()}
+    roots = Counter(events.values())
+    said = Counter(events[m["thread_ts"]] for m in channel.messages if "thread_ts" in m)
+    return Counter({event: max(roots[event], said[event]) for event in roots if said[event]})
 
 
 def run(name: str, trial: Trial, deliveries: int, rate: float, seed: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Slack answers 200 to nearly everything, and says in ``ok`` and ``error`` what ha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,11 +15,10 @@ from followup.sinks._http import MENDED_BY_A_PERSON_S, Failed, Reply, Rule, Trou
 from followup.sinks._settings import Secret
 from followup.sinks.base import Answer, Outcome
 
-__all__ = ["WEB", "SlackWeb"]
+__all__ = ["GONE", "WEB", "Json", "Page", "Refused", "SlackWeb"]
 
 Json = dict[str, Any]
 _PAGE = 200
-_MAX_PAGES = 10
 _TAG_TYPE = "mmcoord"
 
 _BY_A_PERSON = frozenset(
@@ -29,6 +28,8 @@ _BY_A_PERSON = frozenset(
         *("is_archived", "restricted_action", "access_denied", "ekm_access_denied"),
     }
 )
+GONE = frozenset({"message_not_found", "thread_not_found"})
+"""What Slack says of a message that somebody has deleted."""
 _TOO_MANY = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
 _WRONG = frozenset(
     {
@@ -68,12 +69,32 @@ WEB: tuple[Rule, ...] = (
         MENDED_BY_A_PERSON_S,
     ),
     Rule("not accepted", lambda r: _error(r) in _WRONG, Outcome.REJECTED),
-    Rule("message gone", lambda r: _error(r) == "message_not_found", Outcome.RETRY),
+    Rule("message gone", lambda r: _error(r) in GONE, Outcome.RETRY),
     # fatal_error, internal_error: Slack says itself that a part may have been done.
     Rule("failed inside", lambda r: r.status >= 500 or bool(_error(r)), Outcome.UNKNOWN, 30.0),
     Rule("no answer", lambda r: r.trouble is Trouble.NO_ANSWER, Outcome.UNKNOWN, 30.0),
     Rule("not Slack's answer", lambda r: True, Outcome.UNKNOWN, 300.0),
 )
+
+
+class Refused(Failed):
+    """Slack said no, by this word."""
+
+    def __init__(self, answer: Answer, status: int, word: str) -> None:
+        super().__init__(answer, status)
+        self.word = word
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a channel or a thread."""
+
+    tags: Mapping[str, Json]
+    """Of our messages, by ``ts``."""
+    newest: float
+    """The largest ``ts`` of anybody's message on it; 0: it is empty."""
+    cursor: str
+    """Of the page after it; empty: this is the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,22 +144,29 @@ class SlackWeb:
             },
         )
 
-    def tagged(self, thread_ts: str | None = None) -> Iterator[tuple[str, Json]]:
-        """(ts, tag) of our messages in the channel or a thread, in Slack's order."""
-        method = "conversations.replies" if thread_ts else "conversations.history"
-        params: Json = {"channel": self.channel, "limit": _PAGE, "include_all_metadata": "true"}
+    def page(self, thread_ts: str | None, oldest: float, cursor: str) -> Page:
+        """One page of the channel or of a thread, of what came after ``oldest`` (Unix time)."""
+        params: Json = {
+            "channel": self.channel,
+            "limit": _PAGE,
+            "include_all_metadata": "true",
+            "oldest": f"{oldest:.6f}",
+        }
         if thread_ts:
             params["ts"] = thread_ts
-        for _ in range(_MAX_PAGES):
-            body = self._call("GET", method, params)
-            for message in body.get("messages", []):
-                metadata = message.get("metadata") or {}
-                if metadata.get("event_type") == _TAG_TYPE:
-                    yield str(message["ts"]), dict(metadata.get("event_payload") or {})
-            cursor = (body.get("response_metadata") or {}).get("next_cursor")
-            if not cursor:
-                return
+        if cursor:
             params["cursor"] = cursor
+        method = "conversations.replies" if thread_ts else "conversations.history"
+        body = self._call("GET", method, params)
+        messages = body.get("messages", [])
+        tags = {}
+        for message in messages:
+            metadata = message.get("metadata") or {}
+            if metadata.get("event_type") == _TAG_TYPE:
+                tags[str(message["ts"])] = dict(metadata.get("event_payload") or {})
+        newest = max((float(message["ts"]) for message in messages), default=0.0)
+        following = (body.get("response_metadata") or {}).get("next_cursor")
+        return Page(tags, newest, str(following or ""))
 
     def who(self) -> str:
         """The bot's name and team; sends nothing."""
@@ -166,6 +194,7 @@ class SlackWeb:
         )
         answer = judge(reply, WEB)
         if answer.outcome is not Outcome.SENT:
-            raise Failed(replace(answer, detail=f"{method}: {answer.detail}"))
+            said = replace(answer, detail=f"{method}: {answer.detail}")
+            raise Refused(said, reply.status, _error(reply))
         body: Json = reply.body
         return body

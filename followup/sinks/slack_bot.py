@@ -3,7 +3,8 @@
 Identity: each message carries a tag in its metadata (event, revision, key), and the channel's
 history is searched for it before anything is posted, so a delivery can be repeated at any
 time. Between a post whose answer is lost and the next search Slack's history shows the
-message, so that a repeat edits it.
+message, so that a repeat edits it. The history is read back 30 days, once, and then only what
+is new (``_slack_read``): a look-up costs a request however full the channel is.
 
 Buttons beside the first targets claim them; Slack sends the press to
 ``/api/v1/slack/interact`` (``mmcoord/api/slack.py``). Scopes of the app: ``chat:write``,
@@ -15,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -26,7 +27,8 @@ from followup.sinks._http import Failed
 from followup.sinks._picture import sky_png
 from followup.sinks._settings import Settings, web_address
 from followup.sinks._slack_message import escape, slack_payload, taken_back, told
-from followup.sinks._slack_web import SlackWeb
+from followup.sinks._slack_read import Reading
+from followup.sinks._slack_web import GONE, Refused, SlackWeb
 from followup.sinks.base import Answer, Granularity, Outcome, Payload
 from mmcoord.records import Outgoing, PlanRow
 
@@ -36,9 +38,11 @@ _BUTTONS = 5
 _MAX_URL = 3000
 _MAX_VALUE = 2000
 """Limits of Slack's buttons."""
+_MAX_THREADS = 500
+"""Remembered; one that is not is read again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SlackBotSink:
     """One channel."""
 
@@ -52,6 +56,12 @@ class SlackBotSink:
     is_public: bool = False
     granularity: Granularity = Granularity.PLAN
     settle_s: float = 5.0
+    _channel: Reading = field(init=False, repr=False)
+    _threads: dict[str, Reading] = field(default_factory=dict, repr=False)
+    """By the ``ts`` of the message that they hang on."""
+
+    def __post_init__(self) -> None:
+        self._channel = Reading(self.web)
 
     def payload(self, outgoing: Outgoing) -> Payload:
         """The message with its buttons, and what the picture is drawn from."""
@@ -71,32 +81,34 @@ class SlackBotSink:
         try:
             return self._send(payload, key)
         except Failed as failed:
+            self._forget_if_gone(failed, payload["event_id"])
             return failed.answer
 
     def lookup(self, payload: Payload, *, key: str) -> Answer | None:
         """Whether the thread says this revision."""
         try:
-            found = self._find(payload["event_id"])
-            if found is not None and self._is_said(found[0], key):
-                return Answer(Outcome.SENT, found[0], "looked: there")
+            ts = self._find(payload["event_id"])
+            if ts is not None and self._is_said(ts, key):
+                return Answer(Outcome.SENT, ts, "looked: there")
             return Answer(Outcome.RETRY, detail="looked: not in the channel")
         except Failed as failed:
+            self._forget_if_gone(failed, payload["event_id"])
             return Answer(Outcome.UNKNOWN, detail=failed.answer.detail)
 
     def withdraw(self, payload: Payload, *, key: str, remote_id: str | None) -> Answer:
         """Edit the message into one that says so, and say it in the thread."""
         try:
-            found = self._find(payload["event_id"])
-            if found is None:
+            ts = remote_id or self._find(payload["event_id"])
+            if ts is None:
                 return Answer(Outcome.SENT, remote_id, "not in the channel: nothing to withdraw")
-            ts, _ = found
             body, own_key = taken_back(payload, key), f"{key}/withdraw"
-            tag = {**_tag(payload, own_key), "ended": True}
-            self.web.update(ts, body, tag)
+            self._edit(ts, body, {**_tag(payload, own_key), "ended": True})
             if not self._is_said(ts, own_key):
                 self.web.post({"text": body["text"]}, _tag(payload, own_key), ts)
             return Answer(Outcome.SENT, ts, "edited: it says that the plan no longer holds")
         except Failed as failed:
+            if self._forget_if_gone(failed, payload["event_id"]):
+                return Answer(Outcome.SENT, remote_id, "deleted there: nothing to withdraw")
             return failed.answer
 
     def check(self) -> Answer:
@@ -109,7 +121,8 @@ class SlackBotSink:
     def tell(self, text: str, *, key: str) -> Answer:
         """Post words for the operators, unless the channel has them."""
         try:
-            for ts, tag in self.web.tagged():
+            tags = self._channel.catch_up()
+            for ts, tag in tags.items():
                 if tag.get("key") == key:
                     return Answer(Outcome.SENT, ts, "there already")
             return Answer(Outcome.SENT, self.web.post(told(text, key), {"key": key}))
@@ -117,22 +130,33 @@ class SlackBotSink:
             return failed.answer
 
     def _send(self, payload: Payload, key: str) -> Answer:
-        event_id, revision = payload["event_id"], payload["plan_revision"]
+        event_id, revision, message = (
+            payload["event_id"], payload["plan_revision"], payload["message"]
+        )  # fmt: skip
         tag = _tag(payload, key)
-        found = self._find(event_id)
-        if found is not None and int(found[1].get("revision", 0)) > revision:
-            return Answer(Outcome.SENT, found[0], "a newer revision is there")
-        if found is None:
-            ts, map_there = self.web.post(payload["message"], {**tag, "map": ""}), ""
+        ts = self._find(event_id)
+        if ts is None:
+            known = {**tag, "map": ""} if self.with_picture else tag
+            ts = self.web.post(message, known)
+            self._channel.tags[ts] = known
         else:
-            ts, map_there = found[0], str(found[1].get("map", ""))
-        if tag["map"] and tag["map"] != map_there and self.with_picture:
+            held, said = self._channel.tags[ts], self._thread(ts).catch_up()
+            if any(one.get("key") == key for at, one in said.items() if at != ts):
+                return Answer(Outcome.SENT, ts, f"message {ts}: said before")
+            if any(int(one.get("revision", 0)) > revision for one in (held, *said.values())):
+                return Answer(Outcome.SENT, ts, "a newer revision is there")
+            known = said.get(ts, held)  # a thread shows the message that it hangs on
+        if tag["map"] and tag["map"] != known.get("map") and self.with_picture:
             self._upload(payload, ts)
-        self.web.update(ts, payload["message"], tag)
-        if not self._is_said(ts, key):
-            said = f"Revision {revision}: {payload['message']['text']}"
-            self.web.post({"text": said}, {"key": key, "revision": revision}, ts)
+        if known != tag:
+            self._edit(ts, message, tag)
+        text = f"Revision {revision}: {message['text']}"
+        self.web.post({"text": text}, {"key": key, "revision": revision}, ts)
         return Answer(Outcome.SENT, ts, f"message {ts}")
+
+    def _edit(self, ts: str, body: Payload, tag: dict[str, Any]) -> None:
+        self.web.update(ts, body, tag)
+        self._channel.tags[ts] = tag
 
     def _upload(self, payload: Payload, ts: str) -> None:
         picture = payload["picture"]
@@ -141,22 +165,45 @@ class SlackBotSink:
         name = f"{payload['event_id']}-{payload['plan_revision']}.png"
         self.web.upload(name, f"Map of {payload['event_id']}", png, ts)
 
-    def _find(self, event_id: str) -> tuple[str, dict[str, Any]] | None:
-        """(ts, tag) of the event's message."""
-        for ts, tag in self.web.tagged():
-            if tag.get("event_id") == event_id:
-                return ts, tag
-        return None
+    def _find(self, event_id: str) -> str | None:
+        """The ``ts`` of the event's message; the channel is asked where it is not known yet."""
+        ts = self._known(event_id)
+        if ts is None:
+            self._channel.catch_up()
+            ts = self._known(event_id)
+        return ts
+
+    def _known(self, event_id: str) -> str | None:
+        tags = list(self._channel.tags.items())
+        own = [ts for ts, tag in tags if tag.get("event_id") == event_id]
+        return max(own, key=float, default=None)
+
+    def _thread(self, ts: str) -> Reading:
+        if ts not in self._threads:
+            if len(self._threads) >= _MAX_THREADS:
+                self._threads.pop(next(iter(self._threads)))
+            self._threads[ts] = Reading(self.web, ts)
+        return self._threads[ts]
 
     def _is_said(self, ts: str, key: str) -> bool:
-        return any(tag.get("key") == key for found, tag in self.web.tagged(ts) if found != ts)
+        said = self._thread(ts).catch_up()
+        return any(tag.get("key") == key for found, tag in said.items() if found != ts)
+
+    def _forget_if_gone(self, failed: Failed, event_id: str) -> bool:
+        """After somebody deleted the message: the next attempt posts another."""
+        if not (isinstance(failed, Refused) and failed.word in GONE):
+            return False
+        while (ts := self._known(event_id)) is not None:
+            del self._channel.tags[ts]
+            self._threads.pop(ts, None)
+        return True
 
     def _actions(self, outgoing: Outgoing) -> list[dict[str, Any]]:
         buttons = [
             _button(f"Claim {row.rank}", f"claim:{row.rank}", outgoing.event_id, row)
             for row in outgoing.rows[:_BUTTONS]
         ]
-        links = [("GCN draft", draft_link(outgoing))]
+        links = [("GCN draft", draft_link(outgoing))] if outgoing.rows else []
         if outgoing.page_url:
             links.append(("Approve, Hermes form", f"{outgoing.page_url}#h-deliveries"))
         if self.tom_url and outgoing.rows:

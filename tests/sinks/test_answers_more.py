@@ -32,6 +32,7 @@ SLACK_WEB = [
     Case("mended by a person", _no("not_in_channel"), R, 300.0),
     Case("not accepted", _no("msg_blocks_too_long"), N),
     Case("message gone", _no("message_not_found"), R),
+    Case("message gone", _no("thread_not_found"), R),
     Case("failed inside", _no("fatal_error"), U, 30.0),
     Case("failed inside", _no("a_new_word"), U, 30.0),
     Case("failed inside", httpx.Response(502), U, 30.0),

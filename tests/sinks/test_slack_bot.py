@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,9 +29,15 @@ SQUARE = {"0.5": [[[10.0, 0.0], [20.0, 0.0], [20.0, 10.0], [10.0, 10.0]]], "0.9"
 
 @dataclass
 class FakeSlackWeb:
-    """A channel: posts, edits, threads, metadata, files in three steps."""
+    """A channel: posts, edits, threads, metadata, files in three steps.
+
+    Each message is a second after the one before it. A cursor is a place in time, so that what
+    is posted between two pages moves neither.
+    """
 
     messages: list[dict[str, Any]] = field(default_factory=list)
+    began_s: int = field(default_factory=lambda: int(time.time()))
+    asked: Counter[str] = field(default_factory=Counter)
     files: dict[str, bytes] = field(default_factory=dict)
     placed: list[tuple[str, str]] = field(default_factory=list)
     _number: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -40,6 +49,7 @@ class FakeSlackWeb:
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self._no("invalid_auth")
         method = request.url.path.rpartition("/")[2].replace(".", "_")
+        self.asked[method] += 1
         if request.method == "GET":
             values = dict(request.url.params)
         else:
@@ -52,7 +62,9 @@ class FakeSlackWeb:
         return httpx.Response(200, json={"ok": False, "error": error})
 
     def chat_postMessage(self, values: dict[str, Any]) -> httpx.Response:
-        ts = f"{1700000000 + next(self._number)}.000100"
+        if "thread_ts" in values and values["thread_ts"] not in {m["ts"] for m in self.messages}:
+            return self._no("thread_not_found")
+        ts = f"{self.began_s + next(self._number)}.000100"
         self.messages.append({**values, "ts": ts})
         return httpx.Response(200, json={"ok": True, "ts": ts})
 
@@ -64,19 +76,36 @@ class FakeSlackWeb:
         return self._no("message_not_found")
 
     def conversations_history(self, values: dict[str, Any]) -> httpx.Response:
+        """The newest first."""
         assert values["include_all_metadata"] == "true"
         roots = [m for m in reversed(self.messages) if "thread_ts" not in m]
-        return self._page(roots, values)
+        after = self._after(roots, values)
+        if "cursor" in values:
+            after = [m for m in after if float(m["ts"]) < float(values["cursor"])]
+        return self._page(after, values)
 
     def conversations_replies(self, values: dict[str, Any]) -> httpx.Response:
+        """The oldest first; the message that they hang on stands first on each page."""
+        if values["ts"] not in {m["ts"] for m in self.roots()}:
+            return self._no("thread_not_found")
         thread = [m for m in self.messages if values["ts"] in (m["ts"], m.get("thread_ts"))]
-        return self._page(thread, values)
+        after = self._after(thread[1:], values)
+        if "cursor" in values:
+            after = [m for m in after if float(m["ts"]) > float(values["cursor"])]
+        return self._page(after, values, thread[:1])
 
-    def _page(self, found: list[dict[str, Any]], values: dict[str, Any]) -> httpx.Response:
-        start, size = int(values.get("cursor") or 0), int(values["limit"])
-        body: dict[str, Any] = {"ok": True, "messages": found[start : start + size]}
-        if start + size < len(found):
-            body["response_metadata"] = {"next_cursor": str(start + size)}
+    @staticmethod
+    def _after(found: list[dict[str, Any]], values: dict[str, Any]) -> list[dict[str, Any]]:
+        return [m for m in found if float(m["ts"]) > float(values.get("oldest", 0))]
+
+    @staticmethod
+    def _page(
+        found: list[dict[str, Any]], values: dict[str, Any], first: Sequence[dict[str, Any]] = ()
+    ) -> httpx.Response:
+        size = int(values["limit"])
+        body: dict[str, Any] = {"ok": True, "messages": [*first, *found[:size]]}
+        if size < len(found):
+            body["response_metadata"] = {"next_cursor": found[size - 1]["ts"]}
         return httpx.Response(200, json=body)
 
     def files_getUploadURLExternal(self, values: dict[str, Any]) -> httpx.Response:
@@ -222,3 +251,99 @@ def test_every_event_has_one_message_through_a_service_that_fails_at_random(seed
     assert sorted(events) == sorted(f"E{n}" for n in range(15))
     keys = [m["metadata"]["event_payload"]["key"] for m in slack.messages if "thread_ts" in m]
     assert sorted(keys) == sorted(f"E{n}-{r}" for n in range(15) for r in (1, 2))
+
+
+def of_event(number: int, revision: int = 1) -> Outgoing:
+    return replace(plan(revision), event_id=f"E{number}", key=f"E{number}-{revision}")
+
+
+def full_channel(n: int) -> FakeSlackWeb:
+    """With a message of ours for each of ``n`` events, as one bot posted them."""
+    slack = FakeSlackWeb()
+    sink = bot(slack)
+    for number in range(n):
+        assert send(sink, of_event(number)).outcome is Outcome.SENT
+    slack.asked.clear()
+    return slack
+
+
+def test_a_look_up_asks_for_what_is_new_however_full_the_channel() -> None:
+    slack = full_channel(450)
+    begun_anew = bot(slack)
+    send(begun_anew, of_event(450))
+    assert slack.asked["conversations_history"] == 3  # 450 in pages of 200: once
+    slack.asked.clear()
+    for number in (451, 452):
+        send(begun_anew, of_event(number))
+    assert slack.asked == {"conversations_history": 2, "chat_postMessage": 4}
+    slack.asked.clear()
+    send(begun_anew, of_event(7, revision=2))  # its message is known, its thread is not
+    assert slack.asked == {"conversations_replies": 1, "chat_update": 1, "chat_postMessage": 1}
+    events = [m["metadata"]["event_payload"]["event_id"] for m in slack.roots()]
+    assert sorted(events) == sorted(f"E{n}" for n in range(453))
+
+
+def test_a_reading_that_broke_off_goes_on_where_it_was() -> None:
+    slack = full_channel(450)
+    turn = itertools.count()
+
+    def every_third_fails(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(503) if next(turn) % 3 == 2 else slack(request)
+
+    sink, made = bot(every_third_fails), of_event(450)
+    outcomes = [send(sink, made).outcome for _ in range(4)]
+    assert outcomes[-1] is Outcome.SENT
+    # Two pages, the third and the end of the channel, the end again: no page twice.
+    assert slack.asked["conversations_history"] == 5
+    events = [m["metadata"]["event_payload"]["event_id"] for m in slack.roots()]
+    assert events.count("E450") == 1
+
+
+def test_two_bots_that_take_turns_leave_one_message_for_each_event() -> None:
+    slack, rng = FakeSlackWeb(), random.Random(1)
+    bots = [bot(slack), bot(slack)]
+    for _ in range(60):
+        assert send(rng.choice(bots), of_event(rng.randrange(20), revision=rng.randrange(1, 4)))
+    events = Counter(m["metadata"]["event_payload"]["event_id"] for m in slack.roots())
+    assert set(events.values()) == {1}
+    said = Counter(
+        m["metadata"]["event_payload"]["key"] for m in slack.messages if "thread_ts" in m
+    )
+    assert set(said.values()) == {1}
+    for root in slack.roots():  # the newest of the revisions that came stands
+        thread = [m for m in slack.messages if m.get("thread_ts") == root["ts"]]
+        newest = max(m["metadata"]["event_payload"]["revision"] for m in thread)
+        assert root["metadata"]["event_payload"]["revision"] == newest
+
+
+def test_after_somebody_deleted_the_message_another_is_posted() -> None:
+    slack = FakeSlackWeb()
+    sink = bot(slack)
+    send(sink, plan(1))
+    slack.messages.clear()
+    assert send(sink, plan(2)).outcome is Outcome.RETRY
+    assert send(sink, plan(2)).outcome is Outcome.SENT
+    (root,) = slack.roots()
+    assert "revision 2" in root["text"]
+    slack.messages.clear()
+    gone = plan(3, kind=OutgoingKind.WITHDRAW, alert_type=AlertType.RETRACTION)
+    answer = sink.withdraw(sink.payload(gone), key="key-2", remote_id=root["ts"])
+    assert answer.outcome is Outcome.SENT
+    assert slack.messages == []
+
+
+def test_a_withdrawal_finds_a_message_older_than_what_is_read_back() -> None:
+    slack = FakeSlackWeb(began_s=int(time.time()) - 60 * 86400)
+    answer = send(bot(slack), plan(1))
+    gone = plan(2, kind=OutgoingKind.WITHDRAW, alert_type=AlertType.RETRACTION)
+    sink = bot(slack)
+    sink.withdraw(sink.payload(gone), key="key-1", remote_id=answer.remote_id)
+    (root,) = slack.roots()
+    assert "RETRACTED" in root["text"]
+
+
+def test_words_for_the_operators_are_said_once() -> None:
+    slack = FakeSlackWeb()
+    for sink in (bot(slack), bot(slack)):
+        assert sink.tell("late", key="alarm:1").outcome is Outcome.SENT
+    assert len(slack.messages) == 1
