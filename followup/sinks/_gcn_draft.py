@@ -13,6 +13,7 @@ import textwrap
 from urllib.parse import urlencode
 
 from followup.sinks._plan_json import summary_line
+from followup.tilewords import tile_line, tiles_sentence
 from mmcoord.records import AlertType, Outgoing, OutgoingKind, PlanRow
 
 __all__ = ["FORM", "draft", "draft_link", "problems"]
@@ -24,6 +25,8 @@ AUTHORS = "[NAMES (AFFILIATIONS)]"
 _LVK = re.compile(r"S\d{6}[a-z]+")
 _ICECUBE = re.compile(r"IC(\d{6}[A-Z])")
 _MAX_LINES = 60
+_TILES = 3
+"""Named one by one."""
 _MAX_LINK = 2900
 """Slack's buttons take 3000 characters, and so do most mail programs."""
 _REFUSED = ("re: ", "fwd: ", "draft", "vacation", "out of office", "automatic reply")
@@ -61,6 +64,7 @@ def draft(outgoing: Outgoing, max_rows: int = 20) -> tuple[str, str]:
     ]
     if len(outgoing.rows) > len(rows):
         lines += [f"We list the first {len(rows)} of {len(outgoing.rows)} candidates.", ""]
+    lines += _about_tiles(outgoing, min(_TILES, max_rows))
     lines += _wrapped(
         "Credible levels are of the three-dimensional localization where it has distances. "
         "We encourage spectroscopy of the first candidates."
@@ -99,6 +103,20 @@ def _event_name(event_id: str) -> str:
     if found := _ICECUBE.fullmatch(event_id):
         return f"IceCube-{found.group(1)}"
     return event_id
+
+
+def _about_tiles(outgoing: Outgoing, most: int) -> list[str]:
+    """What wide cameras are asked for; empty where no tile is planned."""
+    if not outgoing.tiles:
+        return []
+    first = sorted(outgoing.tiles, key=lambda tile: (tile.start, tile.tile_id))[:most]
+    told = _wrapped(f"We also propose {tiles_sentence(outgoing.tiles)}.")
+    named = ["The first (camera, exposure, RA and Dec of the centre in deg):"] if first else []
+    return [*told, *named, *[_cut(tile_line(tile)) for tile in first], ""]
+
+
+def _cut(line: str, width: int = 100) -> str:
+    return line if len(line) <= width else f"{line[: width - 1]}~"
 
 
 def _line(row: PlanRow) -> str:

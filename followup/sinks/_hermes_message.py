@@ -24,9 +24,11 @@ from followup.sinks._plan_json import (
     row_json,
     summary_line,
     table_line,
+    tile_json,
 )
 from followup.sinks._times import utc_of_mjd_tai
 from followup.sinks.base import Payload
+from followup.tilewords import tiles_lines, tiles_sentence
 from mmcoord.records import AlertType, Outgoing, OutgoingKind, Photometry, PlanRow
 
 __all__ = ["hermes_message", "keyed", "problems", "retraction_of", "tag_of"]
@@ -55,6 +57,7 @@ def hermes_message(outgoing: Outgoing, *, topic: str, submitter: str, title_pref
             "plan_revision": outgoing.plan_revision,
             "event": event_json(outgoing),
             "requests": [] if withdraws else [row_json(row) for row in outgoing.rows],
+            "tiles": [] if withdraws else [tile_json(tile) for tile in outgoing.tiles],
         },
     }
     if not withdraws:
@@ -86,7 +89,13 @@ def retraction_of(message: Payload, *, key: str, uuid: str | None) -> Payload:
         text = f"{state.upper()}: the plan of revision {mmcoord['plan_revision']} no longer holds."
     data = {
         "event_id": message["data"]["event_id"],
-        "mmcoord": {**mmcoord, "state": state, "requests": [], "takes_back": uuid},
+        "mmcoord": {
+            **mmcoord,
+            "state": state,
+            "requests": [],
+            "tiles": [],
+            "takes_back": uuid,
+        },
     }
     if uuid:
         text = f"{text}\nTakes back the message {uuid}."
@@ -216,6 +225,8 @@ def _text(outgoing: Outgoing, state: str) -> str:
         "",
         *[table_line(row) for row in outgoing.rows],
     ]
+    if outgoing.tiles:
+        lines += ["", tiles_sentence(outgoing.tiles), *tiles_lines(outgoing.tiles)]
     return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from followup.sinks._plan_json import finite, iso_utc
+from followup.sinks._plan_json import finite, iso_utc, tile_json
 from mmcoord.announcements import Announcement, RunStatus
 from mmcoord.records import Outgoing, OutgoingKind, PlanRow
 
@@ -62,11 +62,12 @@ def plan_notice(plan: Outgoing, mission: str) -> dict[str, Any]:
         "revision": plan.plan_revision,
         "event_time": iso_utc(plan.event_time),
         "url": plan.page_url,
+        "tiles": None if withdrawn else [_known(tile_json(tile)) for tile in plan.tiles] or None,
     }
     return {
         **_head(mission, plan.is_practice, _plan_type(plan)),
         "data": {
-            "plan": {key: value for key, value in known.items() if value is not None},
+            "plan": _known(known),
             "targets": [] if withdrawn else [_target(plan, row) for row in plan.rows],
         },
     }
@@ -96,7 +97,7 @@ def _target(plan: Outgoing, row: PlanRow) -> dict[str, Any]:
         **_place(row.ra_deg, row.dec_deg),
         "classification_scores": scores,
         "gcn_crossmatch": [_event(plan.event_id, "")],
-        "request": {key: value for key, value in asked.items() if value is not None},
+        "request": _known(asked),
     }
 
 
@@ -107,6 +108,10 @@ def _head(mission: str, is_practice: bool, alert_type: str) -> dict[str, Any]:
         "alert_tense": "test" if is_practice else "current",
         "alert_type": alert_type,
     }
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _place(ra_deg: float, dec_deg: float) -> dict[str, float]:

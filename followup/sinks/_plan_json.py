@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from mmcoord.records import Outgoing, Photometry, PlanLook, PlanRow
+from mmcoord.records import Outgoing, Photometry, PlanLook, PlanRow, PlanTile
 
 __all__ = [
     "event_json",
@@ -19,6 +19,7 @@ __all__ = [
     "row_json",
     "summary_line",
     "table_line",
+    "tile_json",
 ]
 
 
@@ -89,6 +90,25 @@ def look_json(look: PlanLook) -> dict[str, Any]:
         "start": iso_utc(look.start),
         "exposure_s": finite(look.exposure_s),
         "predicted_mag": finite(look.predicted_mag),
+    }
+
+
+def tile_json(tile: PlanTile) -> dict[str, Any]:
+    """A field of a wide camera."""
+    return {
+        "tile_id": tile.tile_id,
+        "instrument": tile.instrument,
+        "band": tile.band,
+        "ra_deg": finite(tile.ra_deg),
+        "dec_deg": finite(tile.dec_deg),
+        "field_deg2": finite(tile.field_deg2),
+        "start": iso_utc(tile.start),
+        "exposure_s": finite(tile.exposure_s),
+        "probability": finite(tile.probability),
+        "new_probability": finite(tile.new_probability),
+        "reach": finite(tile.reach),
+        "score": finite(tile.score),
+        "reason": tile.reason,
     }
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from followup.sinks._plan_json import summary_line, table_line
 from followup.sinks.base import Payload
+from followup.tilewords import tiles_lines, tiles_sentence
 from mmcoord.records import AlertType, Outgoing, OutgoingKind
 
 __all__ = ["escape", "slack_payload", "taken_back", "told"]
@@ -19,6 +20,7 @@ __all__ = ["escape", "slack_payload", "taken_back", "told"]
 _HEADER = 150
 _SECTION = 2900
 _TABLE = 9000
+_LINE = 400
 
 Block = dict[str, Any]
 
@@ -31,7 +33,9 @@ def slack_payload(outgoing: Outgoing, max_rows: int) -> Payload:
         blocks = [_header(text), _section(escape(summary_line(outgoing)))]
         if outgoing.headlines:
             blocks.append(_section(_fitting("\n".join(outgoing.headlines))))
-        blocks += _table(outgoing, max_rows)
+        tiles = _tiles(outgoing)
+        taken = sum(len(block["text"]["text"]) for block in tiles)
+        blocks += [*_table(outgoing, max_rows, _TABLE - taken), *tiles]
     else:
         blocks = [_header(text), _section(escape(_what_ended(outgoing.plan_revision)))]
     link = f"<{_link(outgoing.page_url or '')}|Event page>"
@@ -100,7 +104,8 @@ def _headline(outgoing: Outgoing, state: str) -> str:
     verb = "" if state == "active" else f"{state.upper()}: "
     plan = f"{outgoing.event_id}, follow-up plan, revision {outgoing.plan_revision}"
     things = "stars to watch" if outgoing.headlines else "candidates"
-    count = f" ({len(outgoing.rows)} {things})" if state == "active" else ""
+    tiles = f", {len(outgoing.tiles)} tiles" if outgoing.tiles else ""
+    count = f" ({len(outgoing.rows)} {things}{tiles})" if state == "active" else ""
     return f"{start}{verb}{plan}{count}"
 
 
@@ -111,17 +116,26 @@ def _what_ended(revision: int) -> str:
     )
 
 
-def _table(outgoing: Outgoing, max_rows: int) -> list[Block]:
+def _tiles(outgoing: Outgoing) -> list[Block]:
+    """Fields of wide cameras: how many with how much of the map, and the first of them."""
+    if not outgoing.tiles:
+        return []
+    listed = "\n".join(line[:_LINE] for line in tiles_lines(outgoing.tiles))
+    words = _fitting(tiles_sentence(outgoing.tiles), _LINE)
+    return [_section(f"{words}\n```\n{_fitting(listed.replace('`', chr(39)))}\n```")]
+
+
+def _table(outgoing: Outgoing, max_rows: int, room: int) -> list[Block]:
     """The first rows in fixed columns, in as many sections as they need."""
     if not outgoing.rows:
-        return [_section("The plan is empty.")]
+        return [_section("No candidate yet." if outgoing.tiles else "The plan is empty.")]
     sections: list[str] = []
     shown = total = 0
     current = ""
     for row in outgoing.rows[:max_rows]:
         line = escape(table_line(row).replace("`", "'"))[: _SECTION - 10] + "\n"
         total += len(line)
-        if total > _TABLE:
+        if total > room:
             break
         if len(current) + len(line) > _SECTION - 10:
             sections.append(current)

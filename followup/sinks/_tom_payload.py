@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from followup.sinks._plan_json import finite, iso_utc, photometry_of
+from followup.sinks._plan_json import finite, iso_utc, look_json, photometry_of
 from followup.sinks._times import utc_of_mjd_tai
 from followup.sinks.base import Answer, Outcome, Payload
 from mmcoord.records import AlertType, Outgoing, OutgoingKind, Photometry, PlanRow
@@ -161,6 +161,7 @@ def _app_request(outgoing: Outgoing, row: PlanRow, state: str) -> Json:
         "start": iso_utc(row.start),
         "exposure_s": finite(row.exposure_s),
         "predicted_mag": finite(row.predicted_mag),
+        "looks": [look_json(look) for look in row.looks],
         "page_url": outgoing.page_url or "",
     }
 

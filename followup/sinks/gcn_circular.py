@@ -22,7 +22,7 @@ from followup.sinks._gcn_draft import AUTHORS, draft, draft_link, problems
 from followup.sinks._http import MENDED_BY_A_PERSON_S, Rule, Trouble, call, judge
 from followup.sinks._settings import Secret, Settings, web_address
 from followup.sinks.base import Answer, Granularity, Outcome, Payload
-from mmcoord.records import Outgoing
+from mmcoord.records import Outgoing, OutgoingKind
 
 __all__ = ["SUBMIT", "GcnCircularSink", "build"]
 
@@ -63,7 +63,12 @@ class GcnCircularSink:
         return self.token is not None
 
     def payload(self, outgoing: Outgoing) -> Payload:
-        """The circular, and the link to GCN's form filled in with it."""
+        """The circular, and the link to GCN's form filled in with it.
+
+        Empty before the first candidate: fields to search are no news for GCN.
+        """
+        if outgoing.kind is OutgoingKind.PUBLISH and not outgoing.rows:
+            return {}
         subject, body = draft(outgoing)
         if self.authors:
             body = body.replace(AUTHORS, self.authors)

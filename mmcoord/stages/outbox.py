@@ -148,13 +148,14 @@ def _write_publications(
     staying = {*(row.object_id for row in rows), *(tile.tile_id for tile in told)}
     _write_withdrawals(ctx, session, event, revision, name, sink, staying=staying)
     chosen = _chosen(ctx, session, name, sink, event.event_id, rows)
-    if not chosen and not told:
+    said = messages(sink, chosen, tiles, told)
+    if not said:
         return
     refusal = why_refused(ctx.settings, sink, is_practice=event.is_practice)
     if refusal is not None:
         _add_refusal(ctx, session, event, revision, name, refusal)
         return
-    for target, group, fields in messages(sink, chosen, tiles, told):
+    for target, group, fields in said:
         key = delivery_key("publish", name, event.event_id, revision.revision, target)
         outgoing = outgoing_for(
             ctx,
@@ -184,7 +185,7 @@ def messages(
             *((row.object_id, [row], ()) for row in rows),
             *((tile.tile_id, (), [tile]) for tile in told),
         ]
-    return [("", rows, tiles)] if rows else []
+    return [("", rows, tiles)] if rows or tiles else []
 
 
 def claimed_tiles(session: Session, event_id: str, sink: Sink) -> list[PlanTile]:

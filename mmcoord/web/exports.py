@@ -91,11 +91,12 @@ def photometry(
 
 @router.get("/windows.ics")
 def windows(service: ServiceDep, name: Name) -> Response:
-    """When which target is to be observed, as a calendar."""
+    """When which target and which tiles are to be observed, as a calendar."""
     with service.read() as session:
         line, found, targets = _plan(session, name)
+        fields = tiles_of(session, line.event_id, found.revision)
     known = instruments(service.settings.plan.catalogue)
-    body = calendar(line, found, targets, known, service.settings.page_url)
+    body = calendar(line, found, targets, known, service.settings.page_url, fields)
     return _file(body, "text/calendar; charset=utf-8", line, "windows.ics")
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from mmcoord.records import AlertType, Outgoing, OutgoingKind, Photometry, PlanRow
+from mmcoord.records import AlertType, Outgoing, OutgoingKind, Photometry, PlanRow, PlanTile
 
 EVENT = "MS261123a"
 EVENT_TIME = datetime(2026, 11, 23, 1, 2, 3, tzinfo=UTC)
@@ -38,6 +38,26 @@ def row_of(
         predicted_mag=20.7,
         distance_mpc=41.0,
         distance_err_mpc=6.0,
+    )
+
+
+def tile(number: int, *, instrument: str = "ztf", probability: float = 0.05) -> PlanTile:
+    """The ``number``-th field by time; half of what is in it is within reach."""
+    ra_deg, dec_deg = 190.0 + 7.0 * number, -23.5
+    return PlanTile(
+        tile_id=f"tile-{instrument}-{ra_deg:06.2f}{dec_deg:+06.2f}",
+        instrument=instrument,
+        band="ztf:r",
+        ra_deg=ra_deg,
+        dec_deg=dec_deg,
+        field_deg2=47.0,
+        start=datetime(2026, 11, 23, 4, 0, tzinfo=UTC) + timedelta(minutes=5 * number),
+        exposure_s=120.0,
+        probability=probability,
+        new_probability=0.5 * probability,
+        reach=0.5,
+        score=0.25 * probability,
+        reason="5 % of the map",
     )
 
 

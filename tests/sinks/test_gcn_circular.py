@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -14,7 +15,7 @@ from followup.sinks._gcn_draft import AUTHORS, draft, draft_link, problems
 from followup.sinks.base import Outcome
 from mmcoord.errors import ConfigError
 from mmcoord.records import AlertType, OutgoingKind
-from tests.sinks.sample import outgoing, row
+from tests.sinks.sample import outgoing, row, tile
 
 SIGNED = {
     "submit": True,
@@ -58,6 +59,22 @@ def test_a_draft_is_short_and_lists_the_first_candidates(n: int) -> None:
     assert max(map(len, body.splitlines())) <= 100
     assert body.count("LSST-DO-") == min(n, 20)
     assert "draft" not in subject.lower()
+
+
+@pytest.mark.parametrize("n", [1, 20, 100])
+def test_the_fields_of_wide_cameras_are_proposed_in_few_lines(n: int) -> None:
+    planned = replace(plan(n), tiles=tuple(tile(k) for k in range(8)))
+    _, body = draft(planned)
+    assert "8 of ztf with 40 % of the map" in " ".join(body.split())
+    assert body.count("ztf:r") == 3
+    assert len(body.splitlines()) <= 60
+    assert max(map(len, body.splitlines())) <= 100
+    assert len(draft_link(planned)) <= 3000
+    assert "propose" not in draft(plan(n))[1]
+
+
+def test_before_the_first_candidate_there_is_nothing_to_report() -> None:
+    assert sink({}).payload(replace(plan(0), tiles=(tile(0),))) == {}
 
 
 @pytest.mark.parametrize("n", [1, 20, 100])

@@ -18,7 +18,7 @@ from followup.sinks.base import Granularity, Outcome
 from followup.sinks.hermes import HermesSink, build
 from mmcoord.errors import ConfigError
 from mmcoord.records import AlertType, OutgoingKind
-from tests.sinks.sample import EVENT, outgoing, row
+from tests.sinks.sample import EVENT, outgoing, row, tile
 from tests.sinks.services import HERMES_TOKEN, FakeHermes, client_for
 
 TABLE = {"token": HERMES_TOKEN, "submitter": "mmcoord test"}
@@ -57,6 +57,21 @@ def test_the_ranking_rides_in_the_message(hermes: FakeHermes, sink: HermesSink) 
     assert message["message_text"].startswith("PRACTICE")
     assert "LSST-DO-900002" in message["message_text"]
     assert sink.granularity is Granularity.PLAN
+
+
+def test_the_tiles_ride_in_the_message_and_are_told_in_its_text(sink: HermesSink) -> None:
+    plan = replace(PLAN, tiles=tuple(tile(n) for n in range(8)))
+    payload = sink.payload(plan)
+    told = payload["data"]["mmcoord"]["tiles"]
+    assert [one["ra_deg"] for one in told] == [190.0 + 7.0 * n for n in range(8)]
+    assert (told[0]["start"], told[0]["probability"]) == ("2026-11-23T04:00:00Z", 0.05)
+    assert "8 tiles of wide cameras: 8 of ztf with 40 % of the map" in payload["message_text"]
+    assert payload["message_text"].endswith("and 3 more")
+    assert problems(payload) == []
+    assert json.loads(json.dumps(payload, allow_nan=False)) == payload
+    gone = sink.payload(replace(plan, kind=OutgoingKind.WITHDRAW))
+    assert gone["data"]["mmcoord"]["tiles"] == []
+    assert "tiles" not in gone["message_text"]
 
 
 def test_photometry_is_in_utc_with_limits_apart(sink: HermesSink) -> None:

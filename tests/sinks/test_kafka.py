@@ -54,7 +54,7 @@ from tests.making import (
     send,
 )
 from tests.shared import shared
-from tests.sinks.sample import EVENT, EVENT_TIME, outgoing, row
+from tests.sinks.sample import EVENT, EVENT_TIME, outgoing, row, tile
 from tests.stores import migrated
 
 _SUMMARY = {
@@ -144,11 +144,20 @@ def test_notices_fit_gcn_s_schema_of_optical_alerts() -> None:
         result_notice(said(supersedes=("cd" * 32,)), "mmcoord"),
         result_notice(said(status=RunStatus.TAINTED), "mmcoord"),
         plan_notice(outgoing((row(1), unknown)), "mmcoord"),
+        plan_notice(replace(outgoing((row(1),)), tiles=(tile(0), tile(1))), "mmcoord"),
         plan_notice(outgoing((row(1),), kind=OutgoingKind.WITHDRAW), "mmcoord"),
     ):
         validator.validate(notice)
     wrong = {**result_notice(said(), "mmcoord"), "alert_type": "done"}
     assert not validator.is_valid(wrong)
+
+
+def test_a_plan_tells_of_its_tiles_and_one_without_says_nothing_of_them() -> None:
+    plan = replace(outgoing((row(1),)), tiles=(tile(0), tile(1)))
+    told = plan_notice(plan, "x")["data"]["plan"]["tiles"]
+    assert [one["tile_id"] for one in told] == [tile(0).tile_id, tile(1).tile_id]
+    for other in (replace(plan, tiles=()), replace(plan, kind=OutgoingKind.WITHDRAW)):
+        assert "tiles" not in plan_notice(other, "x")["data"]["plan"]
 
 
 def test_a_result_says_what_it_replaces_and_a_tainted_one_gives_no_numbers() -> None:

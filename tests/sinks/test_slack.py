@@ -13,7 +13,7 @@ from followup.sinks.base import Granularity, Outcome
 from followup.sinks.slack import SlackSink, build
 from mmcoord.errors import ConfigError
 from mmcoord.records import AlertType, OutgoingKind
-from tests.sinks.sample import EVENT, outgoing, row, row_of
+from tests.sinks.sample import EVENT, outgoing, row, row_of, tile
 from tests.sinks.services import WEBHOOK, FakeSlack, client_for
 
 
@@ -61,15 +61,18 @@ def test_a_plan_is_one_message_with_its_first_rows() -> None:
     event=st.text(min_size=1, max_size=4000),
     count=st.integers(0, 100),
     page=st.text(max_size=3000),
+    fields=st.integers(0, 60),
 )
-@example(name="<", event="&" * 4000, count=100, page="x" * 4000)
-@example(name="`" * 4000, event="x", count=100, page="|>")
+@example(name="<", event="&" * 4000, count=100, page="x" * 4000, fields=60)
+@example(name="`" * 4000, event="x", count=100, page="|>", fields=60)
 def test_any_plan_keeps_slacks_limits_and_injects_nothing(
-    name: str, event: str, count: int, page: str
+    name: str, event: str, count: int, page: str, fields: int
 ) -> None:
     rows = tuple(replace(row_of(n, n), object_id=f"{name}{n}") for n in range(1, count + 1))
     plan = replace(
-        outgoing(rows, event_id=event, with_photometry=False), page_url=f"https://x.org/{page}"
+        outgoing(rows, event_id=event, with_photometry=False),
+        page_url=f"https://x.org/{page}",
+        tiles=tuple(tile(n, instrument=name) for n in range(fields)),
     )
     sink = _sink(FakeSlack(), rows=100)
     for kind in OutgoingKind:
@@ -84,6 +87,26 @@ def test_any_plan_keeps_slacks_limits_and_injects_nothing(
         for link in links:
             assert link.count("<") == link.count(">") == link.count("|") == 1
             assert link.endswith("|Event page>")
+
+
+def test_the_tiles_are_told_after_the_rows_how_many_of_how_much_and_the_first() -> None:
+    eight = tuple(tile(n) for n in range(8))
+    message = _sink(FakeSlack()).payload(replace(outgoing((row(1),)), tiles=eight))["message"]
+    assert message["text"].endswith("(1 candidates, 8 tiles)")
+    texts = [text for _, text in _texts(message)]
+    (told,) = [text for text in texts if "wide cameras" in text]
+    assert texts.index(told) > next(n for n, text in enumerate(texts) if "LSST-DO-900001" in text)
+    assert "8 of ztf with 40 % of the map" in told
+    assert told.count("ztf:r") == 5
+    assert "and 3 more" in told
+
+
+def test_tiles_alone_are_a_plan() -> None:
+    message = _sink(FakeSlack()).payload(replace(outgoing(()), tiles=(tile(0),)))["message"]
+    whole = json.dumps(message)
+    assert "No candidate yet." in whole
+    assert "empty" not in whole
+    assert "1 tile of wide cameras" in whole
 
 
 def test_control_characters_are_escaped() -> None:

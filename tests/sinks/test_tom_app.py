@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from followup.claims import Verb
 from followup.sinks import tom as tom_sink
 from followup.sinks._tom_app import request_key
 from followup.sinks.base import Hears, Outcome
-from mmcoord.records import AlertType, OutgoingKind, PlanRow
+from mmcoord.records import AlertType, OutgoingKind, PlanLook, PlanRow
 from tests.sinks.sample import outgoing, row_of
 from tests.tom_server import TomServer, TomUser, extras
 
@@ -187,6 +188,30 @@ def test_the_buttons_of_a_targets_page_claim(
     cancelled = httpx.patch(url, headers=tom.observer.headers, timeout=60)
     assert cancelled.json()["status"] == "CANCELED"
     assert [w.verb for w in sink.hear(0) if w.event_id == event] == [Verb.CLAIM, Verb.RELEASE]
+
+
+def test_further_looks_are_data_of_the_request_and_shown(
+    tom_with_app: TomServer, sink: tom_sink.TomSink
+) -> None:
+    tom, event = tom_with_app, f"{EVENT}8"
+    (row,) = rows(event, 1)
+    start = datetime(2026, 11, 23, 8, 30, tzinfo=UTC)
+    look = PlanLook("the same again", "lco-1m-ctio", "sdss:g", start, 240.0, 20.5)
+    post(sink, event, [replace(row, looks=(look,))], 1)
+    asked = requests(tom, event)[row.object_id]
+    assert asked["looks"] == [
+        {
+            "role": "the same again", "instrument": "lco-1m-ctio", "band": "sdss:g",
+            "start": "2026-11-23T08:30:00Z", "exposure_s": 240.0, "predicted_mag": 20.5,
+        }
+    ]  # fmt: skip
+    assert say(tom, event, row.object_id, "claim", tom.observer).status_code == 201
+    (target,) = tom.targets(name=row.object_id)
+    records = tom.get("/api/observations/", tom.observer).json()["results"]
+    (record,) = [r for r in records if r["target"] == target["id"]]
+    assert record["parameters"]["looks"] == asked["looks"]
+    post(sink, event, [row], 2)
+    assert requests(tom, event)[row.object_id]["looks"] == []
 
 
 def test_an_observation_can_be_submitted_through_the_tom(

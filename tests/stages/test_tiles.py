@@ -13,11 +13,12 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 import skymaps
 from followup.claims import Verb
-from followup.sinks import treasuremap
+from followup.sinks import file, gcn_circular, slack, treasuremap
 from followup.spoken_for import booking_of, meeting
 from mmcoord.api.app import create_app
 from mmcoord.cli import app
@@ -32,9 +33,10 @@ from mmcoord.store.claims import Act
 from mmcoord.store.database import Database
 from mmcoord.store.reading import newest_plan
 from mmcoord.store.summary import plan_document
-from mmcoord.store.tables import PlanRevisionRow
+from mmcoord.store.tables import DeliveryRow, PlanRevisionRow
 from mmcoord.store.tiles import newest_tiles
 from tests.making import T0, StandInExecutor, gaussian_map, lvk_notice, make_context, send
+from tests.sinks.services import WEBHOOK, FakeSlack
 from tests.sinks.test_treasuremap import FakeMap
 from tests.stores import migrated
 
@@ -249,6 +251,26 @@ def test_a_claimed_tile_becomes_a_pointing_and_is_told_once(
     assert service.statuses() == ["cancelled", "cancelled", "completed"]
     announce(ctx, number=100, alert_type="INITIAL", created=T0 + timedelta(minutes=9))
     assert service.statuses() == ["cancelled", "cancelled", "completed"]
+
+
+def test_fields_to_search_are_told_before_there_is_a_candidate(
+    store: Database, tmp_path: Path
+) -> None:
+    channel = FakeSlack()
+    client = httpx.Client(transport=httpx.MockTransport(channel))
+    sinks = {
+        "folder": file.build("folder", {"folder": str(tmp_path / "f"), "practice": True}, client),
+        "gcn": gcn_circular.build("gcn", {"practice": True}, client),
+        "slack": slack.build("slack", {"webhook": WEBHOOK, "practice": True}, client),
+    }
+    ctx = dataclasses.replace(context(store, tmp_path), sinks=sinks)
+    announce(ctx)
+    (message,) = channel.posted
+    assert f"{len(tiles(ctx))} tiles of wide cameras: " in json.dumps(message)
+    with ctx.database.read() as session:
+        assert {row.sink for row in session.execute(select(DeliveryRow)).scalars()} == {"slack"}
+    assert len(payloads(ctx, EVENT, "slack")) == 1
+    assert payloads(ctx, EVENT, "gcn") == payloads(ctx, EVENT, "folder") == []
 
 
 def test_a_retraction_cancels_what_is_planned(store: Database, tmp_path: Path) -> None:

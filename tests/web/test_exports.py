@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,18 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from icalendar import Calendar
+from sqlalchemy import update
+from sqlmodel import col
 
 import skymaps
 from mmcoord.inference.files import read_photometry
 from mmcoord.store.database import Database
 from mmcoord.store.tables import CandidateRow, EventRow, LocalizationRow, MatchRow
+from mmcoord.store.tables_tiles import PlanTileRow
 from mmcoord.web import calendar
 from mmcoord.web.export_tables import Column, Rows, to_csv, to_votable
 from tests.making import gaussian_map
+from tests.sinks.sample import tile
 from tests.web import sample
 from tests.web.dom import find
 from tests.web.sample import EVENT, FIRST, HEARD, MAP
@@ -183,6 +188,41 @@ def test_windows_are_read_by_a_calendar(client: TestClient, filled: Database) ->
     assert first["sequence"] == 2
     assert str(first["status"]) == "TENTATIVE"
     assert len({str(entry["uid"]) for entry in entries}) == 2
+
+
+def test_the_tiles_of_a_camera_are_one_entry_that_stays_the_same_in_the_next_plan(
+    client: TestClient, filled: Database
+) -> None:
+    def planned(revision: int, n: int) -> None:
+        sample.add(
+            filled,
+            *[
+                PlanTileRow(event_id=EVENT, revision=revision, number=k, **asdict(tile(k)))
+                for k in range(n)
+            ],
+            PlanTileRow(event_id=EVENT, revision=revision, number=n,
+                        **asdict(tile(n, instrument="decam"))),
+        )  # fmt: skip
+
+    def read() -> dict[str, Any]:
+        entries = Calendar.from_ical(get(client, "windows.ics")).walk("VEVENT")
+        return {str(e["summary"]): e for e in entries if "of the map" in str(e["summary"])}
+
+    planned(2, 8)
+    assert len(read()) == 2
+    ztf = read()[f"[practice] {EVENT}: 8 tiles with ztf, 40 % of the map"]
+    assert ztf.decoded("dtstart") == tile(0).start
+    assert ztf.decoded("dtend") == tile(7).start + timedelta(seconds=120)
+    assert "Palomar" in str(ztf["location"])
+    said = str(ztf["description"])
+    assert "plan revision 2" in said
+    assert said.count("ztf:r") == 5
+    assert said.endswith("and 3 more")
+    with filled.write() as session:
+        session.execute(update(PlanTileRow).where(col(PlanTileRow.number) == 7)
+                        .values(instrument="other"))  # fmt: skip
+    fewer = read()[f"[practice] {EVENT}: 7 tiles with ztf, 35 % of the map"]
+    assert fewer["uid"] == ztf["uid"]
 
 
 def test_a_retraction_cancels_every_window(client: TestClient, filled: Database) -> None:

@@ -88,4 +88,5 @@ def parameters(request) -> dict:
         "instrument": request.instrument,
         "band": request.band,
         "exposure_s": request.exposure_s,
+        "looks": request.looks,
     }

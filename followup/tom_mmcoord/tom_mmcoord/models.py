@@ -37,6 +37,9 @@ class FollowupRequest(models.Model):
     start = models.DateTimeField(null=True)
     exposure_s = models.FloatField(null=True)
     predicted_mag = models.FloatField(null=True)
+    looks = models.JSONField(blank=True, default=list)
+    """Further observations of the same target, in order of time: role, instrument, band, start,
+    exposure_s, predicted_mag of each."""
     page_url = models.CharField(max_length=500, blank=True)
     modified = models.DateTimeField(auto_now=True)
 
