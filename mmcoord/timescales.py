@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 __all__ = [
     "JULIAN_YEAR_S",
+    "by_chance",
     "datetime_from_mjd_tai",
     "mjd_tai",
     "mjd_utc",
@@ -27,6 +28,11 @@ JULIAN_YEAR_S = 365.25 * 86400.0
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 _MJD_OF_UNIX = 40587.0
 _DAY_S = 86400.0
+
+
+def by_chance(far_hz: float) -> str:
+    """A false-alarm rate as a sentence's end: ``by chance once in 12 years``."""
+    return f"by chance once in {1.0 / max(far_hz * JULIAN_YEAR_S, 1e-30):.2g} years"
 
 
 @lru_cache(maxsize=1)

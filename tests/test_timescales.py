@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmcoord.timescales import (
+    by_chance,
     datetime_from_mjd_tai,
     mjd_tai,
     tai_minus_utc_s,
@@ -35,6 +36,18 @@ def test_mjd_tai_agrees_with_astropy(moment: datetime) -> None:
 @given(MOMENTS)
 def test_there_and_back_is_the_same_moment(moment: datetime) -> None:
     assert abs(datetime_from_mjd_tai(mjd_tai(moment)) - moment) < timedelta(microseconds=5)
+
+
+@pytest.mark.parametrize(
+    ("far_hz", "words"),
+    [
+        (1.0 / (12.0 * 365.25 * 86400.0), "12 years"),
+        (1.0 / 86400.0, "0.0027 years"),
+        (0.0, "1e+30"),
+    ],
+)
+def test_a_false_alarm_rate_is_told_in_years(far_hz: float, words: str) -> None:
+    assert by_chance(far_hz).startswith(f"by chance once in {words}")
 
 
 def test_the_offset_is_37_s_since_2017() -> None:

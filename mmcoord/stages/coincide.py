@@ -30,7 +30,7 @@ from mmcoord.store.tables import (
     LocalizationRow,
 )
 from mmcoord.store.types import table
-from mmcoord.timescales import JULIAN_YEAR_S
+from mmcoord.timescales import by_chance
 
 __all__ = ["run"]
 
@@ -74,11 +74,7 @@ def _serve(ctx: Context, work: Work) -> None:
 
 
 def _say(other: str, joint: Joint) -> str:
-    chance = (
-        "chance not known"
-        if joint.far_hz is None
-        else f"by chance once in {1.0 / max(joint.far_hz * JULIAN_YEAR_S, 1e-30):.2g} years"
-    )
+    chance = "chance not known" if joint.far_hz is None else by_chance(joint.far_hz)
     return f"{other} at {joint.offset_s:+.1f} s ({joint.search}): {chance}"
 
 

@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
 from sqlalchemy import exists, func, select, update
@@ -31,6 +32,17 @@ _log = logging.getLogger(__name__)
 _STAGE = "deliver"
 _BATCH = 20
 _MAX_ATTEMPTS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A delivery, as far as it decides what is sent together."""
+
+    id: int
+    sink: str
+    event_id: str
+    target: str
+    kind: str
 
 
 def backoff(attempts: int) -> timedelta:
@@ -54,23 +66,24 @@ def run(ctx: Context) -> int:
     """Try the deliveries that are due; returns how many were tried."""
     now = ctx.now()
     with ctx.database.read() as session:
-        due = list(
-            session.execute(
-                select(DeliveryRow)
+        due = [
+            _Due(*found)
+            for found in session.execute(
+                select(*(col(getattr(DeliveryRow, f.name)) for f in fields(_Due)))
                 .where(
                     col(DeliveryRow.state).in_(("pending", "unknown")),
                     col(DeliveryRow.next_attempt_at) <= now,
                 )
                 .order_by(col(DeliveryRow.id))
                 .limit(_BATCH)
-            ).scalars()
-        )
+            )
+        ]
     for sink, rows in itertools.groupby(due, key=lambda row: row.sink):
         _deliver_all(ctx, ctx.sinks.get(sink), list(rows))
     return len(due)
 
 
-def _deliver_all(ctx: Context, sink: Sink | None, rows: Sequence[DeliveryRow]) -> None:
+def _deliver_all(ctx: Context, sink: Sink | None, rows: Sequence[_Due]) -> None:
     """One after the other, or side by side what such a sink has said before of other targets."""
     if isinstance(sink, SideBySide) and sink.at_once > 1 and len(rows) > 1:
         targets = Counter(row.target for row in rows)
@@ -86,7 +99,7 @@ def _deliver_all(ctx: Context, sink: Sink | None, rows: Sequence[DeliveryRow]) -
         _deliver(ctx, row.id)
 
 
-def _said_before(session: Session, row: DeliveryRow) -> bool:
+def _said_before(session: Session, row: _Due) -> bool:
     """Whether an earlier revision of this publication has arrived."""
     return (
         row.kind == OutgoingKind.PUBLISH.value
@@ -104,7 +117,7 @@ def _said_before(session: Session, row: DeliveryRow) -> bool:
     )
 
 
-def _deliver(ctx: Context, delivery_id: int | None) -> None:
+def _deliver(ctx: Context, delivery_id: int) -> None:
     with ctx.database.write() as session:
         row = session.get(DeliveryRow, delivery_id, with_for_update=True)
         if row is None or row.state not in ("pending", "unknown"):

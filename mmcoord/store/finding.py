@@ -23,7 +23,7 @@ from mmcoord.store.tables import (
     EventRow,
 )
 from mmcoord.store.types import table
-from mmcoord.timescales import JULIAN_YEAR_S
+from mmcoord.timescales import by_chance
 
 __all__ = [
     "CircularLine",
@@ -201,7 +201,7 @@ def _pair(row: Any, offset_s: float) -> str:
     if row.overlap is not None:
         words += f", overlap of the maps {row.overlap:.2g}"
     if row.far_hz is not None:
-        words += f", by chance once in {1.0 / max(row.far_hz * JULIAN_YEAR_S, 1e-30):.2g} years"
+        words += f", {by_chance(row.far_hz)}"
     return words
 
 
