@@ -1,8 +1,8 @@
-"""A real TOM: 100 ranked targets through their life, and the way from posterior to TOM.
+"""A real TOM: ranked targets through their life, and the way from posterior to TOM.
 
-``python -m benchmarks.followup_tom [--app]`` prints JSON. The TOM is the one of the tests
-(``tests/tom_server.py``): Django's development server on SQLite, on this machine. ``--app``
-gives it our Django app. Every number is checked at the TOM's own REST interface, and a
+``python -m benchmarks.followup_tom [--app] [--targets 100]`` prints JSON. The TOM is the one of
+the tests (``tests/tom_server.py``): Django's development server on SQLite, on this machine.
+``--app`` gives it our Django app. Every number is checked at the TOM's own REST interface, and a
 deviation ends the run. The peer for the last figure is what a person does by hand.
 """
 
@@ -40,16 +40,16 @@ from tests.making import candidate_row, gaussian_map, lvk_notice, make_context, 
 from tests.sinks.sample import outgoing, row_of
 from tests.tom_server import TomServer, extras, running_tom
 
-TARGETS, TOP = 100, 20
+TOP = 20
 EVENT = "MS261123bench"
 NIGHT = "MS260301speed"
 
 
-def life(tom: TomServer, app: bool) -> dict[str, Any]:
-    """100 targets posted, re-posted, re-ranked, one claimed, one completed, all withdrawn."""
+def life(tom: TomServer, app: bool, targets: int) -> dict[str, Any]:
+    """So many targets posted, re-posted, re-ranked, one claimed, one completed, all withdrawn."""
     rows = [
         replace(row_of(n, n + 1), object_id=f"bench-{n}.", ra_deg=300.0 + 0.01 * n, dec_deg=5.0)
-        for n in range(TARGETS)
+        for n in range(targets)
     ]
     seconds: dict[str, Any] = {}
     with httpx.Client() as client:
@@ -63,12 +63,12 @@ def life(tom: TomServer, app: bool) -> dict[str, Any]:
                 assert answer.outcome is Outcome.SENT, answer
             seconds[f"{what}_s"] = round(time.perf_counter() - begun, 2)
 
-        post(rows, 1, "post_100")
-        assert len(tom.targets(name="bench-")) == TARGETS
-        post(rows, 1, "post_100_again")
-        assert len(tom.targets(name="bench-")) == TARGETS
-        turned = [replace(row, rank=TARGETS + 1 - row.rank) for row in rows]
-        post(turned, 2, "rank_100_anew")
+        post(rows, 1, "post")
+        assert len(tom.targets(name="bench-")) == targets
+        post(rows, 1, "post_again")
+        assert len(tom.targets(name="bench-")) == targets
+        turned = [replace(row, rank=targets + 1 - row.rank) for row in rows]
+        post(turned, 2, "rank_anew")
         there = ranks(tom, app)
         assert there == {row.object_id: row.rank for row in turned}
         if app:
@@ -88,7 +88,7 @@ def life(tom: TomServer, app: bool) -> dict[str, Any]:
             )
             answer = sink.withdraw(sink.payload(gone), key="w", remote_id=None)
             assert answer.outcome is Outcome.SENT, answer
-        seconds["withdraw_100_s"] = round(time.perf_counter() - begun, 2)
+        seconds["withdraw_s"] = round(time.perf_counter() - begun, 2)
     states = {extras(target)["mmcoord_state"] for target in tom.targets(name="bench-")}
     assert states == {"retracted"}, states
     return seconds
@@ -110,8 +110,8 @@ def say(tom: TomServer, object_id: str, verb: str) -> None:
     ).raise_for_status()
 
 
-def planned(tom: TomServer, folder: Path) -> Context:
-    """A practice event with 100 candidates, its first plan posted to the TOM."""
+def planned(tom: TomServer, folder: Path, targets: int) -> Context:
+    """A practice event with so many candidates, its first plan posted to the TOM."""
     database = Database(f"sqlite:///{folder / 'mmcoord.db'}")
     upgrade(database)
     table = {"url": tom.url, "token": tom.bot.token, "photometry": False}
@@ -123,7 +123,7 @@ def planned(tom: TomServer, folder: Path) -> Context:
     )
     ctx = build_context(settings, database, httpx.Client())
     fits = skymaps.to_fits_bytes(gaussian_map())
-    names = [f"{NIGHT}-{n:03d}." for n in range(TARGETS)]
+    names = [f"{NIGHT}-{n:03d}." for n in range(targets)]
     messages = [("igwn", lvk_notice(NIGHT, "INITIAL", skymap=fits))]
     messages += [
         ("table_candidates", candidate_row(name, 149.0 + 0.02 * n, -20.0 + 0.01 * n))
@@ -206,11 +206,14 @@ def claim_moves_the_plan(ctx: Context, tom: TomServer) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--app", action="store_true", help="give the TOM our Django app")
-    app = parser.parse_args().app
+    parser.add_argument("--targets", type=int, default=100, help="21 at least")
+    wanted = parser.parse_args()
+    app, targets = wanted.app, wanted.targets
     with running_tom(app=app) as tom, tempfile.TemporaryDirectory() as folder:
-        document: dict[str, Any] = {"tom": tom.version, "app": app, "life": life(tom, app)}
-        ctx = planned(tom, Path(folder))
-        runs = [from_posterior(ctx, TARGETS - 1 - n, 0.9 + 0.01 * n) for n in range(3)]
+        document: dict[str, Any] = {"tom": tom.version, "app": app, "targets": targets}
+        document["life"] = life(tom, app, targets)
+        ctx = planned(tom, Path(folder), targets)
+        runs = [from_posterior(ctx, targets - 1 - n, 0.9 + 0.01 * n) for n in range(3)]
         document["posterior_to_tom"] = runs
         if app:
             document["claim_in_the_tom"] = claim_moves_the_plan(ctx, tom)
