@@ -10,7 +10,13 @@ from sqlmodel import col
 from mmcoord.errors import ConfigError, UnknownRecord
 from mmcoord.records import OutgoingKind
 from mmcoord.stages.context import Context
-from mmcoord.stages.outbox import claimed_tiles, delivery_key, messages, outgoing_for
+from mmcoord.stages.outbox import (
+    claimed_tiles,
+    delivery_key,
+    headlines_of,
+    messages,
+    outgoing_for,
+)
 from mmcoord.stages.planrows import row_from_json
 from mmcoord.store.reading import newest_plan
 from mmcoord.store.tables import EventRow, RequestRow
@@ -53,6 +59,7 @@ def payloads(ctx: Context, event_id: str, sink_name: str) -> list[dict[str, Any]
             if row.score > 0
         ]
         tiles, told = tiles_of(session, event_id, revision), claimed_tiles(session, event_id, sink)
+        headlines = headlines_of(session, event_id)
         shown = [
             sink.payload(
                 outgoing_for(
@@ -63,6 +70,7 @@ def payloads(ctx: Context, event_id: str, sink_name: str) -> list[dict[str, Any]
                     group,
                     kind=OutgoingKind.PUBLISH,
                     key=delivery_key("publish", sink_name, event_id, revision, target),
+                    headlines=headlines,
                     tiles=fields,
                 )
             )

@@ -37,6 +37,7 @@ from mmcoord.store.tiles import asked_before
 __all__ = [
     "claimed_tiles",
     "delivery_key",
+    "headlines_of",
     "messages",
     "outgoing_for",
     "why_refused",
@@ -92,13 +93,13 @@ def outgoing_for(
     *,
     kind: OutgoingKind,
     key: str,
+    headlines: Sequence[str],
     tiles: Sequence[PlanTile] = (),
 ) -> Outgoing:
-    """What a sink is asked to say, from the store."""
+    """What a sink is asked to say, from the store; ``headlines``: see :func:`headlines_of`."""
     alert = session.get(AlertRow, event.current_alert_id) if event.current_alert_id else None
     place = session.get(LocalizationRow, event.localization_id) if event.localization_id else None
     photometry = photometry_of(session, [row.object_id for row in rows])
-    burst = bursts.newest(session, event.event_id)
     return Outgoing(
         kind=kind,
         event_id=event.event_id,
@@ -114,7 +115,7 @@ def outgoing_for(
         far_hz=alert.far_hz if alert else None,
         classification=dict(alert.classification) if alert else {},
         photometry=tuple(point for row in rows for point in photometry.get(row.object_id, ())),
-        headlines=tuple(burst.assessment["headlines"]) if burst else (),
+        headlines=tuple(headlines),
         page_url=page_url(ctx, event.event_id),
         outlines=dict(place.outlines) if place else {},
         undertakings=claims.undertakings(
@@ -125,6 +126,12 @@ def outgoing_for(
         tiles=tuple(tiles),
         key=key,
     )
+
+
+def headlines_of(session: Session, event_id: str) -> tuple[str, ...]:
+    """What is said before any plan of a neutrino burst; of another event nothing."""
+    burst = bursts.newest(session, event_id)
+    return tuple(burst.assessment["headlines"]) if burst else ()
 
 
 def page_url(ctx: Context, event_id: str) -> str:
@@ -155,6 +162,7 @@ def _write_publications(
     if refusal is not None:
         _add_refusal(ctx, session, event, revision, name, refusal)
         return
+    headlines = headlines_of(session, event.event_id)
     for target, group, fields in said:
         key = delivery_key("publish", name, event.event_id, revision.revision, target)
         outgoing = outgoing_for(
@@ -165,6 +173,7 @@ def _write_publications(
             group,
             kind=OutgoingKind.PUBLISH,
             key=key,
+            headlines=headlines,
             tiles=fields,
         )
         _add(ctx, session, event, revision, name, sink, outgoing, target)
@@ -299,6 +308,7 @@ def _write_withdrawals(
             continue
         held = row.remote_id or row.key if sink.granularity is Granularity.TARGET else ""
         posted[(row.target, held)] = row
+    headlines = headlines_of(session, event.event_id) if posted else ()
     for (target, _), published in sorted(posted.items()):
         outgoing = outgoing_for(
             ctx,
@@ -308,6 +318,7 @@ def _write_withdrawals(
             _published_rows(session, published),
             kind=OutgoingKind.WITHDRAW,
             key=published.key,
+            headlines=headlines,
             tiles=asked_before(session, event.event_id, [target]),
         )
         _add(ctx, session, event, revision, name, sink, outgoing, target, published)
@@ -330,6 +341,7 @@ def withdraw_late(ctx: Context, session: Session, published: DeliveryRow) -> Non
         rows,
         kind=OutgoingKind.WITHDRAW,
         key=published.key,
+        headlines=headlines_of(session, published.event_id),
         tiles=asked_before(session, published.event_id, [published.target]),
     )
     sink = ctx.sinks[published.sink]
