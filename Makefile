@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check tom lint types contracts pytest kill-test fault-test infer-fault-test
+.PHONY: run test check tom tom-events lint types contracts pytest kill-test fault-test infer-fault-test
 .PHONY: infer-measure long-test soak-test docs helm chart-check format clean
 
 run: $(STAMP)
@@ -25,6 +25,10 @@ check: lint types contracts
 tom: $(STAMP)
 	-$(BIN)/python -c 'from tests.tom_server import prepare; prepare()'
 
+# One that has tom_nonlocalizedevents: 1.4 GB. It lives in PostgreSQL.
+tom-events: $(STAMP)
+	-$(BIN)/python -c 'from tests.tom_server import prepare; prepare(events=True)'
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -40,7 +44,7 @@ pytest: $(STAMP)
 
 # What takes minutes: clusters, workers in processes of their own, updates of posteriors, notebooks,
 # a second TOM. The same tests as the others otherwise.
-long-test: $(STAMP)
+long-test: $(STAMP) tom-events
 	sh tests/system_parts.sh $(BIN)/python
 	$(BIN)/python -m pytest -q --durations=15 -m long
 

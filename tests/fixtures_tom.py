@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.fixtures_postgres import fresh_database
 from tests.system import missing
 from tests.tom_server import TomServer, TomUnavailable, running_tom
 
@@ -21,6 +22,19 @@ def tom_with_app() -> Iterator[TomServer]:
             yield server
     except TomUnavailable as error:
         missing(f"TOM Toolkit: {error}")
+
+
+@pytest.fixture(scope="session")
+def tom_with_events(postgres_server: str) -> Iterator[TomServer]:
+    """A running TOM that has ``tom_nonlocalizedevents``."""
+    try:
+        with (
+            fresh_database(postgres_server) as url,
+            running_tom(events_at=url) as server,
+        ):
+            yield server
+    except TomUnavailable as error:
+        missing(f"tom_nonlocalizedevents: {error}")
 
 
 @pytest.fixture(scope="session")

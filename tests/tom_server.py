@@ -6,7 +6,8 @@ The TOM lives in an environment of its own under ``.cache/tom`` (``MMCOORD_TOM_C
 moves it), made once, and again when what it is made of changes: ``tomtoolkit`` from pip, a
 project by ``django-admin startproject`` and ``tom_setup`` with its default answers, and a
 migrated database with four users. Every start copies that database, so nothing that a test
-does lasts.
+does lasts. One with ``tom_nonlocalizedevents`` has another environment (``.cache/tom-events``,
+1.4 GB) and lives in a PostgreSQL database, which that app demands.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import sys
 import tempfile
 import threading
 import venv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ import httpx
 __all__ = ["TomServer", "TomUnavailable", "TomUser", "extras", "prepare", "running_tom"]
 
 REQUIREMENT = "tomtoolkit>=3.1"
+EVENTS_REQUIREMENT = "tom-nonlocalizedevents>=1.0"
 GROUP = "mmcoord"
 _LAYOUT = "1"  # counts up when a cached seed made by an older version must be made again
 _HERE = Path(__file__).resolve().parent
@@ -75,6 +77,8 @@ class TomServer:
     """Member of no group."""
     admin: TomUser
     """Superuser, member of no group."""
+    django: Callable[[str], str]
+    """Runs Python code inside the TOM, as its ``manage.py shell`` does; what it printed."""
 
     def get(self, path: str, user: TomUser | None = None, **params: str | int) -> httpx.Response:
         """GET below the TOM's address, as ``user`` (default: the bot)."""
@@ -116,8 +120,10 @@ def cache_folder() -> Path:
     return Path(os.environ.get("MMCOORD_TOM_CACHE", _HERE.parent / ".cache" / "tom"))
 
 
-def prepare() -> Path:
+def prepare(*, events: bool = False) -> Path:
     """Make the environment and the seed unless they are there; returns the cache folder.
+
+    ``events``: the environment that has ``tom_nonlocalizedevents``.
 
     Raises
     ------
@@ -125,11 +131,15 @@ def prepare() -> Path:
         A step failed (most likely pip without a network); the message holds its output.
     """
     cache = cache_folder()
+    wanted = [REQUIREMENT]
+    if events:
+        cache = cache.with_name(f"{cache.name}-events")
+        wanted.append(EVENTS_REQUIREMENT)
     cache.mkdir(parents=True, exist_ok=True)
     with open(cache / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once make it once
         ready = cache / "ready"
-        made_of = f"{_LAYOUT} {REQUIREMENT} {sys.version_info[:2]}"
+        made_of = f"{_LAYOUT} {' '.join(wanted)} {sys.version_info[:2]}"
         if ready.exists() and ready.read_text() == made_of:
             return cache
         python = cache / "venv" / "bin" / "python"
@@ -139,7 +149,7 @@ def prepare() -> Path:
         _run(
             [
                 *(sys.executable, "-m", "pip", "--python", python),
-                *("install", "-q", "--retries", "1", REQUIREMENT),
+                *("install", "-q", "--retries", "1", *wanted),
             ],
             cwd=cache,
         )
@@ -150,20 +160,28 @@ def prepare() -> Path:
 
 @contextlib.contextmanager
 def running_tom(
-    port: int = 0, *, more_settings: str = "", app: bool = False
+    port: int = 0, *, more_settings: str = "", app: bool = False, events_at: str = ""
 ) -> Iterator[TomServer]:
     """A TOM with a fresh copy of the seed, until the block ends. Port 0: any free one.
 
     ``more_settings`` is added to its ``settings.py``, as the TOM's operator would; ``app``
-    gives it our Django app.
+    gives it our Django app; ``events_at``, the URL of an empty PostgreSQL database, gives it
+    ``tom_nonlocalizedevents`` (and half a minute of migrations).
 
     Raises
     ------
     TomUnavailable
         It cannot be made or does not start.
     """
-    cache = prepare()
+    cache = prepare(events=bool(events_at))
     users = json.loads((cache / "users.json").read_text())
+    environment = _clean_environment()
+    if app:
+        environment["PYTHONPATH"] = str(APP_FOLDER)
+    if events_at:
+        more_settings += _events_settings(events_at)
+        # SQLAlchemy takes postgresql:// for a driver that the app does not bring.
+        environment["SA_DB_CONNECTION_URL"] = f"postgresql+psycopg2:{events_at.partition(':')[2]}"
     with tempfile.TemporaryDirectory(prefix="mmcoord-tom-", dir=_fast_folder()) as folder:
         project = Path(folder) / "mytom"
         shutil.copytree(cache / "mytom", project)
@@ -172,10 +190,38 @@ def running_tom(
             if app:
                 settings.write("\nINSTALLED_APPS += ['tom_mmcoord']\n")
         python = cache / "venv" / "bin" / "python"
-        if app:
-            _run([python, "manage.py", "migrate", "-v0", "tom_mmcoord"], cwd=project, app=True)
-        with _serving(python, project, port, app=app) as (url, version):
-            yield TomServer(url, version, **{k: TomUser(**user) for k, user in users.items()})
+
+        def django(code: str) -> str:
+            command: list[str | Path] = [python, "manage.py", "shell", "-v0", "-c", code]
+            return _run(command, cwd=project, environment=environment)
+
+        if app or events_at:
+            what = [] if events_at else ["tom_mmcoord"]
+            command = [python, "manage.py", "migrate", "-v0", *what]
+            _run(command, cwd=project, environment=environment)
+        if events_at:
+            users = _made_users(django)
+        with _serving(python, project, port, environment) as (url, version):
+            people = {name: TomUser(**user) for name, user in users.items()}
+            yield TomServer(url, version, **people, django=django)
+
+
+def _events_settings(url: str) -> str:
+    """What a TOM's operator adds for ``tom_nonlocalizedevents``."""
+    at = httpx.URL(url)
+    database = {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": at.path.lstrip("/"),
+        "USER": at.username,
+        "PASSWORD": at.password,
+        "HOST": at.host,
+        "PORT": str(at.port),
+    }
+    return (
+        f"\nDATABASES = {{'default': {database!r}}}\n"
+        "INSTALLED_APPS += ['tom_nonlocalizedevents']\n"
+        "HERMES_API_URL = 'https://hermes.invalid'\n"
+    )
 
 
 def _fast_folder() -> str | None:
@@ -185,7 +231,7 @@ def _fast_folder() -> str | None:
 
 @contextlib.contextmanager
 def _serving(
-    python: Path, project: Path, port: int, *, app: bool = False
+    python: Path, project: Path, port: int, environment: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
     log = project.parent / "server.log"
     with open(log, "wb") as errors:
@@ -194,7 +240,7 @@ def _serving(
             stdin=subprocess.PIPE,  # the server ends when this pipe closes, however we end
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=_clean_environment(app),
+            env=environment,
             text=True,
         )
         try:
@@ -233,11 +279,14 @@ def _make_project(cache: Path, python: Path) -> None:
     settings.write_text(text.replace("INSTALLED_APPS = [", "INSTALLED_APPS = ['tom_setup',"))
     _run([python, "manage.py", "tom_setup"], cwd=project, answers="y\ncustom_code\n1\nn\n")
     _run([python, "manage.py", "migrate", "-v0"], cwd=project)
-    output = _run(
-        [python, "manage.py", "shell", "-v0", "-c", _seed_users()], cwd=project
-    ).splitlines()[-1]
-    users = {user["name"]: user for user in json.loads(output)}
+    command: list[str | Path] = [python, "manage.py", "shell", "-v0", "-c"]
+    users = _made_users(lambda code: _run([*command, code], cwd=project))
     (cache / "users.json").write_text(json.dumps(users))
+
+
+def _made_users(django: Callable[[str], str]) -> dict[str, dict[str, str]]:
+    output = django(_seed_users()).splitlines()[-1]
+    return {user["name"]: user for user in json.loads(output)}
 
 
 def _seed_users() -> str:
@@ -261,14 +310,20 @@ def _seed_users() -> str:
     )
 
 
-def _run(command: list[str | Path], *, cwd: Path, answers: str = "", app: bool = False) -> str:
+def _run(
+    command: list[str | Path],
+    *,
+    cwd: Path,
+    answers: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> str:
     """Run one step; its output."""
     try:
         done = subprocess.run(
             [str(part) for part in command],
             cwd=cwd,
             input=answers,
-            env=_clean_environment(app),
+            env=environment or _clean_environment(),
             capture_output=True,
             text=True,
             timeout=900,
@@ -282,11 +337,10 @@ def _run(command: list[str | Path], *, cwd: Path, answers: str = "", app: bool =
     return done.stdout
 
 
-def _clean_environment(app: bool = False) -> dict[str, str]:
+def _clean_environment() -> dict[str, str]:
     """Ours without what would lead the TOM's Python to our packages or settings."""
     hidden = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "DJANGO_SETTINGS_MODULE"}
-    clean = {k: v for k, v in os.environ.items() if k not in hidden}
-    return clean | {"PYTHONPATH": str(APP_FOLDER)} if app else clean
+    return {k: v for k, v in os.environ.items() if k not in hidden}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -22,6 +22,14 @@ from tests.tom_server import TomServer, TomUser, extras
 
 pytestmark = [pytest.mark.tom, pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.long]
 EVENT = "MS261123app"
+LOOK = PlanLook(
+    "the same again",
+    "lco-1m-ctio",
+    "sdss:g",
+    datetime(2026, 11, 23, 8, 30, tzinfo=UTC),
+    240.0,
+    20.5,
+)
 
 
 @pytest.fixture
@@ -162,7 +170,7 @@ def test_the_buttons_of_a_targets_page_claim(
     """As a browser does it: sign in, open the page, press; the claim is an observation record."""
     tom, event = tom_with_app, f"{EVENT}5"
     (row,) = rows(event, 1)
-    post(sink, event, [row], 1)
+    post(sink, event, [replace(row, looks=(LOOK,))], 1)
     (target,) = tom.targets(name=row.object_id)
     with httpx.Client(base_url=tom.url, follow_redirects=True, timeout=60) as browser:
         page = browser.get("/accounts/login/").text
@@ -173,6 +181,7 @@ def test_the_buttons_of_a_targets_page_claim(
         browser.post("/accounts/login/", data=form)
         page = browser.get(f"/targets/{target['id']}/").text
         assert "no host catalogue searched" in page  # the reasons are shown
+        assert "then the same again: lco-1m-ctio sdss:g 240 s from 2026-11-23 08:30 UTC" in page
         press = re.search(r'action="(/mmcoord/\w+/say/)"><input[^>]*value="(\w+)"', page)
         assert press is not None
         path, word_of_form = press.groups()
@@ -190,14 +199,12 @@ def test_the_buttons_of_a_targets_page_claim(
     assert [w.verb for w in sink.hear(0) if w.event_id == event] == [Verb.CLAIM, Verb.RELEASE]
 
 
-def test_further_looks_are_data_of_the_request_and_shown(
+def test_further_looks_are_data_of_the_request_and_of_a_claims_record(
     tom_with_app: TomServer, sink: tom_sink.TomSink
 ) -> None:
     tom, event = tom_with_app, f"{EVENT}8"
     (row,) = rows(event, 1)
-    start = datetime(2026, 11, 23, 8, 30, tzinfo=UTC)
-    look = PlanLook("the same again", "lco-1m-ctio", "sdss:g", start, 240.0, 20.5)
-    post(sink, event, [replace(row, looks=(look,))], 1)
+    post(sink, event, [replace(row, looks=(LOOK,))], 1)
     asked = requests(tom, event)[row.object_id]
     assert asked["looks"] == [
         {
