@@ -48,6 +48,12 @@ _MANY = 6
 """Times as many moves for plans that are far from their bound."""
 _CLOSE = 1e-3
 """A certified gap below which a fresh plan is not sought."""
+_FAR = 0.01
+"""A certified gap above which a fresh plan is sought again, at prices that have come closer ..."""
+_AGAIN = 2
+"""... at most so often ..."""
+_AGAIN_OPTIONS = 200_000
+"""... where the options are no more than these."""
 _LOOSE = 0.05
 """The same for a plan that should rather stay as it is ..."""
 _TIGHT = 0.005
@@ -125,14 +131,24 @@ def solve(problem: Problem, warm: Warm | None = None, *, effort: float = 1.0) ->
     dual, picked = descend(packed, dual, worth_of(packed, best), n_steps, enough=enough)
     dual = min(dual, plain, key=lambda one: one.bound)
     if gap_of(dual, worth_of(packed, best)) > (_CLOSE if warm is None else _LOOSE):
-        other = repaired(packed, firsts, picked, bonus)
-        for one in (best, other):
-            polish(packed, one, everybody, firsts, _MANY * n_tries, 0, ANYWHERE)
-        best = _better(best, other)
+        again = _AGAIN if warm is None and _may_come_close(packed) else 0
+        for turn in range(1 + again):
+            other = repaired(packed, firsts, picked, bonus)
+            for one in (best, other):
+                polish(packed, one, everybody, firsts, (1 + turn) * _MANY * n_tries, turn, ANYWHERE)
+            best = _better(best, other)
+            if turn == again or gap_of(dual, worth_of(packed, best)) <= _FAR:
+                break
+            dual, picked = descend(packed, dual, worth_of(packed, best), n_steps)
     elif warm is None:
         polish(packed, best, everybody, firsts, n_tries, 0, ANYWHERE)
     fill(packed, best, everybody)
     return Solved(packed, best, dual)
+
+
+def _may_come_close(packed: Packed) -> bool:
+    """Whether the bound knows all that limits the plan, and looking again costs little."""
+    return len(packed.which) <= _AGAIN_OPTIONS and not np.any(packed.after >= 0)
 
 
 def is_small_cadence(problem: Problem) -> bool:
