@@ -64,6 +64,8 @@ class TomEvents:
 
     def _write(self, event: int, target_id: int, state: Json) -> None:
         number = self._numbers[event].get(target_id)
+        if number is None and not state["viable"]:
+            return  # nothing to end
         if number is None:
             body = {"nonlocalizedevent": event, "target": target_id, **state}
             self._numbers[event][target_id] = int(self.tom.post(_CANDIDATES, body)["id"])

@@ -129,6 +129,12 @@ def test_what_we_ended_comes_back() -> None:
     assert candidate["viability_reason"] == "near"
 
 
+def test_the_end_of_what_is_no_candidate_makes_none() -> None:
+    service = FakeEvents()
+    mark(events(service), 1, viable=False, why="retracted")
+    assert service.writes == []
+
+
 def test_a_candidate_that_somebody_deleted_is_made_again() -> None:
     service = FakeEvents()
     found = events(service)
