@@ -60,7 +60,7 @@ def hermes_message(outgoing: Outgoing, *, topic: str, submitter: str, title_pref
             "tiles": [] if withdraws else [tile_json(tile) for tile in outgoing.tiles],
         },
     }
-    if not withdraws:
+    if outgoing.rows and not withdraws:
         data["targets"] = [_target(row) for row in outgoing.rows]
         data["photometry"] = [_photometry(point) for point in photometry_of(outgoing)]
     if _is_public_url(outgoing.page_url):

@@ -69,6 +69,10 @@ def test_the_tiles_ride_in_the_message_and_are_told_in_its_text(sink: HermesSink
     assert payload["message_text"].endswith("and 3 more")
     assert problems(payload) == []
     assert json.loads(json.dumps(payload, allow_nan=False)) == payload
+    alone = sink.payload(replace(plan, rows=()))  # before the first candidate
+    assert "targets" not in alone["data"]
+    assert "photometry" not in alone["data"]
+    assert problems(alone) == []
     gone = sink.payload(replace(plan, kind=OutgoingKind.WITHDRAW))
     assert gone["data"]["mmcoord"]["tiles"] == []
     assert "tiles" not in gone["message_text"]
