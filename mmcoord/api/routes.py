@@ -20,11 +20,19 @@ from mmcoord.api.models import (
 from mmcoord.api.service import ServiceDep
 from mmcoord.errors import UnknownRecord
 from mmcoord.store import alarms as stored_alarms
-from mmcoord.store import finding, views, views_known, views_log, views_notices
+from mmcoord.store import (
+    finding,
+    views,
+    views_candidates,
+    views_known,
+    views_log,
+    views_notices,
+)
 from mmcoord.store.alarms import AlarmLine
 from mmcoord.store.tables import AlarmRow, DeadLetterRow, DeliveryRow
 from mmcoord.store.tiles import tiles_of
-from mmcoord.store.views import CandidateLine, EventLine
+from mmcoord.store.views import EventLine
+from mmcoord.store.views_candidates import CandidateLine
 from mmcoord.store.views_log import DeadLetter, Delivery
 from mmcoord.store.views_notices import NoticeList
 
@@ -109,8 +117,8 @@ def candidates(
     """Candidates matched with the event's present map: by rank, then by credible level."""
     with service.read() as session:
         line = _event(session, event_id)
-        found = views.candidates(session, line, limit, offset)
-        total = views.candidate_total(session, line)
+        found = views_candidates.candidates(session, line, limit, offset)
+        total = views_candidates.candidate_total(session, line)
         return Page(items=found, total=total, limit=limit, offset=offset)
 
 

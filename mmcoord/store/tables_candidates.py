@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Text, UniqueConstraint
+from sqlalchemy import Column, Index, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from mmcoord.store.columns import big, id_column, json_doc, when
@@ -66,6 +66,9 @@ class MatchRow(SQLModel, table=True):
     """A candidate against one localization of an event."""
 
     __tablename__ = "match"
+    __table_args__ = (
+        Index("ix_match_by_level", "event_id", "localization_id", "credible_level_2d", "object_id"),
+    )
 
     event_id: str = Field(primary_key=True)
     localization_id: str = Field(primary_key=True)

@@ -13,31 +13,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, and_, func, literal, select, true
+from sqlalchemy import ColumnElement, and_, func, select, true
 from sqlalchemy.orm import Session
 
 from mmcoord.records import AlertType
 from mmcoord.store.tables import (
     AlertRow,
-    CandidateRow,
     EventRow,
     LocalizationRow,
     MatchRow,
     PlanRevisionRow,
     RequestRow,
-    ScreeningRow,
 )
 
 __all__ = [
     "AlertLine",
-    "CandidateLine",
     "EventLine",
     "Place",
     "PlanLine",
     "Target",
     "alerts",
-    "candidate_total",
-    "candidates",
     "event",
     "event_total",
     "events",
@@ -52,8 +47,6 @@ _event: Any = EventRow.__table__  # type: ignore[attr-defined]
 _alert: Any = AlertRow.__table__  # type: ignore[attr-defined]
 _place: Any = LocalizationRow.__table__  # type: ignore[attr-defined]
 _match: Any = MatchRow.__table__  # type: ignore[attr-defined]
-_screening: Any = ScreeningRow.__table__  # type: ignore[attr-defined]
-_candidate: Any = CandidateRow.__table__  # type: ignore[attr-defined]
 _plan: Any = PlanRevisionRow.__table__  # type: ignore[attr-defined]
 _request: Any = RequestRow.__table__  # type: ignore[attr-defined]
 
@@ -328,95 +321,6 @@ def targets(session: Session, event_id: str, revision: int) -> list[Target]:
         .order_by(_request.c.rank),
         Target,
     )
-
-
-# -- candidates of an event --------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class CandidateLine:
-    """A candidate matched with the event's present map, and what the screen said of it."""
-
-    object_id: str
-    source: str
-    ra_deg: float
-    dec_deg: float
-    credible_level_2d: float
-    credible_level_3d: float | None
-    time_offset_day: float | None
-    p_kilonova: float | None
-    """Of the inference where the plan has one, else of the screen."""
-    screening: str | None
-    run_key: str | None
-    rank: int | None
-    """In the newest plan; None when the plan does not hold it."""
-
-
-def candidates(
-    session: Session, line: EventLine, limit: int, offset: int = 0
-) -> list[CandidateLine]:
-    """Candidates of an event: those of the plan by rank, then by credible level."""
-    ranked = and_(
-        _request.c.event_id == line.event_id,
-        _request.c.revision == (line.plan_revision or -1),
-        _request.c.object_id == _match.c.object_id,
-    )
-    screened = and_(
-        _screening.c.event_id == _match.c.event_id, _screening.c.object_id == _match.c.object_id
-    )
-    statement = (
-        select(
-            _match.c.object_id,
-            _candidate.c.source,
-            _candidate.c.ra_deg,
-            _candidate.c.dec_deg,
-            _match.c.credible_level_2d,
-            _match.c.credible_level_3d,
-            _match.c.time_offset_day,
-            _screening.c.p_kilonova,
-            _screening.c.reason.label("screening"),
-            _screening.c.run_key,
-            _request.c.rank,
-            _request.c.row,
-        )
-        .join(_candidate, _candidate.c.object_id == _match.c.object_id)
-        .outerjoin(_screening, screened)
-        .outerjoin(_request, ranked)
-        .where(
-            _match.c.event_id == line.event_id,
-            _match.c.localization_id == (line.localization_id or literal("")),
-        )
-        .order_by(
-            _request.c.rank.is_(None),
-            _request.c.rank,
-            _match.c.credible_level_2d,
-            _match.c.object_id,
-        )
-        .limit(limit)
-        .offset(offset)
-    )
-    return [_candidate_line(dict(row)) for row in session.execute(statement).mappings()]
-
-
-def _candidate_line(row: dict[str, Any]) -> CandidateLine:
-    planned = row.pop("row") or {}
-    if planned.get("p_kilonova") is not None:
-        row["p_kilonova"] = planned["p_kilonova"]
-    return CandidateLine(**row)
-
-
-def candidate_total(session: Session, line: EventLine) -> int:
-    """Number of candidates that :func:`candidates` pages through."""
-    query = (
-        select(func.count())
-        .select_from(_match)
-        .join(_candidate, _candidate.c.object_id == _match.c.object_id)
-        .where(
-            _match.c.event_id == line.event_id,
-            _match.c.localization_id == (line.localization_id or literal("")),
-        )
-    )
-    return int(session.execute(query).scalar_one())
 
 
 def _lines(session: Session, statement: Any, kind: type[Line]) -> list[Line]:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from mmcoord.store import bursts
 from mmcoord.store.views import Target
-from mmcoord.store.views_spots import Spot
+from mmcoord.store.views_candidates import Spot
 from mmcoord.supernova.waiting import WaitingTime, cadence_at
 from mmcoord.web.lightcurve import Tick
 from mmcoord.web.projection import Array, open_path

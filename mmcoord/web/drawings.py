@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from followup.tiling import field_corners
 from mmcoord.kept import Kept
 from mmcoord.store.views import Place
-from mmcoord.store.views_spots import Spot
+from mmcoord.store.views_candidates import Spot
 from mmcoord.web import sky
 from mmcoord.web.sky import SkyPicture
 

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mmcoord.records import PlanTile
-from mmcoord.store.views import CandidateLine, Target
+from mmcoord.store.views import Target
+from mmcoord.store.views_candidates import CandidateLine
 from mmcoord.store.views_log import Point
 
 __all__ = [

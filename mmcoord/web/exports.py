@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 import skymaps
 from mmcoord.api.service import ServiceDep
 from mmcoord.errors import UnknownRecord
-from mmcoord.store import finding, views, views_log
+from mmcoord.store import finding, views, views_candidates, views_log
 from mmcoord.store.tables import LocalizationRow
 from mmcoord.store.tiles import tiles_of
 from mmcoord.store.views import EventLine, PlanLine, Target
@@ -52,7 +52,7 @@ def candidates(service: ServiceDep, kind: Format, name: Name) -> Response:
     """Every candidate that the event's present map holds, by rank and credible level."""
     with service.read() as session:
         line = _event(session, name)
-        found = views.candidates(session, line, _MOST)
+        found = views_candidates.candidates(session, line, _MOST)
     return _table(candidate_rows(found), kind, line, "candidates", {})
 
 

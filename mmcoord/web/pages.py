@@ -22,8 +22,8 @@ from mmcoord.store.tables import DeadLetterRow, DeliveryRow
 from mmcoord.store.tiles import PREFIX as TILE
 from mmcoord.store.tiles import tiles_of
 from mmcoord.store.views import EventLine, Target
+from mmcoord.store.views_candidates import Spot, spots
 from mmcoord.store.views_log import ObjectLine, Point, RunDetail
-from mmcoord.store.views_spots import Spot, spots
 from mmcoord.timescales import mjd_tai
 from mmcoord.web import burst, changes, lightcurve, links
 from mmcoord.web.exports import HAS_MOC

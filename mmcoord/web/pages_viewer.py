@@ -16,7 +16,7 @@ from mmcoord import aladin
 from mmcoord.api.caching import etag_of
 from mmcoord.api.service import ServiceDep
 from mmcoord.store import elsewhere, finding, views
-from mmcoord.store.views_spots import spots
+from mmcoord.store.views_candidates import spots
 from mmcoord.timescales import mjd_tai
 from mmcoord.web.rendering import render
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmcoord.store.views_spots import Spot
+from mmcoord.store.views_candidates import Spot
 from mmcoord.web.projection import Array, closed_path, lambert, mollweide, open_path, pieces
 
 __all__ = ["Cloud", "Dot", "Label", "Region", "SkyPicture", "draw"]

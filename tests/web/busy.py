@@ -10,17 +10,27 @@ from sqlalchemy import select
 from sqlmodel import col
 
 import skymaps
+from followup.search import tile_id
 from mmcoord.practice_burst import notice_of
+from mmcoord.records import PlanLook
 from mmcoord.simulate.burst import make_burst
 from mmcoord.stages import bursts, intake, plan
+from mmcoord.stages.planrows import row_to_json
 from mmcoord.store.database import Database
-from mmcoord.store.tables import AccessGroupRow, BurstRow, LocalizationRow, RunRequestRow
+from mmcoord.store.tables import (
+    AccessGroupRow,
+    BurstRow,
+    LocalizationRow,
+    RequestRow,
+    RunRequestRow,
+)
 from mmcoord.store.tables_claims import ClaimRow
+from mmcoord.store.tables_tiles import PlanTileRow
 from tests.making import gaussian_map, make_context
 from tests.web import sample
-from tests.web.sample import EVENT, FIRST, HEARD, MAP
+from tests.web.sample import CENTRE, EVENT, FIRST, HEARD, MAP
 
-__all__ = ["PAGES", "burst_page", "busy"]
+__all__ = ["PAGES", "burst_page", "busy", "search_wide"]
 
 PAGES = {
     "tonight": "/",
@@ -70,7 +80,57 @@ def busy(database: Database, now: datetime | None = None) -> None:
         sample.run_row(run_key="c" * 64, object_id="CAND003", state="failed", summary={},
                        error="too few points: 1 of at least 2", attempts=3),
         sample.run_row(run_key="d" * 64, object_id="CAND004", partition="night-owls"),
+        *(
+            ClaimRow(event_id=EVENT, object_id=name, group=group, state=state, via="page",
+                     instrument="decam", created_at=now, changed_at=now, expires_at=expires)
+            for name, group, state, expires in (
+                (_tile(1).tile_id, "night-owls", "claimed", now + timedelta(minutes=40)),
+                (tile_id("decam", 195.2, -25.1), "southern-lights", "completed", None),
+            )
+        ),
     )  # fmt: skip
+    search_wide(database)
+
+
+def search_wide(database: Database) -> None:
+    """Give the newest plan its tiles, and its first target further looks."""
+    looks = tuple(
+        PlanLook(role, "lco-1m-sso", band, HEARD + timedelta(hours=hours), 120.0, 18.6)
+        for role, band, hours in (("colour", "sdss:g", 4.1), ("again", "sdss:i", 5.5))
+    )
+    with database.write() as session:
+        first = session.get(RequestRow, (EVENT, 2, 1))
+        assert first is not None
+        first.row = row_to_json(sample.plan_row(1, FIRST, 0.57, looks=looks))
+    sample.add(database, *(_tile(number) for number in range(1, 6)))
+
+
+def _tile(number: int) -> PlanTileRow:
+    """A field of DECam, one beside the other along the map."""
+    ra_deg, dec_deg = CENTRE[0] - 4.4 + 1.7 * number, CENTRE[1] - 5.0 + 1.6 * number
+    held = 0.11 / number
+    return PlanTileRow(
+        event_id=EVENT,
+        revision=2,
+        number=number,
+        tile_id=tile_id("decam", ra_deg, dec_deg),
+        instrument="decam",
+        band="decam:i",
+        ra_deg=ra_deg,
+        dec_deg=dec_deg,
+        field_deg2=3.0,
+        start=HEARD + timedelta(hours=3, minutes=2 * number),
+        exposure_s=90.0,
+        probability=held,
+        new_probability=0.8 * held,
+        reach=0.88,
+        score=0.7 * held,
+        reason=(
+            f"{100 * held:.2g} % of the map; a counterpart in it is within reach with 88 % in "
+            f"decam:i at airmass 1.21; {80 * held:.2g} % that this image shows it and nothing "
+            "before did; 91 % that no candidate looked into is it"
+        ),
+    )
 
 
 def burst_page(database: Database, folder: Path, now: datetime | None = None) -> str:

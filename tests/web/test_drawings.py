@@ -16,8 +16,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mmcoord.store.views import Target
+from mmcoord.store.views_candidates import Spot
 from mmcoord.store.views_log import Point
-from mmcoord.store.views_spots import Spot
 from mmcoord.web import lightcurve, raw, sky, text
 from mmcoord.web.changes import compare
 from mmcoord.web.projection import lambert, mollweide, pieces

@@ -7,7 +7,7 @@ import pytest
 from mmcoord.store import views
 from mmcoord.store.database import Database
 from mmcoord.store.tables import CandidateRow, MatchRow
-from mmcoord.store.views_spots import spots
+from mmcoord.store.views_candidates import candidates, spots
 from tests.web import sample
 from tests.web.sample import EVENT, HEARD, MAP
 
@@ -29,7 +29,7 @@ def test_spots_are_the_candidates_in_their_order(filled: Database, limit: int) -
         found = [tuple(spot) for spot in spots(session, line, limit)]
         wanted = [
             (c.object_id, c.ra_deg, c.dec_deg, c.p_kilonova, c.rank)
-            for c in views.candidates(session, line, limit)
+            for c in candidates(session, line, limit)
         ]
     assert found == wanted
     assert len(found) == min(limit, line.candidates_matched)
