@@ -1,10 +1,11 @@
 """How long the pages take to answer with many candidates, events and live viewers.
 
-The store holds 500 events and an event with 10,000 candidates, no two at one place; 200 viewers
-hold live streams open over the loopback, half of them with the first page open and half with the
-event's, while every page is asked again and again over a kept connection by one reader. Every ten
-seconds there is something new in the journal, and then each viewer does as a browser does: it asks
-for its page anew a second later, or later where the last answer was slow. A page is kept while
+The store holds 500 events and an event with 10,000 candidates, no two at one place; 200 viewers, in
+a process of their own, hold live streams open over the loopback, half of them with the first page
+open and half with the event's, while every page is asked again and again over a kept connection by
+one reader. Every ten seconds there is something new in the journal, and then each viewer does as a
+browser does: it asks for its page anew within the second after the next, or later where the last
+answer was slow. A page is kept while
 nothing is written; "changed" is the same with a write before each question, so that each answer is
 made anew. "peer" is ``/static/mmcoord.css`` of the
 same server: the way without the store. "cpu_ms" is the server's processor time for one answer, its
@@ -18,14 +19,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import math
 import os
+import random
+import re
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -60,9 +64,13 @@ def main() -> None:
     asked.add_argument("--events", type=int, default=500)
     asked.add_argument("--news-every-s", type=float, default=10.0)
     asked.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    asked.add_argument("--watch", action="store_true", help=argparse.SUPPRESS)
     options = asked.parse_args()
     if options.serve:
         _serve(options.serve)
+        return
+    if options.watch:
+        print(json.dumps(asdict(asyncio.run(_watch_all(options.viewers)))))
         return
     with TemporaryDirectory() as home:
         folder = Path(home)
@@ -73,7 +81,7 @@ def main() -> None:
         )
         try:
             _wait()
-            found, seen = asyncio.run(_measure(database, server.pid, options))
+            found, seen = _measure(database, server.pid, options)
             paint = _first_paint_ms()
         finally:
             server.terminate()
@@ -151,30 +159,55 @@ class _Seen:
     pages: int = 0
 
 
-async def _measure(
+def _measure(
     database: Database, server: int, options: argparse.Namespace
 ) -> tuple[dict[str, dict[str, Any]], _Seen]:
-    seen, viewers = _Seen(), options.viewers
+    watching = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "benchmarks.web_pages"),
+            "--watch",
+            f"--viewers={options.viewers}",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    while _live_pages() < options.viewers:
+        assert watching.poll() is None, "the viewers are gone"
+        time.sleep(0.5)
+    stop = threading.Event()
+    writer = threading.Thread(
+        target=_write, args=(database, stop, options.news_every_s), daemon=True
+    )
+    writer.start()
+    found = _ask(database, server, options.repeats)
+    stop.set()
+    writer.join()
+    seen = _Seen(**json.loads(watching.communicate(timeout=60)[0]))
+    assert seen.entries >= options.viewers, f"{seen.entries} entries reached {options.viewers}"
+    return found, seen
+
+
+def _live_pages() -> int:
+    said = re.search(r"(\d+) of at most \d+ live pages", httpx.get(f"{_ADDRESS}/health").text)
+    assert said is not None
+    return int(said[1])
+
+
+async def _watch_all(viewers: int) -> _Seen:
+    """All viewers, until standard input closes."""
+    seen = _Seen()
     limits = httpx.Limits(max_connections=2 * viewers + 5)
-    async with httpx.AsyncClient(base_url=_ADDRESS, limits=limits, timeout=120.0) as watching:
+    async with httpx.AsyncClient(base_url=_ADDRESS, limits=limits, timeout=120.0) as client:
         tasks = [
-            asyncio.create_task(_watch(watching, PAGES[("tonight", "event")[k % 2]], seen))
+            asyncio.create_task(_watch(client, PAGES[("tonight", "event")[k % 2]], seen))
             for k in range(viewers)
         ]
-        await asyncio.sleep(3.0)
-        stop = threading.Event()
-        writer = threading.Thread(
-            target=_write, args=(database, stop, options.news_every_s), daemon=True
-        )
-        writer.start()
-        found = await asyncio.to_thread(_ask, database, server, options.repeats)
-        stop.set()
-        writer.join()
+        await asyncio.to_thread(sys.stdin.read)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    assert seen.entries >= viewers, f"only {seen.entries} entries reached {viewers} viewers"
-    return found, seen
+    return seen
 
 
 async def _watch(client: httpx.AsyncClient, path: str, seen: _Seen) -> None:
@@ -185,7 +218,7 @@ async def _watch(client: httpx.AsyncClient, path: str, seen: _Seen) -> None:
         cost = 0.0
         while True:
             await news.wait()
-            await asyncio.sleep(max(1.0, 4.0 * cost))
+            await asyncio.sleep(max(1.0, 4.0 * cost) + random.random())
             news.clear()
             begun = time.perf_counter()
             async with client.stream("GET", path, headers={LIVE: "1"}) as answer:

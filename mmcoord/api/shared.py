@@ -1,7 +1,7 @@
 """One making of a page for all who ask for it, as long as it would be made the same again.
 
-When something happens, everybody who has an event's page open asks for it anew within a second. A
-request that comes while the same page waits to be made takes that one; one that comes while it is
+When something happens, everybody who has an event's page open asks for it anew within two seconds.
+A request that comes while the same page waits to be made takes that one; one that comes while it is
 being made waits for the next, because what is being made may have read the store before what the
 reader was told of. So nobody gets a page older than his request, and at most two of one address
 are on the way however many ask.
@@ -9,8 +9,8 @@ are on the way however many ask.
 A page that is made is kept, and given out for as long as nothing is written to the store; not
 longer than ``KEPT_S``, because a page also tells times and the state of the sources. Where the
 store is written to all the time that would be no page: a browser that refreshes by itself says so
-(``LIVE``). It does so a second after it was told that there is something new, and then a page
-that was begun within that second has it.
+(``LIVE``). It does so a second or more after it was told that there is something new, and then a
+page that was begun within the last second has it.
 
 Only pages that are the same for everybody: a request with a cookie (somebody may be signed in) or
 with credentials is made for itself.

@@ -154,13 +154,14 @@ function apply(fresh) {
 }
 
 let timer = null;
-// A burst of entries is one refresh; a slow server is asked less often.
+// A burst of entries is one refresh; a slow server is asked less often. Everybody hears of the same
+// entry at the same time: each browser asks at a time of its own within the second after.
 function soon() {
   if (timer === null) {
     timer = setTimeout(() => {
       timer = null;
       refresh(true);
-    }, Math.max(1000, 4 * lastCost));
+    }, Math.max(1000, 4 * lastCost) + 1000 * Math.random());
   }
 }
 
