@@ -15,6 +15,7 @@ from mmcoord.store import views
 from mmcoord.store.approvals import HELD
 from mmcoord.store.tables import DeliveryRow, EventRow, PlanRevisionRow, RequestRow
 from mmcoord.store.tables_claims import ClaimRow
+from mmcoord.store.tables_tiles import PlanTileRow
 from mmcoord.store.types import table
 from mmcoord.store.views import EventLine
 
@@ -34,6 +35,7 @@ _delivery: Any = table(DeliveryRow)
 _event: Any = table(EventRow)
 _plan: Any = table(PlanRevisionRow)
 _request: Any = table(RequestRow)
+_tile: Any = table(PlanTileRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,14 @@ class ExpiringClaim:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One observation that the newest plan of an event asks for."""
+    """One observation that the newest plan of an event asks for, of a target or of a tile."""
 
     event_id: str
     is_practice: bool
     object_id: str
-    rank: int
+    """Of a tile its name."""
+    rank: int | None
+    """None: a tile."""
     instrument: str
     band: str | None
     start: datetime
@@ -121,7 +125,8 @@ def expiring_claims(session: Session, before: datetime, limit: int) -> list[Expi
 
 
 def windows(session: Session, since: datetime, now: datetime, limit: int) -> list[Window]:
-    """Observations still to begin, of the newest plans of active events, in order of time."""
+    """Observations still to begin, of the newest plans of active events, in order of time: the
+    first of each target, and the tiles."""
     newest = (
         select(_plan.c.event_id, func.max(_plan.c.revision).label("revision"))
         .join(_event, _event.c.event_id == _plan.c.event_id)
@@ -129,6 +134,12 @@ def windows(session: Session, since: datetime, now: datetime, limit: int) -> lis
         .group_by(_plan.c.event_id)
         .subquery()
     )
+    targets = _target_windows(session, newest, now, limit)
+    tiles = _tile_windows(session, newest, now, limit)
+    return sorted(targets + tiles, key=lambda window: window.start)[:limit]
+
+
+def _target_windows(session: Session, newest: Any, now: datetime, limit: int) -> list[Window]:
     start = _request.c.row["start"].as_string()
     rows = session.execute(
         select(_event.c.event_id, _event.c.is_practice, _request.c.rank, _request.c.row)
@@ -154,6 +165,26 @@ def windows(session: Session, since: datetime, now: datetime, limit: int) -> lis
         )
         for found in rows
     ]
+
+
+def _tile_windows(session: Session, newest: Any, now: datetime, limit: int) -> list[Window]:
+    rows = session.execute(
+        select(
+            _event.c.event_id,
+            _event.c.is_practice,
+            _tile.c.tile_id.label("object_id"),
+            *(_tile.c[name] for name in ("instrument", "band", "start", "exposure_s")),
+        )
+        .join(
+            newest,
+            (newest.c.event_id == _tile.c.event_id) & (newest.c.revision == _tile.c.revision),
+        )
+        .join(_event, _event.c.event_id == _tile.c.event_id)
+        .where(_tile.c.start >= now)
+        .order_by(_tile.c.start, _event.c.event_id, _tile.c.number)
+        .limit(limit)
+    )
+    return [Window(**row, rank=None, predicted_mag=None) for row in rows.mappings()]
 
 
 def _is_active(since: datetime) -> Any:

@@ -92,8 +92,8 @@ def busy(database: Database, now: datetime | None = None) -> None:
     search_wide(database)
 
 
-def search_wide(database: Database) -> None:
-    """Give the newest plan its tiles, and its first target further looks."""
+def search_wide(database: Database) -> list[PlanTileRow]:
+    """Give the newest plan its tiles, and its first target further looks; the tiles."""
     looks = tuple(
         PlanLook(role, "lco-1m-sso", band, HEARD + timedelta(hours=hours), 120.0, 18.6)
         for role, band, hours in (("colour", "sdss:g", 4.1), ("again", "sdss:i", 5.5))
@@ -103,12 +103,13 @@ def search_wide(database: Database) -> None:
         assert first is not None
         first.row = row_to_json(sample.plan_row(1, FIRST, 0.57, looks=looks))
     sample.add(database, *(_tile(number) for number in range(1, 6)))
+    return [_tile(number) for number in range(1, 6)]
 
 
 def _tile(number: int) -> PlanTileRow:
     """A field of DECam, one beside the other along the map."""
-    ra_deg, dec_deg = CENTRE[0] - 4.4 + 1.7 * number, CENTRE[1] - 5.0 + 1.6 * number
-    held = 0.11 / number
+    ra_deg, dec_deg = CENTRE[0] + 1.5 * (number - 3), CENTRE[1] + 2.2 * (number - 3)
+    held = 0.11 / (1 + abs(number - 3))
     return PlanTileRow(
         event_id=EVENT,
         revision=2,

@@ -57,6 +57,11 @@ def parse(page: str) -> list[Element]:
     return reader.all
 
 
+def all_in(element: Element) -> list[Element]:
+    """Everything under an element, in order."""
+    return [found for child in element.children for found in (child, *all_in(child))]
+
+
 def find(elements: list[Element], tag: str, **attributes: str) -> list[Element]:
     """Elements of that tag with these attributes (``_`` stands for ``-``)."""
     wanted = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}

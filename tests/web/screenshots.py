@@ -20,12 +20,20 @@ from mmcoord.api.service import Service
 from mmcoord.config import Settings
 from tests.web import sample
 from tests.web.busy import PAGES, burst_page, busy
-from tests.web.sample import HEARD
+from tests.web.sample import EVENT, HEARD
 from tests.web.server import serving
 from tests.web.test_browser import ARGUMENTS, CHROMIUM, SIZES
 
 _LOOKS = {"light": ("desktop", "light"), "dark": ("desktop", "dark"), "phone": ("phone", "light")}
 _TALLEST = 2400
+_EXTENT = """() => {
+  const part = document.querySelector(":target");
+  scrollTo(0, 0);  // what sticks to the top is drawn there
+  if (!part) return [0, document.documentElement.scrollHeight];
+  const top = part.getBoundingClientRect().top - 16;
+  return [top, part.parentElement.getBoundingClientRect().bottom - top + 16];
+}"""
+"""Where a picture begins and how tall it is: the page, or from the part in its address on."""
 _NOW = HEARD + timedelta(hours=2)
 """All clocks stand, the browser's too: the night of the sample."""
 
@@ -37,7 +45,10 @@ def main() -> None:
         database = sample.open_store(Path(home))
         sample.fill(database)
         busy(database, _NOW)
-        pages = PAGES | {"burst": burst_page(database, Path(home) / "out", _NOW)}
+        pages = PAGES | {
+            "burst": burst_page(database, Path(home) / "out", _NOW),
+            "tiles": f"/events/{EVENT}#h-tiles",
+        }
         wanted = sys.argv[2:] or list(pages)
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         with (
@@ -53,10 +64,10 @@ def main() -> None:
                 page.clock.set_fixed_time(_NOW)
                 for name in wanted:
                     page.goto(address + pages[name], wait_until="load")
-                    tall = page.evaluate("document.documentElement.scrollHeight")
+                    top, tall = page.evaluate(_EXTENT)
                     seen = page.screenshot(
                         full_page=True,
-                        clip={"x": 0, "y": 0, "width": width, "height": min(tall, _TALLEST)},
+                        clip={"x": 0, "y": top, "width": width, "height": min(tall, _TALLEST)},
                     )
                     _small(seen).save(folder / f"{name}-{look}.png", optimize=True)
                 page.context.close()

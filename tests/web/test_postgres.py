@@ -15,6 +15,7 @@ from mmcoord.store.database import Database
 from mmcoord.store.queue import Wish, enqueue, finish, take
 from tests.stores import migrated
 from tests.web import sample
+from tests.web.busy import search_wide
 from tests.web.sample import EVENT, FIRST, HEARD, RUN
 
 pytestmark = pytest.mark.postgres
@@ -31,6 +32,8 @@ def test_every_page_and_answer_is_the_same_as_from_sqlite(
     postgres: Database, filled: Database
 ) -> None:
     sample.fill(postgres)
+    for store in (postgres, filled):
+        search_wide(store)
     clients = [TestClient(create_app(store, Settings(), list)) for store in (postgres, filled)]
     for path in (
         "/healthz", "/api/v1/events", f"/api/v1/events/{EVENT}", f"/api/v1/events/{EVENT}/plan",

@@ -22,7 +22,8 @@ from mmcoord.store.tables_claims import ClaimRow
 from mmcoord.web.localtime import local_times
 from mmcoord.web.position import BadPosition, read_position
 from tests.web import sample
-from tests.web.dom import find
+from tests.web.busy import search_wide
+from tests.web.dom import all_in, find
 from tests.web.sample import EVENT, FIRST, HEARD
 from tests.web.test_pages import main_text, page
 
@@ -71,6 +72,18 @@ def test_next_observations_are_those_of_the_newest_plan_in_both_clocks(
     assert f"{start:%Y-%m-%d %H:%M:%S}" in text
     sydney = start.astimezone(ZoneInfo("Australia/Sydney"))
     assert f"{sydney:%H:%M} AEDT on {sydney:%Y-%m-%d}" in text
+
+
+def test_tiles_stand_among_the_next_observations_in_order_of_time(
+    client: TestClient, filled: Database
+) -> None:
+    tiles = search_wide(filled)
+    (windows,) = find(page(client, "/"), "div", data_live="windows")
+    starts = [e.attributes["datetime"] for e in find(all_in(windows), "time")]
+    assert starts == sorted(starts)
+    named = [e.text for e in find(all_in(windows), "a")][::2]  # each row: what, then its event
+    assert named == [*(tile.tile_id for tile in tiles), FIRST, "SN27bbb"]
+    assert find(all_in(windows), "a", href=f"/events/{EVENT}#h-tiles")
 
 
 def test_retracted_and_old_events_are_not_active(client: TestClient, database: Database) -> None:

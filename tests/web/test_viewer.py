@@ -13,7 +13,7 @@ from mmcoord.store.database import Database
 from mmcoord.store.tables_elsewhere import ElsewhereRow
 from mmcoord.timescales import mjd_tai
 from tests.web import sample
-from tests.web.dom import find
+from tests.web.dom import find, parse
 from tests.web.sample import EVENT, FIRST, HEARD, T0
 from tests.web.test_pages import main_text, page
 
@@ -30,6 +30,14 @@ def test_without_a_viewer_the_drawing_is_there_and_says_how_to_get_one(
     assert "mmcoord data get aladin-lite" in main_text(elements)
     assert not find(elements, "button", id="load-viewer")
     assert bare.get("/viewer/aladin.js").status_code == 404
+
+
+def test_a_page_without_live_parts_names_no_stream(client: TestClient, filled: Database) -> None:
+    for path in (f"/viewer?event={EVENT}", "/nope"):
+        (body,) = find(parse(client.get(path).text), "body")
+        assert body.attributes["data-stream"] == ""
+    (body,) = find(page(client, f"/events/{EVENT}"), "body")
+    assert body.attributes["data-stream"].startswith(f"/events/stream?event={EVENT}&after=")
 
 
 def test_a_viewer_is_loaded_by_its_button_alone(filled: Database, tmp_path: Path) -> None:
