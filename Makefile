@@ -6,6 +6,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(VENV)/.pip
+PACKAGES := $(VENV)/.packages
 STAMP := $(VENV)/.installed
 
 .PHONY: run test check tom tom-events lint types contracts pytest kill-test fault-test infer-fault-test
@@ -14,29 +16,30 @@ STAMP := $(VENV)/.installed
 run: $(STAMP)
 	$(BIN)/mmcoord serve --practice
 
-test: $(STAMP)
+# Two things at a time: our packages and the TOM's, then kernels and types.
+test:
+	$(MAKE) --no-print-directory -j2 tom $(STAMP) check
 	sh tests/system_parts.sh $(BIN)/python
-	$(MAKE) --no-print-directory -j2 check tom
 	$(MAKE) --no-print-directory pytest
 
 check: lint types contracts
 
 # The real TOM's environment for its tests, once. Where it cannot be made its tests say so.
-tom: $(STAMP)
+tom: $(PIP)
 	-$(BIN)/python -c 'from tests.tom_server import prepare; prepare()'
 
 # One that has tom_nonlocalizedevents: 1.4 GB. It lives in PostgreSQL.
-tom-events: $(STAMP)
+tom-events: $(PIP)
 	-$(BIN)/python -c 'from tests.tom_server import prepare; prepare(events=True)'
 
-lint: $(STAMP)
+lint: $(PACKAGES)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(STAMP)
+types: $(PACKAGES)
 	$(BIN)/mypy
 
-contracts: $(STAMP)
+contracts: $(PACKAGES)
 	$(BIN)/lint-imports
 
 pytest: $(STAMP)
@@ -99,15 +102,22 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 
 # The environment is made once and again only when pyproject.toml changes. Our own modules are
-# compiled too: where Python may write no bytecode, each command would do so anew.
-$(STAMP): pyproject.toml
+# compiled too: where Python may write no bytecode, each command would do so anew. httpx is what the
+# making of the TOM needs.
+$(PIP):
 	$(PYTHON) -c 'import sys; sys.exit("mmcoord needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --upgrade pip httpx
+	touch $@
+
+$(PACKAGES): pyproject.toml | $(PIP)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	$(BIN)/python -m compileall -q mmcoord listeners followup skymaps
+	$(BIN)/python -m compileall -q mmcoord listeners followup skymaps tests
+	touch $@
+
+$(STAMP): $(PACKAGES)
 	$(BIN)/python -m mmcoord.warm
-	touch $(STAMP)
+	touch $@
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
