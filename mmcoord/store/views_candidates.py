@@ -139,7 +139,7 @@ def spots(
             p = screen if inferred is None else inferred
             ranked.append(Spot(target.object_id, ra_deg, dec_deg, p, target.rank))
     nearest = _placed(session, line, true(), limit)
-    unranked = [Spot(*row, None) for row in nearest if row[0] not in found]
+    unranked = [Spot(name, ra, dec, p, None) for name, ra, dec, p in nearest if name not in found]
     return (ranked + unranked)[:limit]
 
 

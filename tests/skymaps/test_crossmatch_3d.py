@@ -16,7 +16,8 @@ from tests.skymaps.maps import random_map, real_map, real_names, smooth_map
 @njit
 def quadrature(thresholds, density, area, mu, sigma, norm, steps):
     """Probability above each log density: every tile's rho r^2 summed over a fine grid of r."""
-    out = np.zeros(len(thresholds) + 1)
+    n = len(thresholds)
+    out = np.zeros(n + 1)
     for i in range(len(mu)):
         x = mu[i] / sigma[i]
         first = max(0.0, mu[i] - 9.0 * sigma[i])
@@ -24,12 +25,17 @@ def quadrature(thresholds, density, area, mu, sigma, norm, steps):
         if x < -2.0:
             last = min(last, 60.0 * sigma[i] / -x)
         h = (last - first) / steps
+        top = np.log(density[i] * norm[i] / (np.sqrt(2 * np.pi) * sigma[i]))
+        k = 0
         for j in range(steps):
             r = first + (j + 0.5) * h
             z = (r - mu[i]) / sigma[i]
-            rho = density[i] * norm[i] * np.exp(-0.5 * z * z) / (np.sqrt(2 * np.pi) * sigma[i])
-            k = np.searchsorted(thresholds, np.log(rho) if rho > 0 else -1e9, side="right")
-            out[k] += area[i] * rho * r * r * h
+            log_rho = top - 0.5 * z * z
+            while k < n and thresholds[k] <= log_rho:
+                k += 1
+            while k > 0 and thresholds[k - 1] > log_rho:
+                k -= 1
+            out[k] += area[i] * np.exp(log_rho) * r * r * h
     return np.cumsum(out[::-1])[::-1][1:]
 
 
