@@ -26,7 +26,7 @@ def failing(body: str, **options: float) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def good() -> Report:
-    return examine(read_source(FADER, name="fader"), budget_s=30.0)
+    return examine(read_source(FADER, name="fader"), budget_s=12.0)
 
 
 def test_a_good_model_is_accepted_with_every_check_made(good: Report) -> None:

@@ -60,7 +60,7 @@ def check_against_quadrature(skymap: skymaps.SkyMap, steps: int) -> float:
 
 def test_table_is_within_1e_4_on_every_real_map() -> None:
     for name in real_names(is_3d=True):
-        assert check_against_quadrature(real_map(name), 2000) < 1e-4, name
+        assert check_against_quadrature(real_map(name), 1000) < 1e-4, name
 
 
 @pytest.mark.parametrize("seed", range(5))
