@@ -42,8 +42,9 @@ types: $(PACKAGES)
 contracts: $(PACKAGES)
 	$(BIN)/lint-imports
 
+# Three workers on two cores: a test that waits for a server, a browser or a clock leaves room.
 pytest: $(STAMP)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=15 -m "not long"
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --durations=15 -m "not long"
 
 # What takes minutes: clusters, workers in processes of their own, updates of posteriors, notebooks,
 # a second TOM. The same tests as the others otherwise.
