@@ -12,6 +12,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -231,7 +232,7 @@ def _chirp_mass_prior(mass_msun: float | None, err_msun: float) -> tuple[Paramet
 @app.command()
 def fit(
     photometry: Annotated[Path, typer.Argument(help="Photometry of one object.")],
-    t0: Annotated[float, typer.Option(help="Time of the event.", metavar="MJD")],
+    t0: Annotated[str, typer.Option(help="Time of the event: MJD (UTC) or ISO.", metavar="T")],
     distance_mpc: Annotated[float | None, typer.Option(help="Luminosity distance.")] = None,
     distance_err: Annotated[float | None, typer.Option(help="Its error, Mpc.")] = None,
     z: Annotated[float | None, typer.Option(help="Redshift instead of a distance.")] = None,
@@ -261,8 +262,8 @@ def fit(
     from mmcoord.inference.engine import run
     from mmcoord.inference.files import read_photometry
     from mmcoord.inference.job import DistancePrior, Job, SamplerSettings
-    from mmcoord.timescales import utc_mjd_to_tai
 
+    t0_mjd_tai = _event_time(t0)
     data = read_photometry(photometry)
     for line in data.skipped:
         print(f"mmcoord: {photometry}: {line}", file=sys.stderr)
@@ -277,7 +278,7 @@ def fit(
     result = run(
         Job(
             photometry=data.photometry,
-            t0_mjd_tai=utc_mjd_to_tai(t0),
+            t0_mjd_tai=t0_mjd_tai,
             distance=prior,
             redshift=z,
             ebv_mw=ebv_mw,
@@ -312,6 +313,29 @@ def fit(
         print(
             f"{name:>28}: {value['median']:.4g}  [{value['lo90']:.4g}, {value['hi90']:.4g}] {unit}"
         )
+
+
+def _event_time(said: str) -> float:
+    """MJD (TAI) of a time that is an MJD (UTC) or ISO 8601, UTC where it has no zone.
+
+    Raises
+    ------
+    ConfigError
+        It is neither.
+    """
+    from mmcoord.timescales import mjd_tai, utc_mjd_to_tai
+
+    try:
+        return utc_mjd_to_tai(float(said))
+    except (OverflowError, ValueError):
+        pass
+    try:
+        moment = datetime.fromisoformat(said)
+    except ValueError:
+        raise ConfigError(
+            f"--t0 {said!r}: neither an MJD nor a time like 2026-11-24T04:46:44Z"
+        ) from None
+    return mjd_tai(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 @app.command()

@@ -54,6 +54,7 @@ def _environment() -> Environment:
         "factor": text.factor,
         "far": text.far,
         "iso": text.iso,
+        "mjd": text.mjd,
         "moment": datetime.fromisoformat,
         "path": _path,
         "percent": text.percent,

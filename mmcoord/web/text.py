@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mmcoord.timescales import JULIAN_YEAR_S
+from mmcoord.timescales import JULIAN_YEAR_S, mjd_utc
 
 __all__ = [
     "NOT_KNOWN",
@@ -21,6 +21,7 @@ __all__ = [
     "factor",
     "far",
     "iso",
+    "mjd",
     "percent",
     "probability",
     "ra_sexagesimal",
@@ -158,6 +159,11 @@ def ago(then: datetime | None, now: datetime) -> str:
 def iso(moment: datetime | None) -> str:
     """ISO 8601 with ``Z``, for machines; empty when not known."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else ""
+
+
+def mjd(moment: datetime) -> str:
+    """``61368.199120``, on the UTC scale, to a tenth of a second."""
+    return f"{mjd_utc(moment):.6f}"
 
 
 def utc(moment: datetime | str | None) -> str:
