@@ -144,7 +144,8 @@ def _from_earlier(
     searches = []
     for pilot in (bridge, *scouts):
         search, census_calls = _search(log_likelihood, pilot, rng, 15)
-        searches.append(search)
+        # What the earlier posterior knew is looked at again, also where the bridge lost it.
+        searches.append(replace(search, modes=search.modes.beside(start, 0.5)))
         calls += census_calls
     limit = min(settings.max_calls, calls + _UPDATE_BATCHES * (500 + 150 * n_dim))
     brief = replace(settings, max_calls=limit)
