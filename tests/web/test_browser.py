@@ -68,7 +68,7 @@ def tab(browser: Any, filled: Database, size: str) -> Iterator[Tab]:
     with serving(create_app(filled, Settings(), list)) as address:
         context = browser.new_context(viewport={"width": width, "height": height})
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)
         found = Tab(page, address)
         page.on("console", lambda m: found.complaints.append(f"{m.type}: {m.text}"))
         page.on("pageerror", lambda error: found.complaints.append(str(error)))
