@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -197,6 +198,10 @@ def _initialise(threads: int) -> None:
     os.nice(_NICE)
     # Before Numba is imported: workers that each take all cores only get in each other's way.
     os.environ["NUMBA_NUM_THREADS"] = str(threads)
+    if (numba := sys.modules.get("numba")) is not None:
+        # The main module of the parent, which a spawned process imports, too, has brought it. It
+        # would see the change when it compiles, and refuse it once its threads are there.
+        numba.config.reload_config()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -122,3 +124,27 @@ def test_settings_that_cannot_work_are_refused(tmp_path: Path, text: str, told: 
     (tmp_path / "settings.toml").write_text(text)
     with pytest.raises(ConfigError, match=told):
         load_settings(tmp_path / "settings.toml", {})
+
+
+_NUMBA_CAME_FIRST = """
+import numba
+import numpy as np
+from mmcoord.stages.executor import _initialise
+_initialise(1)
+numba.set_num_threads(1)
+double = numba.njit(parallel=True)(lambda x: x + x)
+assert double(np.ones(9)).sum() == 18.0
+print(numba.njit(lambda x: x + numba.get_num_threads())(1))
+"""
+
+
+def test_a_worker_whose_main_module_brought_numba_still_compiles() -> None:
+    """A spawned process imports its parent's main module before anything of ours is asked."""
+    found = subprocess.run(
+        [sys.executable, "-c", _NUMBA_CAME_FIRST],
+        env={**os.environ, "NUMBA_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout.strip() == "2", found.stderr
