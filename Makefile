@@ -112,7 +112,7 @@ $(PIP):
 	touch $@
 
 $(PACKAGES): pyproject.toml | $(PIP)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --quiet --editable '.[dev]'
 	$(BIN)/python -m compileall -q mmcoord listeners followup skymaps tests
 	touch $@
 
