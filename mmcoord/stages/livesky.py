@@ -7,6 +7,7 @@ current by the match stage, which alone uses them; nothing in here needs to surv
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -36,8 +37,11 @@ class LiveSky:
     _candidates: CandidateIndex = field(default_factory=CandidateIndex)
     _names: list[str] = field(default_factory=list)
     """Object id by number."""
-    _places: dict[str, tuple[int, float, float]] = field(default_factory=dict)
-    """Object id -> number, right ascension, declination."""
+    _number_of: dict[str, int] = field(default_factory=dict)
+    """Object id -> its newest number."""
+    _ra_deg: array[float] = field(default_factory=lambda: array("d"))
+    _dec_deg: array[float] = field(default_factory=lambda: array("d"))
+    """By number. Plain arrays: there are millions."""
     _maps: ActiveMaps = field(init=False)
     _map_of: dict[str, str] = field(default_factory=dict)
     """Event id -> localization id."""
@@ -54,13 +58,15 @@ class LiveSky:
         for row, (name, ra, dec) in enumerate(
             zip(object_ids, ra_deg.tolist(), dec_deg.tolist(), strict=True)
         ):
-            known = self._places.get(name)
+            known = self._number_of.get(name)
             if known is not None:
-                if known[1:] == (ra, dec):
+                if (self._ra_deg[known], self._dec_deg[known]) == (ra, dec):
                     continue
-                moved.append(known[0])
-            self._places[name] = (len(self._names), ra, dec)
+                moved.append(known)
+            self._number_of[name] = len(self._names)
             self._names.append(name)
+            self._ra_deg.append(ra)
+            self._dec_deg.append(dec)
             fresh.append(row)
         if moved:
             self._candidates.remove(moved)
@@ -99,7 +105,7 @@ class LiveSky:
     @property
     def n_candidates(self) -> int:
         """How many candidates are known."""
-        return len(self._places)
+        return len(self._number_of)
 
     @property
     def n_maps(self) -> int:
