@@ -183,9 +183,9 @@ def test_sigterm_while_the_daemon_starts_ends_it_as_well(tmp_path):
     command = [sys.executable, "-m", "mmcoord.cli", "serve", "--port", str(free_port())]
     process = subprocess.Popen(command, cwd=ROOT, env=environment(MMCOORD_DATA_DIR=str(tmp_path)))
     try:
-        until((tmp_path / "mmcoord.db.lock").exists, 60)
+        until((tmp_path / "mmcoord.db.lock").exists, 180)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(90) == 0
     finally:
         process.kill()
         process.wait()
