@@ -308,8 +308,22 @@ def _write_withdrawals(
             continue
         held = row.remote_id or row.key if sink.granularity is Granularity.TARGET else ""
         posted[(row.target, held)] = row
-    headlines = headlines_of(session, event.event_id) if posted else ()
+    if not posted:
+        return
+    # Under way, perhaps for hours while the sink is away: not asked for again by each new plan.
+    asked = set(
+        session.execute(
+            select(col(DeliveryRow.withdraws)).where(
+                col(DeliveryRow.sink) == name,
+                col(DeliveryRow.event_id) == event.event_id,
+                col(DeliveryRow.kind) == OutgoingKind.WITHDRAW.value,
+            )
+        ).scalars()
+    )
+    headlines = headlines_of(session, event.event_id)
     for (target, _), published in sorted(posted.items()):
+        if published.key in asked:
+            continue
         outgoing = outgoing_for(
             ctx,
             session,

@@ -420,6 +420,19 @@ def test_a_target_that_left_the_plan_is_withdrawn(
     assert service.withdrawn == ["publish:service:S1:1:a"]
 
 
+def test_a_plan_that_follows_while_a_withdrawal_waits_asks_for_no_second_one(
+    database: Database, tmp_path: Path, clock: Clock
+) -> None:
+    service = Service()
+    ctx = context(database, tmp_path, service, clock)
+    publish(ctx, ["a", "b"], revision=1)
+    deliver_all(ctx)
+    for revision in (2, 3, 4):  # the sink is slow, or away
+        publish(ctx, ["b"], revision=revision)
+    deliver_all(ctx)
+    assert service.withdrawn == ["publish:service:S1:1:a"]
+
+
 def test_what_was_published_as_real_is_withdrawn_as_real(
     database: Database, tmp_path: Path, clock: Clock
 ) -> None:
