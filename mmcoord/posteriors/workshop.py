@@ -19,6 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from mmcoord.errors import Busy
+from mmcoord.spawned import end_with_parent, limit_numba_threads
 
 __all__ = ["Workshop", "limited", "one_process"]
 
@@ -140,13 +141,6 @@ def limited(longest_s: int, function: Callable[..., Result], *arguments: Any) ->
 
 
 def _initialise() -> None:
-    os.environ["NUMBA_NUM_THREADS"] = "1"  # before Numba is imported
+    limit_numba_threads(1)
     os.environ["MPLBACKEND"] = "agg"
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -15,6 +14,7 @@ from typing import Protocol
 from mmcoord.config import InferSettings
 from mmcoord.errors import Retryable
 from mmcoord.inference.job import Job, Result
+from mmcoord.spawned import end_with_parent, limit_numba_threads
 
 __all__ = [
     "Executor",
@@ -196,21 +196,8 @@ cores, what comes in would otherwise be read at a part of the speed."""
 
 def _initialise(threads: int) -> None:
     os.nice(_NICE)
-    # Before Numba is imported: workers that each take all cores only get in each other's way.
-    os.environ["NUMBA_NUM_THREADS"] = str(threads)
-    if (numba := sys.modules.get("numba")) is not None:
-        # The main module of the parent, which a spawned process imports, too, has brought it. It
-        # would see the change when it compiles, and refuse it once its threads are there.
-        numba.config.reload_config()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker whose daemon was killed must not go on alone."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    limit_numba_threads(threads)  # workers that each take all cores only get in each other's way
+    end_with_parent()  # one whose daemon was killed must not go on alone
 
 
 _one_at_a_time = threading.Lock()
