@@ -310,56 +310,61 @@ def _write_withdrawals(
         posted[(row.target, held)] = row
     if not posted:
         return
-    # Under way, perhaps for hours while the sink is away: not asked for again by each new plan.
-    asked = set(
-        session.execute(
-            select(col(DeliveryRow.withdraws)).where(
-                col(DeliveryRow.sink) == name,
-                col(DeliveryRow.event_id) == event.event_id,
-                col(DeliveryRow.kind) == OutgoingKind.WITHDRAW.value,
-            )
-        ).scalars()
-    )
+    asked = _asked_for(session, name, event.event_id)
     headlines = headlines_of(session, event.event_id)
-    for (target, _), published in sorted(posted.items()):
-        if published.key in asked:
-            continue
-        outgoing = outgoing_for(
-            ctx,
-            session,
-            event,
-            revision.revision,
-            _published_rows(session, published),
-            kind=OutgoingKind.WITHDRAW,
-            key=published.key,
-            headlines=headlines,
-            tiles=asked_before(session, event.event_id, [target]),
-        )
-        _add(ctx, session, event, revision, name, sink, outgoing, target, published)
+    for _, published in sorted(posted.items()):
+        if published.key not in asked:
+            _withdraw(ctx, session, event, revision, sink, published, headlines)
 
 
 def withdraw_late(ctx: Context, session: Session, published: DeliveryRow) -> None:
     """Withdraw what turned out to have arrived after its event was retracted."""
     event = session.get(EventRow, published.event_id)
     revision = newest_plan(session, published.event_id)
-    key = f"withdraw:{published.key}"
-    known = session.execute(select(DeliveryRow).where(col(DeliveryRow.key) == key))
-    if event is None or revision is None or known.scalar_one_or_none() is not None:
+    if event is None or revision is None:
         return
-    rows = _published_rows(session, published)
+    if published.key not in _asked_for(session, published.sink, published.event_id):
+        headlines = headlines_of(session, published.event_id)
+        sink = ctx.sinks[published.sink]
+        _withdraw(ctx, session, event, revision, sink, published, headlines)
+
+
+def _asked_for(session: Session, name: str, event_id: str) -> set[str | None]:
+    """Keys of the publications whose withdrawal is asked for already: it may wait for hours while
+    the sink is away, and each new plan comes by."""
+    return set(
+        session.execute(
+            select(col(DeliveryRow.withdraws)).where(
+                col(DeliveryRow.sink) == name,
+                col(DeliveryRow.event_id) == event_id,
+                col(DeliveryRow.kind) == OutgoingKind.WITHDRAW.value,
+            )
+        ).scalars()
+    )
+
+
+def _withdraw(
+    ctx: Context,
+    session: Session,
+    event: EventRow,
+    revision: PlanRevisionRow,
+    sink: Sink,
+    published: DeliveryRow,
+    headlines: Sequence[str],
+) -> None:
     outgoing = outgoing_for(
         ctx,
         session,
         event,
         revision.revision,
-        rows,
+        _published_rows(session, published),
         kind=OutgoingKind.WITHDRAW,
         key=published.key,
-        headlines=headlines_of(session, published.event_id),
-        tiles=asked_before(session, published.event_id, [published.target]),
+        headlines=headlines,
+        tiles=asked_before(session, event.event_id, [published.target]),
     )
-    sink = ctx.sinks[published.sink]
-    _add(ctx, session, event, revision, published.sink, sink, outgoing, published.target, published)
+    name, target = published.sink, published.target
+    _add(ctx, session, event, revision, name, sink, outgoing, target, published)
 
 
 def _published_rows(session: Session, published: DeliveryRow) -> list[PlanRow]:
