@@ -8,6 +8,7 @@ The kernels are imported where they are used: a job carries mixtures, and is rea
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -86,11 +87,11 @@ class Mixture:
         return density
 
 
-def logsumexp(values: Array, axis: int | None = None, keepdims: bool = False) -> Array:
+def logsumexp(values: Array, axis: int | None = None) -> Array:
     """ln(sum(exp(values))); SciPy's own takes a multiple of the time on small arrays."""
     top = values.max(axis=axis, keepdims=True)
     total = np.log(np.exp(values - top).sum(axis=axis, keepdims=True)) + top
-    return np.asarray(total if keepdims else total.squeeze(axis))
+    return np.asarray(total.squeeze(axis))
 
 
 def log_prior(x: Array) -> Array:
@@ -106,7 +107,7 @@ def fit(x: Array, n_components: int, rng: np.random.Generator, n_rounds: int = 2
     k = max(1, min(n_components, n // (4 * d)))
     centre = x.mean(axis=0)
     x = x - centre  # so that products of coordinates keep their digits
-    lower, upper = np.tril_indices(d)
+    lower, upper = _triangle(d)
     products = x[:, lower] * x[:, upper]
     pooled = np.cov(x, rowvar=False).reshape(d, d) + 1e-8 * np.eye(d)
     label = _k_means(x @ np.linalg.inv(np.linalg.cholesky(pooled)).T, k, rng)
@@ -145,6 +146,12 @@ def shapes_of(
     return mean, cholesky
 
 
+@functools.lru_cache(maxsize=64)
+def _triangle(d: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Rows and columns of the lower triangle of a (d, d) matrix."""
+    return np.tril_indices(d)
+
+
 def _moments(
     x: Array, products: Array, ru: Array, weight: Array, pooled: Array
 ) -> tuple[Array, Array]:
@@ -153,7 +160,7 @@ def _moments(
     d = x.shape[1]
     total = ru.sum(axis=0)
     mean = (ru.T @ x) / total[:, None]
-    lower, upper = np.tril_indices(d)
+    lower, upper = _triangle(d)
     covariance = np.empty((len(weight), d, d))
     covariance[:, lower, upper] = ru.T @ products - total[:, None] * mean[:, lower] * mean[:, upper]
     covariance[:, upper, lower] = covariance[:, lower, upper]
