@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,7 @@ __all__ = [
     "print_json",
     "settings_of",
     "store",
+    "utc_moment",
 ]
 
 ConfigOption = Annotated[
@@ -114,3 +116,9 @@ def pipeline(config: Path | None, db: str | None, *, send_real: bool = False) ->
 def note(text: str) -> None:
     """A line about progress, apart from the answer on standard output."""
     print(text, file=sys.stderr, flush=True)
+
+
+def utc_moment(text: str) -> datetime:
+    """A time in ISO 8601, UTC where it has no zone; raises ValueError if it is none."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

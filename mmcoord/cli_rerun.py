@@ -15,6 +15,7 @@ from mmcoord.cli_common import (
     print_json,
     settings_of,
     store,
+    utc_moment,
 )
 from mmcoord.errors import ConfigError
 
@@ -71,10 +72,9 @@ def _time(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        when = datetime.fromisoformat(text)
+        return utc_moment(text)
     except ValueError:
         raise ConfigError(f"--since: {text!r} is no ISO time") from None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def _tell(found: Any, queued: int, *, dry_run: bool, as_json: bool) -> None:

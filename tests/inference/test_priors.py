@@ -318,13 +318,13 @@ def test_the_command_line_hands_them_on(tmp_path: Path) -> None:
 def test_the_time_of_the_event_is_an_mjd_or_a_time_as_people_write_it() -> None:
     from astropy.time import Time
 
-    from mmcoord.cli import _event_time
+    from mmcoord.cli_fit import event_time
     from mmcoord.errors import ConfigError
 
     there = Time("2017-08-17T12:41:04", scale="utc").tai.mjd
     for said in ("2017-08-17T12:41:04", "2017-08-17 12:41:04Z", "2017-08-17T14:41:04+02:00"):
-        assert _event_time(said) == pytest.approx(there, abs=1e-8)
-    assert _event_time("57982.5285185") == pytest.approx(there, abs=1e-6)
+        assert event_time(said) == pytest.approx(there, abs=1e-8)
+    assert event_time("57982.5285185") == pytest.approx(there, abs=1e-6)
     for said in ("yesterday", "nan", "inf", ""):
         with pytest.raises(ConfigError, match="neither an MJD nor a time"):
-            _event_time(said)
+            event_time(said)
