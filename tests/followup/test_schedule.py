@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,8 +48,8 @@ def consistent(given: Problem, answer: Schedule) -> None:
 @pytest.mark.parametrize(
     "kind", [{}, {"tiles": True, "price": 0.3}, {"quotas": True}, {"sequences": True}]
 )
-def test_small_cases_against_every_subset(seed: int, kind: dict[str, object]) -> None:
-    small = problem(seed, n_options=13, n_pointings=6, n_instruments=2, n_slots=6, **kind)  # type: ignore[arg-type]
+def test_small_cases_against_every_subset(seed: int, kind: dict[str, Any]) -> None:
+    small = problem(seed, n_options=13, n_pointings=6, n_instruments=2, n_slots=6, **kind)
     optimum = best_of_all_subsets(small, 6)
     answer = schedule(small)
     consistent(small, answer)
@@ -60,8 +61,8 @@ def test_small_cases_against_every_subset(seed: int, kind: dict[str, object]) ->
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), kind=KINDS)
-def test_the_bound_is_never_below_the_optimum(seed: int, kind: dict[str, object]) -> None:
-    some = problem(seed, **kind)  # type: ignore[arg-type]
+def test_the_bound_is_never_below_the_optimum(seed: int, kind: dict[str, Any]) -> None:
+    some = problem(seed, **kind)
     answer, exact = schedule(some), solve_exactly(some, relative_gap=0.0)
     consistent(some, answer)
     assert violations(some, exact.chosen) == []
@@ -84,10 +85,10 @@ def test_sequences_are_kept_and_bounded(seed: int, tiles: bool, quotas: bool) ->
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), kind=KINDS, again=st.booleans())
 def test_nothing_is_left_out_for_which_there_is_room(
-    seed: int, kind: dict[str, object], again: bool
+    seed: int, kind: dict[str, Any], again: bool
 ) -> None:
     """Also what is worth little beside the rest, in a plan from nothing and in one from another."""
-    some = problem(seed, **kind)  # type: ignore[arg-type]
+    some = problem(seed, **kind)
     weak = some.options.pointing % 2 == 0
     value = np.where(weak, 1e-3 * some.options.value, some.options.value)
     cost = np.where(weak, 1e-3 * some.options.cost, some.options.cost)

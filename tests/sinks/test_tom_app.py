@@ -16,8 +16,9 @@ from followup.claims import Verb
 from followup.sinks import tom as tom_sink
 from followup.sinks._tom_app import request_key
 from followup.sinks.base import Hears, Outcome
-from mmcoord.records import AlertType, OutgoingKind, PlanLook, PlanRow
-from tests.sinks.sample import outgoing, row_of
+from mmcoord.records import AlertType, OutgoingKind, PlanLook
+from tests.sinks.patch_of_sky import post, rows
+from tests.sinks.sample import outgoing
 from tests.tom_server import TomServer, TomUser, extras
 
 pytestmark = [pytest.mark.tom, pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.long]
@@ -38,22 +39,6 @@ def sink(tom_with_app: TomServer) -> Iterator[tom_sink.TomSink]:
         yield tom_sink.build(
             "our-tom", {"url": tom_with_app.url, "token": tom_with_app.bot.token}, client
         )
-
-
-def rows(event: str, n: int) -> list[PlanRow]:
-    """Targets of a patch of the sky that is the event's own."""
-    first = sum(map(ord, event)) % 300
-    return [
-        replace(row_of(k, k + 1), object_id=f"{event}-{k}.", ra_deg=first + 0.02 * k, dec_deg=40.0)
-        for k in range(n)
-    ]
-
-
-def post(sink: tom_sink.TomSink, event: str, some: list[PlanRow], revision: int) -> None:
-    for row in some:
-        plan = outgoing((row,), event_id=event, revision=revision, with_photometry=False)
-        answer = sink.send(sink.payload(plan), key=plan.key)
-        assert answer.outcome is Outcome.SENT, answer
 
 
 def requests(tom: TomServer, event: str, user: TomUser | None = None) -> dict[str, Any]:

@@ -15,8 +15,9 @@ import pytest
 
 from followup.sinks import tom as tom_sink
 from followup.sinks.base import Outcome
-from mmcoord.records import AlertType, OutgoingKind, PlanRow
-from tests.sinks.sample import outgoing, row_of
+from mmcoord.records import AlertType, OutgoingKind
+from tests.sinks.patch_of_sky import post, rows
+from tests.sinks.sample import outgoing
 from tests.tom_server import TomServer
 
 pytestmark = [pytest.mark.tom, pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.long]
@@ -37,21 +38,6 @@ def made(tom: TomServer, event: str) -> int:
             f"print(E.objects.create(event_id={event!r}).pk)"
         ).split()[-1]
     )
-
-
-def rows(event: str, n: int) -> list[PlanRow]:
-    first = sum(map(ord, event)) % 300
-    return [
-        replace(row_of(k, k + 1), object_id=f"{event}-{k}.", ra_deg=first + 0.02 * k, dec_deg=30.0)
-        for k in range(n)
-    ]
-
-
-def post(sink: tom_sink.TomSink, event: str, some: list[PlanRow], revision: int) -> None:
-    for row in some:
-        plan = outgoing((row,), event_id=event, revision=revision, with_photometry=False)
-        answer = sink.send(sink.payload(plan), key=plan.key)
-        assert answer.outcome is Outcome.SENT, answer
 
 
 def by_rest(tom: TomServer, number: int) -> dict[int, tuple[int, bool, str]]:

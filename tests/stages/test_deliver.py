@@ -408,27 +408,16 @@ def test_an_older_revision_never_follows_a_newer_one(
     assert service.held == ["publish:service:S1:2:a"]
 
 
-def test_a_target_that_left_the_plan_is_withdrawn(
-    database: Database, tmp_path: Path, clock: Clock
+@pytest.mark.parametrize("plans_meanwhile", [1, 3])  # more where the sink is slow, or away
+def test_a_target_that_left_the_plan_is_withdrawn_once(
+    database: Database, tmp_path: Path, clock: Clock, plans_meanwhile: int
 ) -> None:
     service = Service()
     ctx = context(database, tmp_path, service, clock)
     publish(ctx, ["a", "b"], revision=1)
     deliver_all(ctx)
-    publish(ctx, ["b"], revision=2)
-    deliver_all(ctx)
-    assert service.withdrawn == ["publish:service:S1:1:a"]
-
-
-def test_a_plan_that_follows_while_a_withdrawal_waits_asks_for_no_second_one(
-    database: Database, tmp_path: Path, clock: Clock
-) -> None:
-    service = Service()
-    ctx = context(database, tmp_path, service, clock)
-    publish(ctx, ["a", "b"], revision=1)
-    deliver_all(ctx)
-    for revision in (2, 3, 4):  # the sink is slow, or away
-        publish(ctx, ["b"], revision=revision)
+    for k in range(plans_meanwhile):
+        publish(ctx, ["b"], revision=2 + k)
     deliver_all(ctx)
     assert service.withdrawn == ["publish:service:S1:1:a"]
 

@@ -84,8 +84,8 @@ def test_what_is_written_between_a_page_and_its_stream_reaches_the_viewer(
     sample.add(database, sample.journal("received", "intake", "in the page", 0.0))
     page = httpx.get(f"{address}/events").text
     sample.add(database, sample.journal("planned", "plan", "between", 1.0))
-    stream = html.unescape(re.search('data-stream="([^"]+)"', page)[1])  # type: ignore[index]
-    with watch(address, stream.removeprefix("/events/stream")) as answer:
+    (stream,) = re.findall('data-stream="([^"]+)"', page)
+    with watch(address, html.unescape(stream).removeprefix("/events/stream")) as answer:
         assert frames(answer.iter_lines(), 1)[0]["text"] == "between"
 
 
