@@ -8,7 +8,6 @@ last bit, since the rows of a block do not see each other.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from followup.evidence import Prediction, TargetEvidence
 from followup.factors import RankSettings
 from followup.observability import Observability
 from followup.sites import Instrument
-from followup.tonight import Best, Choice, Night, Sight
+from followup.tonight import Choice, Night, Option, Sight
 from followup.value_rank import certainly_a_kilonova
 from followup.value_table import Lesson, ValueSettings
 from mmcoord.predictions import ClassPredictions
@@ -31,7 +30,7 @@ __all__ = ["Frame", "Memory", "Prospect"]
 _BLOCK = 500
 """Targets worked on at once; bounds the memory."""
 _MOST_TARGETS = 6000
-"""Held, of all events; one takes a few kilobytes, with predictions up to twenty."""
+"""Held, of all events; one takes about a kilobyte, with predictions up to twenty."""
 _MOST_LESSONS = 400
 
 
@@ -49,8 +48,8 @@ class Frame:
 class Prospect:
     """What one target could have."""
 
-    best: Best
-    """With each of the instruments: arrays (I,)."""
+    option: Option | None
+    """The best there is; None without any instrument."""
     choice: Choice | None
     """None: it cannot be observed ..."""
     why_not: str
@@ -62,7 +61,9 @@ class _Held:
     """A prospect and what it was worked out from."""
 
     frame: Frame
-    target: TargetEvidence
+    seen: tuple[object, ...]
+    """See :func:`_seen`."""
+    predicted: Mapping[str, Prediction] | None
     lesson: Lesson | None
     others: Others | None
     prospect: Prospect
@@ -70,18 +71,24 @@ class _Held:
     def serves(
         self, frame: Frame, target: TargetEvidence, lesson: Lesson | None, others: Others | None
     ) -> bool:
-        mine = self.target
         return (
             self.lesson is lesson
-            and mine.ra_deg == target.ra_deg
-            and mine.dec_deg == target.dec_deg
-            and mine.latest_mag == target.latest_mag
-            and mine.latest_mjd_tai == target.latest_mjd_tai
-            and mine.latest_band == target.latest_band
-            and _are_same(mine.predicted, target.predicted)
+            and self.seen == _seen(target)
+            and _are_same(self.predicted, target.predicted)
             and self.others == others
             and self.frame == frame
         )
+
+
+def _seen(target: TargetEvidence) -> tuple[object, ...]:
+    """What its prospects depend on, predictions apart."""
+    return (
+        target.ra_deg,
+        target.dec_deg,
+        target.latest_mag,
+        target.latest_mjd_tai,
+        target.latest_band,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,19 +158,18 @@ class Memory:
             )
             for n, prospect in zip(some, _of(sight), strict=True):
                 found[n] = prospect
-                self._keep(
-                    _Held(
-                        frame,
-                        dataclasses.replace(targets[n], classes=None, known=(), claims=()),
-                        lessons.get(n),
-                        others[n] if others else None,
-                        prospect,
-                    )
+                held = _Held(
+                    frame,
+                    _seen(targets[n]),
+                    targets[n].predicted,
+                    lessons.get(n),
+                    others[n] if others else None,
+                    prospect,
                 )
+                self._keep(targets[n].object_id, held)
         return [found[n] for n in range(len(targets))]
 
-    def _keep(self, held: _Held) -> None:
-        name = held.target.object_id
+    def _keep(self, name: str, held: _Held) -> None:
         self._held[name] = held
         self._held.move_to_end(name)
         while len(self._held) > _MOST_TARGETS:
@@ -172,22 +178,16 @@ class Memory:
 
 def _of(sight: Sight) -> list[Prospect]:
     """Of every target of a block."""
-    n_targets = len(sight.known)
     bests = [sight.best(number) for number in range(len(sight.instruments))]
-    columns = {
-        field.name: np.array([getattr(best, field.name) for best in bests]).reshape(
-            len(bests), n_targets
-        )
-        for field in dataclasses.fields(Best)
-    }
-    choices = sight.choices(columns["value"])
+    options = sight.options(bests)
+    choices = sight.choices(np.array([best.value for best in bests]))
     return [
         Prospect(
-            Best(**{name: column[:, row].copy() for name, column in columns.items()}),
+            options[row] if options else None,
             choices.get(row),
             "" if row in choices else _why_not(row, sight.seen, len(bests)),
         )
-        for row in range(n_targets)
+        for row in range(len(sight.known))
     ]
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,14 +37,17 @@ from followup.rivals import add_rivals
 from followup.sites import Instrument
 from followup.slate import Slate
 from followup.spoken_for import left_to_claimants
-from followup.tonight import Best, Choice, Night, Sight, night_from
-from followup.value_rank import cost_told, informed, most_promising, option_of
+from followup.tonight import Choice, Night, Option, Sight, night_from
+from followup.value_rank import cost_told, informed, look_of, most_promising
 from followup.value_table import Lesson, ValueSettings
 from mmcoord.elsewhere import Elsewhere
 from mmcoord.predictions import ClassPredictions
 from mmcoord.records import PlanRow
 
-__all__ = ["explain", "outlook", "rank"]
+__all__ = ["rank"]
+
+_MOST_VALUE = 1.001
+"""No observation is worth more than its target's merit; and a hair for the rounding."""
 
 
 def rank(
@@ -60,6 +62,7 @@ def rank(
     elsewhere: Sequence[Elsewhere] = (),
     slate: Slate | None = None,
     memory: Memory | None = None,
+    most: int | None = None,
 ) -> tuple[PlanRow, ...]:
     """Rank the targets of one event for the day that follows ``now``.
 
@@ -69,6 +72,8 @@ def rank(
     The same inputs in any order give the same rows; ties go by ``object_id``.
     ``galaxies`` None: no catalogue, hosts are not a factor; ``elsewhere``: what others observe.
     ``memory``: of the plans before; the rows are the same with it and without.
+    ``most``: only so many of the first rows are wanted. They are the same as the first of all; what
+    a target could have is not worked out where its merit cannot bring it among them.
 
     Raises
     ------
@@ -95,44 +100,15 @@ def rank(
     merits = [_merits(target, question) for target in ordered]
     odds_found = add_rivals(ordered, merits, settings)
     chosen = most_promising(ordered, merits, question.worth.informed_targets)
-    drafts = _drafts(ordered, merits, chosen, question)
+    drafts = _first_drafts(ordered, merits, chosen, question, most or len(ordered))
     drafts.sort(key=lambda d: (-d.score, d.target.object_id))
     rows = tuple(_row(place, draft) for place, draft in enumerate(drafts, start=1))
     if slate is not None:
         _take(slate, drafts[: slate.keep], question)
-        slate.left_to = left_to_claimants(rows, ordered, settings.claims)
+        targets = [draft.target for draft in drafts]
+        slate.left_to = left_to_claimants(rows, targets, settings.claims)
         slate.unfound = 1.0 / (1.0 + odds_found)
-    return rows
-
-
-def outlook(rows: Sequence[PlanRow]) -> str:
-    """What can be observed at all, in a line or two; why a plan is empty."""
-    if not rows:
-        return "The plan is empty: no candidate of this event was given to the planner."
-    observable = [row for row in rows if row.instrument is not None]
-    lines = [f"{len(observable)} of {len(rows)} targets can be observed in the coming day."]
-    if not observable:
-        lines.append("Nothing to observe. Why:")
-        counts = Counter(row.reasons["observability"] for row in rows)
-        lines += [f"  {count} x {reason}" for reason, count in sorted(counts.items())]
-    return "\n".join(lines)
-
-
-def explain(rows: Sequence[PlanRow], *, limit: int = 10) -> str:
-    """The plan in words: why each of the first ``limit`` targets stands where it does.
-
-    Says why a plan is empty, and why targets cannot be observed.
-    """
-    lines = [outlook(rows)]
-    for row in rows[:limit]:
-        lines.append(f"{row.rank}. {row.object_id}  score {row.score:.3g}")
-        for name, reason in row.reasons.items():
-            value = row.factors.get(name)
-            shown = f"{value:.3f}" if value is not None else "  -  "
-            lines.append(f"     {name:<13} {shown}  {reason}")
-    if len(rows) > limit:
-        lines.append(f"... and {len(rows) - limit} more.")
-    return "\n".join(lines) + "\n"
+    return rows[:most]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +169,33 @@ def _merits(target: TargetEvidence, question: _Question) -> dict[str, Factor]:
     return factors
 
 
+def _first_drafts(
+    targets: Sequence[TargetEvidence],
+    merits: Sequence[dict[str, Factor]],
+    chosen: Mapping[str, ClassPredictions],
+    question: _Question,
+    most: int,
+) -> list[_Draft]:
+    """The ``most`` drafts of the highest score, in no order, and others with them.
+
+    A score is at most the merit, unless a lesson takes the place of P(kilonova) in it. So targets
+    are looked at from the highest merit on, until the next cannot reach the ``most``-th score. What
+    is claimed is always looked at: whether it is left to its claimants depends on its score.
+    """
+    merit = [math.prod(f.counted for f in factors.values()) for factors in merits]
+    always = [n for n, t in enumerate(targets) if t.object_id in chosen or t.claims]
+    left = sorted(set(range(len(targets))) - set(always), key=lambda n: -merit[n])
+    drafts: list[_Draft] = []
+    following = always
+    while following or left:
+        some = [targets[n] for n in following]
+        drafts += _drafts(some, [merits[n] for n in following], chosen, question)
+        enough = sorted((draft.score for draft in drafts), reverse=True)[most - 1 : most]
+        able = left if not enough else [n for n in left if _MOST_VALUE * merit[n] >= enough[0]]
+        following, left = able[:most], able[most:]
+    return drafts
+
+
 def _drafts(
     targets: Sequence[TargetEvidence],
     merits: Sequence[dict[str, Factor]],
@@ -240,24 +243,24 @@ def _draft(
 ) -> _Draft:
     """``factors``: those that do not depend on the telescope; the others are put to them."""
     instruments, night, settings = question.instruments, question.night, question.settings
-    best, choice = prospect.best, prospect.choice
-    if choice is None:
+    option, choice = prospect.option, prospect.choice
+    if option is None or choice is None:
         factors |= _out_of_reach(prospect.why_not, settings)
         score = math.prod(f.counted for f in factors.values())
         return _Draft(target, factors, _rounded(score), None, {}, 0.0, lesson, others)
-    winner = int(best.value.argmax())
-    said = {"choice": _why(choice, winner, instruments)}
+    best = instruments[option.number]
+    said = {"choice": _why(choice, best)}
     if lesson is None:
-        factors |= _in_reach(winner, best, instruments[winner], choice, settings)
+        factors |= _in_reach(option, best, choice, settings)
     else:
         said["kilonova"] = f"{factors.pop('kilonova').reason}; part of the information"
         said["cost"] = cost_told(lesson, choice, night)
-        factors |= informed(winner, best, instruments[winner], night, lesson)
+        factors |= informed(option, best, night, lesson)
     if others is not None:
-        at, band, depth = option_of(winner, best, instruments[winner], night)
+        at, band, depth = look_of(option, best, night)
         factors["elsewhere"] = others.factor(band, at, depth)
     merit = math.prod(f.counted for name, f in factors.items() if name not in _OF_THE_NIGHT)
-    score = merit * float(best.value[winner])
+    score = merit * option.value
     return _Draft(target, factors, _rounded(score), choice, said, merit, lesson, others)
 
 
@@ -293,9 +296,9 @@ _OF_THE_NIGHT = ("brightness", "observability", "information", "elsewhere")
 
 
 def _in_reach(
-    winner: int, best: Best, instrument: Instrument, choice: Choice, settings: RankSettings
+    option: Option, instrument: Instrument, choice: Choice, settings: RankSettings
 ) -> dict[str, Factor]:
-    airmass, reach = float(best.airmass[winner]), float(best.brightness[winner])
+    airmass, reach = option.airmass, option.brightness
     observable = Factor(
         1.0 / airmass, 1.0 / airmass, f"best at airmass {airmass:.2f} with {instrument.id}"
     )
@@ -323,8 +326,8 @@ def _out_of_reach(why: str, settings: RankSettings) -> dict[str, Factor]:
     return {"brightness": brightness, "observability": Factor(counted, counted, reason)}
 
 
-def _why(choice: Choice, winner: int, instruments: Sequence[Instrument]) -> str:
-    here, best = choice.instrument, instruments[winner]
+def _why(choice: Choice, best: Instrument) -> str:
+    here = choice.instrument
     told = f"{here.id} at airmass {choice.airmass:.2f} from {choice.start:%Y-%m-%d %H:%M} UTC"
     if here.id == best.id:
         return f"{told}: the best instrument, at its first good time"

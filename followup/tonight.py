@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from followup.sites import Instrument
 from followup.value_table import Lesson, share_told
 from mmcoord.timescales import mjd_utc, tai_minus_utc_s
 
-__all__ = ["Best", "Choice", "Night", "Parts", "Sight", "night_from"]
+__all__ = ["Best", "Choice", "Night", "Option", "Parts", "Sight", "night_from"]
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
@@ -72,7 +73,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best observation of each of ``n`` targets with one instrument, or of one with each."""
+    """The best observation of each of ``n`` targets with one instrument, arrays (n,)."""
 
     value: Array
     """See :class:`Parts`; 0 where the target cannot be observed."""
@@ -84,6 +85,23 @@ class Best:
     time: Index
     band: Index
     """Indices of that best observation in the night and among the instrument's bands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """The best observation of one target with the instrument that is worth most for it."""
+
+    number: int
+    """Of the instrument."""
+    value: float
+    """See :class:`Parts`, as for the next four."""
+    brightness: float
+    told: float
+    depth: float
+    airmass: float
+    time: int
+    band: int
+    """Indices in the night and among the instrument's bands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +192,20 @@ class Sight:
             time=time,
             band=band,
         )
+
+    def options(self, bests: Sequence[Best]) -> list[Option]:
+        """Of every target the best with any instrument; ``bests``: with each of them."""
+        if not bests:
+            return []
+        rows = np.arange(len(self.known))
+        winner = np.array([best.value for best in bests]).argmax(axis=0)
+        columns = {
+            field.name: np.array([getattr(best, field.name) for best in bests])[winner, rows]
+            for field in dataclasses.fields(Best)
+        }
+        # Plain numbers: many of them are kept for long.
+        lists = [columns[field.name].tolist() for field in dataclasses.fields(Best)]
+        return [Option(*row) for row in zip(winner.tolist(), *lists, strict=True)]
 
     def parts(self, number: int, rows: Index) -> Parts:
         """The value of every start and band with one instrument, of some targets."""

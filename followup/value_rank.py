@@ -12,12 +12,12 @@ from followup.brightness import depth_mag
 from followup.evidence import TargetEvidence
 from followup.factors import Factor
 from followup.sites import Instrument
-from followup.tonight import Best, Choice, Night
+from followup.tonight import Choice, Night, Option
 from followup.value_table import Lesson
 from mmcoord.predictions import ClassPredictions
 from mmcoord.timescales import mjd_utc
 
-__all__ = ["certainly_a_kilonova", "cost_told", "informed", "most_promising", "option_of"]
+__all__ = ["certainly_a_kilonova", "cost_told", "informed", "look_of", "most_promising"]
 
 
 def most_promising(
@@ -45,26 +45,24 @@ def certainly_a_kilonova(predictions: ClassPredictions) -> ClassPredictions:
     return dataclasses.replace(predictions, probability=certain)
 
 
-def option_of(
-    number: int, best: Best, instrument: Instrument, night: Night
-) -> tuple[float, str, float]:
-    """MJD (TAI), canonical band and depth of the best observation with one instrument."""
-    band = instrument.bands[int(best.band[number])]
-    return float(night.tai[int(best.time[number])]), band.canonical, float(best.depth[number])
+def look_of(option: Option, instrument: Instrument, night: Night) -> tuple[float, str, float]:
+    """MJD (TAI), canonical band and depth of an observation."""
+    return float(night.tai[option.time]), instrument.bands[option.band].canonical, option.depth
 
 
 def informed(
-    number: int, best: Best, instrument: Instrument, night: Night, lesson: Lesson
+    option: Option, instrument: Instrument, night: Night, lesson: Lesson
 ) -> dict[str, Factor]:
     """The factors of the night of a target with predictions."""
-    at, band, depth = option_of(number, best, instrument, night)
-    told = float(best.told[number])
+    at, band, depth = look_of(option, instrument, night)
+    told = option.told
     reason = (
         f"{lesson.sentence(band, at, depth)}: {100 * told:.0f} % of equally likely possibilities "
         f"would be ruled out with {instrument.id}"
     )
-    airmass = float(best.airmass[number])
-    seen = f"best at airmass {airmass:.2f} with {instrument.id}; the depth counts the airmass"
+    seen = (
+        f"best at airmass {option.airmass:.2f} with {instrument.id}; the depth counts the airmass"
+    )
     return {"information": Factor(told, told, reason), "observability": Factor(1.0, 1.0, seen)}
 
 

@@ -19,10 +19,11 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from followup.assign import assign
+from followup.explain import outlook
 from followup.factors import RankSettings
 from followup.looks import Cadence
 from followup.prospects import Memory
-from followup.rank import outlook, rank
+from followup.rank import rank
 from followup.slate import Slate
 from followup.weather import Spell, read_weather
 from mmcoord.config import is_address
@@ -131,12 +132,13 @@ def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
         elsewhere=elsewhere,
         slate=slate,
         memory=_MEMORY,
+        most=wanted.max_rows,
     )
     tiles = seek(session, event, planned_for, instruments, slate, elsewhere, wanted, settings)
     previous, fields = newest_rows(session, event_id), newest_tiles(session, event_id)
     others = bookings_against(session, event, previous, instruments, planned_for, fields)
     assigned = assign(
-        rows[: wanted.max_rows],
+        rows,
         slate,
         tolerance=settings.choice_tolerance,
         previous=previous,
@@ -149,7 +151,7 @@ def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
     return Draft(
         assigned.rows,
         planned_for,
-        "\n".join([outlook(rows), *certificate, tiles.sentence]),
+        "\n".join([outlook(rows, len(targets)), *certificate, tiles.sentence]),
         assigned.objective,
         assigned.upper_bound,
         assigned.certified_gap,

@@ -24,7 +24,7 @@ from mmcoord.inference.models.base import Parameter
 from mmcoord.inference.models.informed import alert_priors, within_reach
 from mmcoord.inference.screening import ScreenRequest
 from mmcoord.inference.source import UserSource
-from mmcoord.records import EventState, Photometry
+from mmcoord.records import Candidate, EventState, Match, Photometry
 from mmcoord.stages.known import fill_redshifts
 from mmcoord.store.reading import photometry_of
 from mmcoord.store.tables import AlertRow, CandidateRow, EventRow, MatchRow
@@ -131,7 +131,10 @@ def pair_job(session: Session, event_id: str, object_id: str, question: Question
 
 
 def screen_request(
-    candidate: CandidateRow, match: MatchRow, photometry: Sequence[Photometry], t0_mjd_tai: float
+    candidate: Candidate | CandidateRow,
+    match: Match | MatchRow,
+    photometry: Sequence[Photometry],
+    t0_mjd_tai: float,
 ) -> ScreenRequest:
     """What the quick look is told of a candidate."""
     return ScreenRequest(

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import select
@@ -17,14 +17,14 @@ from followup.evidence import Prediction, TargetEvidence, gather
 from mmcoord.inference.outlook import predictions
 from mmcoord.inference.screening import ScreenRequest
 from mmcoord.predictions import ClassPredictions
-from mmcoord.records import Photometry
+from mmcoord.records import Candidate, Match, Photometry
 from mmcoord.stages.classes import PREDICTED_BANDS, classes_of
 from mmcoord.stages.context import Context
 from mmcoord.stages.question import screen_request
 from mmcoord.store import claims, crossid
 from mmcoord.store.crossid import Place
-from mmcoord.store.reading import candidate_record, match_record, photometry_of, without_bulk
-from mmcoord.store.tables import CandidateRow, EventRow, MatchRow, RunRow, ScreeningRow
+from mmcoord.store.reading import matched, photometry_of, without_bulk
+from mmcoord.store.tables import EventRow, RunRow, ScreeningRow
 from mmcoord.timescales import mjd_tai
 
 __all__ = ["targets_of"]
@@ -41,22 +41,9 @@ def targets_of(
 
     Predictions begin at ``planned_for``, so that they are the same for all plans of one instant.
     """
-    pairs = session.execute(
-        select(MatchRow, CandidateRow)
-        .join(CandidateRow, col(CandidateRow.object_id) == col(MatchRow.object_id))
-        .where(
-            col(MatchRow.event_id) == event.event_id,
-            col(MatchRow.localization_id) == event.localization_id,
-        )
-        .order_by(col(MatchRow.object_id))
-    ).all()
+    pairs = matched(session, event.event_id, event.localization_id or "")
     photometry = photometry_of(session, [match.object_id for match, _ in pairs])
-    screenings = {
-        row.object_id: row
-        for row in session.execute(
-            select(ScreeningRow).where(col(ScreeningRow.event_id) == event.event_id)
-        ).scalars()
-    }
+    screenings = _screenings(session, event.event_id)
     runs = _newest_runs(session, event.event_id, screenings)
     known = crossid.known_as(
         session, [Place(row.object_id, row.ra_deg, row.dec_deg) for _, row in pairs]
@@ -70,8 +57,8 @@ def targets_of(
         request = _request(event, match, candidate, points, screening)
         targets.append(
             gather(
-                candidate_record(candidate),
-                match_record(match),
+                candidate,
+                match,
                 points,
                 event_time=event.event_time,
                 p_kilonova=_p_kilonova(screening, result),
@@ -98,8 +85,23 @@ def targets_of(
     return targets
 
 
+class _Screened(NamedTuple):
+    p_kilonova: float | None
+    run_key: str | None
+    """None: not worth a run."""
+
+
+def _screenings(session: Session, event_id: str) -> dict[str, _Screened]:
+    rows = session.execute(
+        select(
+            col(ScreeningRow.object_id), col(ScreeningRow.p_kilonova), col(ScreeningRow.run_key)
+        ).where(col(ScreeningRow.event_id) == event_id)
+    )
+    return {object_id: _Screened(p, run_key) for object_id, p, run_key in rows}
+
+
 def _newest_runs(
-    session: Session, event_id: str, screenings: Mapping[str, ScreeningRow]
+    session: Session, event_id: str, screenings: Mapping[str, _Screened]
 ) -> dict[str, RunRow]:
     """Per object the finished run for its newest data, else the last one that finished."""
     done = session.execute(
@@ -129,7 +131,7 @@ def _newest_runs(
     }
 
 
-def _p_kilonova(screening: ScreeningRow | None, result: RunRow | None) -> float | None:
+def _p_kilonova(screening: _Screened | None, result: RunRow | None) -> float | None:
     if result is not None:
         value = result.summary.get("p_kilonova")
         return float(value) if value is not None else None
@@ -146,10 +148,10 @@ def _predicted(light_curve: Mapping[str, Any]) -> dict[str, Prediction]:
 
 def _request(
     event: EventRow,
-    match: MatchRow,
-    candidate: CandidateRow,
+    match: Match,
+    candidate: Candidate,
     points: Sequence[Photometry],
-    screening: ScreeningRow | None,
+    screening: _Screened | None,
 ) -> ScreenRequest | None:
     """What the bank is asked of a candidate that is worth a run; None for the others."""
     if screening is None or screening.run_key is None or event.event_time is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Collection
 from typing import Any, cast
@@ -20,7 +21,7 @@ from mmcoord.store.tables import (
     RunRow,
 )
 
-__all__ = ["candidate_record", "match_record", "newest_plan", "photometry_of", "without_bulk"]
+__all__ = ["matched", "newest_plan", "photometry_of", "without_bulk"]
 
 _CHUNK = 2000
 
@@ -72,33 +73,30 @@ def photometry_of(
     return {object_id: tuple(points) for object_id, points in found.items()}
 
 
-def candidate_record(row: CandidateRow) -> Candidate:
-    """The candidate of a row."""
-    return Candidate(
-        object_id=row.object_id,
-        ra_deg=row.ra_deg,
-        dec_deg=row.dec_deg,
-        source=row.source,
-        position_error_arcsec=row.position_error_arcsec,
-        redshift=row.redshift,
-        redshift_err=row.redshift_err,
-        ebv_mw=row.ebv_mw,
-        is_practice=row.is_practice,
-        attributes=row.attributes,
+def matched(session: Session, event_id: str, localization_id: str) -> list[tuple[Match, Candidate]]:
+    """The candidates that match a map of an event, by ``object_id``; without their attributes.
+
+    Columns and no rows of the mapper: there are thousands of them in every plan.
+    """
+    of_match = [getattr(MatchRow, name) for name in _MATCH]
+    of_candidate = [getattr(CandidateRow, name) for name in _CANDIDATE]
+    found = session.execute(
+        select(*of_match, *of_candidate)
+        .join(CandidateRow, col(CandidateRow.object_id) == col(MatchRow.object_id))
+        .where(col(MatchRow.event_id) == event_id, col(MatchRow.localization_id) == localization_id)
+        .order_by(col(MatchRow.object_id))
     )
+    n = len(_MATCH)
+    return [
+        (
+            Match(**dict(zip(_MATCH, row[:n], strict=True))),
+            Candidate(**dict(zip(_CANDIDATE, row[n:], strict=True))),
+        )
+        for row in found
+    ]
 
 
-def match_record(row: MatchRow) -> Match:
-    """The match of a row."""
-    return Match(
-        event_id=row.event_id,
-        localization_id=row.localization_id,
-        object_id=row.object_id,
-        prob_density_sr=row.prob_density_sr,
-        credible_level_2d=row.credible_level_2d,
-        prob_density_mpc3=row.prob_density_mpc3,
-        credible_level_3d=row.credible_level_3d,
-        distance_mean_mpc=row.distance_mean_mpc,
-        distance_std_mpc=row.distance_std_mpc,
-        time_offset_day=row.time_offset_day,
-    )
+_MATCH = tuple(field.name for field in dataclasses.fields(Match))
+_CANDIDATE = tuple(
+    field.name for field in dataclasses.fields(Candidate) if field.name != "attributes"
+)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from followup.assign import Assigned, assign
+from followup.claims import Claim, ClaimState
 from followup.evidence import TargetEvidence
 from followup.factors import RankSettings
 from followup.prospects import Memory
@@ -113,6 +114,52 @@ def test_plans_with_a_memory_are_those_without_to_the_last_bit(seed: int) -> Non
         with_it = planned(targets, now, elsewhere, previous, memory)
         assert with_it == planned(targets, now, elsewhere, previous, None)
         previous = with_it[1].rows
+
+
+class Counting(Memory):
+    """Counts the targets that are worked out."""
+
+    n_targets = 0
+
+    def prospects(self, targets, *rest):  # type: ignore[no-untyped-def]
+        self.n_targets += len(targets)
+        return super().prospects(targets, *rest)
+
+
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), most=st.integers(1, 12))
+def test_the_first_rows_are_those_of_the_whole_ranking(seed: int, most: int) -> None:
+    rng = np.random.default_rng(seed)
+    targets = [somewhere(rng, f"t{n:02d}") for n in range(30)]
+    taken = Claim("t03", "a group", ClaimState.CLAIMED, NOW, NOW + timedelta(hours=6))
+    targets[3] = dataclasses.replace(targets[3], claims=(taken,))
+    given_ = {"event_time": EVENT, "now": NOW, "instruments": CAMERAS, "settings": SETTINGS}
+    elsewhere = [a_pointing(rng, targets[5])]
+    slates = Slate(keep=most), Slate(keep=most)
+    whole = rank(targets, **given_, elsewhere=elsewhere, slate=slates[0])  # type: ignore[arg-type]
+    first = rank(
+        targets, **given_, elsewhere=elsewhere, slate=slates[1], most=most  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert first == whole[:most]
+    one, other = (assign(whole[:most], slate, tolerance=0.05) for slate in slates)
+    assert one == other
+
+
+def test_what_cannot_be_among_the_first_is_not_worked_out() -> None:
+    rng = np.random.default_rng(3)
+    places = [(float(rng.uniform(0, 360)), float(rng.uniform(-80, 60))) for _ in range(300)]
+    targets = [
+        target(f"t{n:03d}", ra_deg=ra, dec_deg=dec, credible_level_2d=0.1, p_kilonova=0.9**n)
+        for n, (ra, dec) in enumerate(places)
+    ]
+    memory = Counting()
+    rows = rank(
+        targets, event_time=EVENT, now=NOW, instruments=CAMERAS, memory=memory, most=10
+    )  # fmt: skip
+    whole = rank(targets, event_time=EVENT, now=NOW, instruments=CAMERAS)
+    assert rows == whole[:10]
+    # Unknown brightness counts a half, the worst airmass less than another half: 0.9^14 is less.
+    assert memory.n_targets < 100
 
 
 def test_a_row_of_a_block_does_not_see_the_others() -> None:

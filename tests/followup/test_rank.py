@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from followup.evidence import Prediction, TargetEvidence
+from followup.explain import explain
 from followup.factors import RankSettings
-from followup.rank import explain, rank
+from followup.rank import rank
 from followup.sites import Band, Instrument, Site, load_catalogue
 from mmcoord.records import PlanRow
 from mmcoord.timescales import mjd_tai

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from followup.explain import explain
 from followup.factors import RankSettings
 from followup.hosts import Galaxies
-from followup.rank import explain, rank
+from followup.rank import rank
 from followup.sites import Band, load_catalogue
 from followup.value import information
 from followup.value_table import Lesson, ValueSettings, share_told
