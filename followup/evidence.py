@@ -23,7 +23,9 @@ Origin = Literal["inference", "screen"]
 """Who says how likely a kilonova is: the full inference or the quick screen."""
 
 Classes = ClassPredictions | Callable[[], ClassPredictions | None]
-"""What each class would show, or who can say it: only the most promising targets are asked."""
+"""What each class would show, or who can say it: only the most promising targets are asked.
+
+Who has an attribute ``key`` says the same as any other of an equal key."""
 
 _MJD_EPOCH_JD = 2400000.5
 

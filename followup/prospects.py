@@ -16,7 +16,7 @@ from datetime import datetime
 import numpy as np
 
 from followup.elsewhere import Others
-from followup.evidence import Prediction, TargetEvidence
+from followup.evidence import Classes, Prediction, TargetEvidence
 from followup.factors import RankSettings
 from followup.observability import Observability
 from followup.sites import Instrument
@@ -80,6 +80,16 @@ class _Held:
         )
 
 
+def _question(classes: Classes | None) -> object:
+    """By which it is known again: not itself where it says, since it may hold a whole posterior."""
+    return getattr(classes, "key", classes)
+
+
+def _are_equal(one: object, other: object) -> bool:
+    """Predictions themselves are compared by identity: they are arrays."""
+    return one is other or (not isinstance(one, ClassPredictions) and one == other)
+
+
 def _seen(target: TargetEvidence) -> tuple[object, ...]:
     """What its prospects depend on, predictions apart."""
     return (
@@ -93,9 +103,11 @@ def _seen(target: TargetEvidence) -> tuple[object, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _HeldLesson:
-    predictions: ClassPredictions
+    question: object
+    """Of whom, see :func:`_question` ..."""
     asked: tuple[bool, Frame, ValueSettings]
-    lesson: Lesson
+    """... and what, apart from the target."""
+    lesson: Lesson | None
 
 
 class Memory:
@@ -107,23 +119,30 @@ class Memory:
 
     def lesson(
         self,
-        object_id: str,
-        predictions: ClassPredictions,
+        target: TargetEvidence,
         is_certain: bool,
         night: Night,
         frame: Frame,
         worth: ValueSettings,
-    ) -> Lesson:
-        """What an observation of a target would teach; ``is_certain``: it is a kilonova."""
-        asked = (is_certain, frame, worth)
-        held = self._lessons.get(object_id)
-        if held is None or held.predictions is not predictions or held.asked != asked:
-            given = certainly_a_kilonova(predictions) if is_certain else predictions
-            begin, end = float(night.tai[0]), float(night.tai[-1])
-            made = Lesson.of(given, frame.instruments, begin, end, worth)
-            held = _HeldLesson(predictions, asked, made)
-            self._lessons[object_id] = held
-        self._lessons.move_to_end(object_id)
+    ) -> Lesson | None:
+        """What an observation of a target would teach; None: nothing can be said of it.
+
+        ``is_certain``: it is a kilonova. Who can say what each class would show is not asked again
+        while an equal one was asked last.
+        """
+        if target.classes is None:
+            return None
+        question, asked = _question(target.classes), (is_certain, frame, worth)
+        held = self._lessons.get(target.object_id)
+        if held is None or held.asked != asked or not _are_equal(held.question, question):
+            lesson = None
+            if (predictions := target.class_predictions()) is not None:
+                given = certainly_a_kilonova(predictions) if is_certain else predictions
+                begin, end = float(night.tai[0]), float(night.tai[-1])
+                lesson = Lesson.of(given, frame.instruments, begin, end, worth)
+            held = _HeldLesson(question, asked, lesson)
+            self._lessons[target.object_id] = held
+        self._lessons.move_to_end(target.object_id)
         while len(self._lessons) > _MOST_LESSONS:
             self._lessons.popitem(last=False)
         return held.lesson

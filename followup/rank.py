@@ -41,7 +41,6 @@ from followup.tonight import Choice, Night, Option, Sight, night_from
 from followup.value_rank import cost_told, informed, look_of, most_promising
 from followup.value_table import Lesson, ValueSettings
 from mmcoord.elsewhere import Elsewhere
-from mmcoord.predictions import ClassPredictions
 from mmcoord.records import PlanRow
 
 __all__ = ["rank"]
@@ -99,8 +98,15 @@ def rank(
     )
     merits = [_merits(target, question) for target in ordered]
     odds_found = add_rivals(ordered, merits, settings)
-    chosen = most_promising(ordered, merits, question.worth.informed_targets)
-    drafts = _first_drafts(ordered, merits, chosen, question, most or len(ordered))
+    lessons = most_promising(
+        ordered,
+        merits,
+        question.worth.informed_targets,
+        lambda target, is_certain: question.memory.lesson(
+            target, is_certain, question.night, question.frame, question.worth
+        ),
+    )
+    drafts = _first_drafts(ordered, merits, lessons, question, most or len(ordered))
     drafts.sort(key=lambda d: (-d.score, d.target.object_id))
     rows = tuple(_row(place, draft) for place, draft in enumerate(drafts, start=1))
     if slate is not None:
@@ -172,7 +178,7 @@ def _merits(target: TargetEvidence, question: _Question) -> dict[str, Factor]:
 def _first_drafts(
     targets: Sequence[TargetEvidence],
     merits: Sequence[dict[str, Factor]],
-    chosen: Mapping[str, ClassPredictions],
+    lessons: Mapping[str, Lesson],
     question: _Question,
     most: int,
 ) -> list[_Draft]:
@@ -183,13 +189,13 @@ def _first_drafts(
     is claimed is always looked at: whether it is left to its claimants depends on its score.
     """
     merit = [math.prod(f.counted for f in factors.values()) for factors in merits]
-    always = [n for n, t in enumerate(targets) if t.object_id in chosen or t.claims]
+    always = [n for n, t in enumerate(targets) if t.object_id in lessons or t.claims]
     left = sorted(set(range(len(targets))) - set(always), key=lambda n: -merit[n])
     drafts: list[_Draft] = []
     following = always
     while following or left:
         some = [targets[n] for n in following]
-        drafts += _drafts(some, [merits[n] for n in following], chosen, question)
+        drafts += _drafts(some, [merits[n] for n in following], lessons, question)
         enough = sorted((draft.score for draft in drafts), reverse=True)[most - 1 : most]
         able = left if not enough else [n for n in left if _MOST_VALUE * merit[n] >= enough[0]]
         following, left = able[:most], able[most:]
@@ -199,33 +205,27 @@ def _first_drafts(
 def _drafts(
     targets: Sequence[TargetEvidence],
     merits: Sequence[dict[str, Factor]],
-    chosen: Mapping[str, ClassPredictions],
+    lessons: Mapping[str, Lesson],
     question: _Question,
 ) -> list[_Draft]:
-    night, memory, frame = question.night, question.memory, question.frame
-    lessons = {
-        row: memory.lesson(
-            target.object_id,
-            chosen[target.object_id],
-            merits[row]["classified"].value == 1.0,
-            night,
-            frame,
-            question.worth,
-        )
+    lesson_of = {
+        row: lessons[target.object_id]
         for row, target in enumerate(targets)
-        if target.object_id in chosen
+        if target.object_id in lessons
     }
     others = [
         others_of(target.object_id, target.ra_deg, target.dec_deg, question.elsewhere)
         for target in targets
     ] if question.elsewhere else []  # fmt: skip
-    prospects = memory.prospects(targets, lessons, others, night, frame)
+    prospects = question.memory.prospects(
+        targets, lesson_of, others, question.night, question.frame
+    )
     return [
         _draft(
             target,
             dict(merits[row]),
             prospects[row],
-            lessons.get(row),
+            lesson_of.get(row),
             others[row] if others else None,
             question,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -21,20 +21,27 @@ __all__ = ["certainly_a_kilonova", "cost_told", "informed", "look_of", "most_pro
 
 
 def most_promising(
-    targets: Sequence[TargetEvidence], merits: Sequence[Mapping[str, Factor]], n: int
-) -> dict[str, ClassPredictions]:
-    """Predictions of every class for the ``n`` targets of the largest merit that have them."""
+    targets: Sequence[TargetEvidence],
+    merits: Sequence[Mapping[str, Factor]],
+    n: int,
+    lesson_of: Callable[[TargetEvidence, bool], Lesson | None],
+) -> dict[str, Lesson]:
+    """Lessons of the ``n`` targets of the largest merit that have one.
+
+    ``lesson_of``: of a target, and whether it is certainly a kilonova.
+    """
     able = sorted(
         (-math.prod(f.counted for f in factors.values()), target.object_id, place)
         for place, (target, factors) in enumerate(zip(targets, merits, strict=True))
         if target.classes is not None
     )
-    found: dict[str, ClassPredictions] = {}
+    found: dict[str, Lesson] = {}
     for _, object_id, place in able:
         if len(found) == n:
             break
-        if (predictions := targets[place].class_predictions()) is not None:
-            found[object_id] = predictions
+        is_certain = merits[place]["classified"].value == 1.0
+        if (lesson := lesson_of(targets[place], is_certain)) is not None:
+            found[object_id] = lesson
     return found
 
 

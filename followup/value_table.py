@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from followup.bands import nearest_band
+from followup.evidence import Origin
 from followup.sites import Instrument
 from followup.value import FLOOR_MAG, information
 from mmcoord.predictions import ClassPredictions
@@ -73,7 +74,11 @@ def share_told(bits: npt.ArrayLike) -> Float:
 class Lesson:
     """Expected information of observations of one target."""
 
-    predictions: ClassPredictions
+    p_kilonova: float
+    bands: tuple[str, ...]
+    """The predicted ones, canonical."""
+    origin: Origin
+    """Whose predictions they are."""
     mjd_tai: Float
     """(T,) of the table."""
     depth_mag: Float
@@ -110,15 +115,22 @@ class Lesson:
             told = (found.about_first, found.about_class, found.about_parameters[0])
             for table, values in zip(tables, told, strict=True):
                 table[index][:, part] = values.reshape(n_times, len(part))
-        return cls(predictions, times, depths, tables[0], tables[1], tables[2], settings)
-
-    @property
-    def p_kilonova(self) -> float:
-        return float(self.predictions.probability[0])
+        # Not the draws: a lesson is kept for long, and they are a hundred times as large.
+        return cls(
+            float(predictions.probability[0]),
+            predictions.bands,
+            predictions.origin,
+            times,
+            depths,
+            tables[0],
+            tables[1],
+            tables[2],
+            settings,
+        )
 
     def band(self, canonical: str) -> str | None:
         """The predicted band that stands for one of an instrument; None: nobody predicts it."""
-        return nearest_band(canonical, self.predictions.bands)
+        return nearest_band(canonical, self.bands)
 
     def worth(self, canonical: str, mjd_tai: npt.ArrayLike, depth_mag: npt.ArrayLike) -> Float:
         """Worth in bits, of the shape of the times and depths; 0 where nothing can be seen."""
@@ -136,7 +148,7 @@ class Lesson:
             float(self._at(table, canonical, mjd_tai, depth_mag))
             for table in (self.about_kilonova, self.about_class, self.about_parameters)
         )
-        whose = "the inference" if self.predictions.origin == "inference" else "the quick screen"
+        whose = "the inference" if self.origin == "inference" else "the quick screen"
         return (
             f"{canonical} to {depth_mag:.1f} mag is expected to tell {kilonova:.2f} bit about "
             f"whether it is a kilonova (now {100 * self.p_kilonova:.3g} %), {classes:.2f} about "
@@ -152,7 +164,7 @@ class Lesson:
         name = self.band(canonical)
         if name is None or not len(self.depth_mag):
             return np.zeros(times.shape)
-        here = table[self.predictions.bands.index(name)]
+        here = table[self.bands.index(name)]
         t, t_part = _place(self.mjd_tai, times)
         d, d_part = _place(self.depth_mag, np.nan_to_num(depths))
         low = here[t, d] * (1 - d_part) + here[t, d + 1] * d_part

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
@@ -180,27 +180,35 @@ def _forget(
     position out of the map: the end must not depend on what arrived first.
     """
     holding = {(match.event_id, match.object_id) for match in matches}
-    left = set()
-    for event_id, objects in looked_at.items():
-        query = select(col(MatchRow.object_id)).where(
-            col(MatchRow.event_id) == event_id,
-            col(MatchRow.localization_id) == events[event_id].localization_id,
-        )
-        if objects is not None:  # a batch of wishes, not all that the event ever matched
-            query = query.where(col(MatchRow.object_id).in_(objects))
-        known = session.execute(query).scalars().all()
-        gone = [object_id for object_id in known if (event_id, object_id) not in holding]
-        for start in range(0, len(gone), _BATCH):
+    whole = [event_id for event_id, objects in looked_at.items() if objects is None]
+    known = _matched(session, col(MatchRow.event_id).in_(whole)) if whole else []
+    for objects in {frozenset(some) for some in looked_at.values() if some}:
+        known += _matched(session, col(MatchRow.object_id).in_(objects))
+    gone: dict[str, set[str]] = defaultdict(set)
+    for event_id, localization_id, object_id in known:
+        if (
+            event_id in looked_at
+            and localization_id == events[event_id].localization_id
+            and (event_id, object_id) not in holding
+        ):
+            gone[event_id].add(object_id)
+    for event_id, objects_gone in gone.items():
+        ordered = sorted(objects_gone)
+        for start in range(0, len(ordered), _BATCH):
             session.execute(
                 delete(MatchRow).where(
                     col(MatchRow.event_id) == event_id,
                     col(MatchRow.localization_id) == events[event_id].localization_id,
-                    col(MatchRow.object_id).in_(gone[start : start + _BATCH]),
+                    col(MatchRow.object_id).in_(ordered[start : start + _BATCH]),
                 )
             )
-        if gone:
-            left.add(event_id)
-    return left
+    return set(gone)
+
+
+def _matched(session: Session, which: ColumnElement[bool]) -> list[Any]:
+    """(event, localization, object) of stored matches."""
+    columns = (col(MatchRow.event_id), col(MatchRow.localization_id), col(MatchRow.object_id))
+    return list(session.execute(select(*columns).where(which)))
 
 
 def _filled(session: Session, level: float) -> LiveSky:

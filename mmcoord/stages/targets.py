@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -72,9 +72,7 @@ def targets_of(
                     else _from_screen(request, begin)
                 ),
                 classes=(
-                    functools.partial(
-                        _classes, request, begin, _answer(result), ctx.settings.infer.base_rate
-                    )
+                    _Classes(request, begin, result, ctx.settings.infer.base_rate)
                     if request is not None
                     else None
                 ),
@@ -160,24 +158,22 @@ def _request(
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """A finished run, known by what is written when it ends."""
+class _Classes:
+    """Says what each class would show of a candidate."""
 
-    run_key: str
-    finished_at: datetime | None
-    row: RunRow = field(compare=False)
+    request: ScreenRequest
+    begin_mjd_tai: float
+    result: RunRow | None
+    base_rate: float
 
+    @property
+    def key(self) -> Hashable:
+        """A finished run is known by what is written when it ends."""
+        run = (self.result.run_key, self.result.finished_at) if self.result is not None else None
+        return (self.request, self.begin_mjd_tai, run, self.base_rate)
 
-def _answer(result: RunRow | None) -> _Answer | None:
-    return _Answer(result.run_key, result.finished_at, result) if result is not None else None
-
-
-@functools.lru_cache(maxsize=256)
-def _classes(
-    request: ScreenRequest, begin: float, answer: _Answer | None, base_rate: float
-) -> ClassPredictions | None:
-    """Kept for a while: a plan follows the one before it with most of it as it was."""
-    return classes_of(request, begin, answer.row if answer is not None else None, base_rate)
+    def __call__(self) -> ClassPredictions | None:
+        return classes_of(self.request, self.begin_mjd_tai, self.result, self.base_rate)
 
 
 @functools.lru_cache(maxsize=2048)

@@ -198,4 +198,23 @@ def test_only_the_most_promising_are_asked_what_each_class_would_show() -> None:
     assert asked == ["a", "b"]
     informed = {row.object_id for row in rows if "information" in row.factors}
     assert informed <= {"b"}
-    assert list(most_promising([], [], 3)) == []
+    assert most_promising([], [], 3, lambda target, is_certain: None) == {}
+
+
+def test_who_says_the_same_is_not_asked_again() -> None:
+    asked: list[str] = []
+    known = predictions()
+
+    @dataclasses.dataclass(frozen=True)
+    class Saying:
+        what: str
+
+        def __call__(self) -> ClassPredictions:
+            asked.append(self.what)
+            return known
+
+    memory = Memory()
+    for what in ("one", "one", "other", "other", "one"):
+        some = [dataclasses.replace(made("a", 0.5), classes=Saying(what))]
+        rank(some, event_time=EVENT, now=NOW, instruments=CAMERAS, memory=memory)
+    assert asked == ["one", "other", "one"]
