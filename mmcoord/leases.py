@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import ColumnElement, and_, select, text, update
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
@@ -83,10 +83,14 @@ def is_gone(owner: str, me: str) -> bool:
 
 def is_waiting(session: Session, partitions: Collection[str] | None = None) -> bool:
     """Whether a run of these partitions (None: of any) waits to be taken."""
-    query = select(_run.c.run_key).where(_run.c.state == "queued")
+    query = select(_run.c.run_key).where(_is_free())
     if partitions is not None:
         query = query.where(_run.c.partition.in_(partitions))
     return session.execute(query.limit(1)).first() is not None
+
+
+def _is_free() -> ColumnElement[bool]:
+    return and_(_run.c.state == "queued", _run.c.resting.is_(False))
 
 
 def is_late(session: Session, now: datetime) -> bool:
@@ -108,7 +112,8 @@ def take(
     cores: int = 1,
     partitions: Collection[str] | None = None,
 ) -> list[RunRow]:
-    """Lease the best queued runs, one at a time for each pair of event and candidate.
+    """Lease the best queued runs that do not rest, one at a time for each pair of event and
+    candidate.
 
     While a pair's run is under way its newer data wait (and replace one another in the queue),
     so that a fast light curve cannot occupy every worker with stale data. ``partitions``: only
@@ -126,9 +131,7 @@ def take(
             )
         )
     }
-    query = select(_run.c.run_key, _run.c.event_id, _run.c.object_id).where(
-        _run.c.state == "queued"
-    )
+    query = select(_run.c.run_key, _run.c.event_id, _run.c.object_id).where(_is_free())
     if partitions is not None:
         query = query.where(_run.c.partition.in_(partitions))
     taken: list[RunRow] = []
@@ -139,8 +142,8 @@ def take(
         if pair in busy:
             continue
         row = lock_run(session, found.run_key)
-        if row is None or row.state != "queued":
-            continue  # superseded in the meantime
+        if row is None or row.state != "queued" or row.resting:
+            continue  # superseded or put to rest in the meantime
         if row.event_id:  # a run about nothing public is its own
             busy.add(pair)
         row.state = "running"

@@ -23,6 +23,7 @@ from listeners.settings import ListenerState
 from mmcoord.store import views_log
 from mmcoord.store.views_log import LedgerLine
 from mmcoord.store.views_metrics import Counts, counts
+from mmcoord.store.views_queue import STATES
 from mmcoord.watchdog.reading import Canaries, read_canaries
 
 __all__ = ["Reading", "exposition", "families", "read"]
@@ -134,7 +135,7 @@ def _ledger(lines: Iterable[LedgerLine]) -> Iterator[Metric]:
 
 
 def _runs(counts: Counts) -> Iterator[Metric]:
-    states = dict.fromkeys(("queued", "running", "done", "failed", "superseded"), 0)
+    states = dict.fromkeys(STATES, 0)
     yield _gauge("runs", "Inferences, of all groups.", _one({**states, **counts.runs}), ["state"])
     yield _counter("run_requests", "Inferences that groups asked for, by how they were answered.",
                    _one(counts.run_requests), ["how"])  # fmt: skip

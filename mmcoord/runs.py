@@ -21,6 +21,7 @@ from mmcoord import lineage
 from mmcoord.errors import OverQuota
 from mmcoord.inference.job import Job, run_key
 from mmcoord.stages.jobs import job_to_json
+from mmcoord.store import journal
 from mmcoord.store.queue import insert_for
 from mmcoord.store.tables import AccessGroupRow, RunRequestRow, RunRow
 from mmcoord.store.types import table
@@ -61,6 +62,8 @@ class Requester:
     group: str
     token_id: str = ""
     priority: float = 0.5
+    may_rest: bool = False
+    """The run may wait while others of its event are likelier (:mod:`mmcoord.resting`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,7 @@ def submit(
         event_id=event_id,
         object_id=object_id,
         state="queued",
+        may_rest=requester.may_rest,
         job=job_to_json(job),
         priority=priority,
         partition=job.partition,
@@ -148,7 +152,9 @@ def submit(
         lineage.enter(session, key, job)
         how = "executed"
     else:
-        how = _joined(session.get_one(RunRow, key), requester, priority)
+        session.flush()
+        row = session.get_one(RunRow, key, with_for_update=True)  # nobody puts it to rest meanwhile
+        how = _joined(session, row, requester, priority, now)
     _note(session, key, requester, how, now)
     return Submitted(key, session.get_one(RunRow, key).state, how)
 
@@ -184,7 +190,7 @@ def supersede(session: Session, event_id: str, object_id: str, key: str, now: da
         )
     ).scalars()
     for row in older.all():
-        row.state, row.finished_at = "superseded", now
+        row.state, row.resting, row.finished_at = "superseded", False, now
         settle(session, row, None)
 
 
@@ -195,16 +201,27 @@ def _inserted(session: Session, row: RunRow) -> bool:
     return session.execute(statement.returning(_run.c.run_key)).first() is not None
 
 
-def _joined(row: RunRow, requester: Requester, priority: float) -> str:
+def _joined(
+    session: Session, row: RunRow, requester: Requester, priority: float, now: datetime
+) -> str:
     """Join a run that is there; one that was given up is started again, and one that failed
-    if a person asks: the pipeline would ask for ever."""
+    if a person asks: the pipeline would ask for ever. One that rests wakes, unless it may go on
+    resting for this requester too."""
     if row.state == "failed" and requester.group == HOUSE:
         return "cached"
     if row.state in ("failed", "superseded"):
         row.state, row.attempts, row.error, row.finished_at = "queued", 0, None, None
-        row.priority = priority
+        row.priority, row.may_rest = priority, requester.may_rest
         return "executed"
     row.coalesced += 1
+    row.may_rest = row.may_rest and requester.may_rest
+    if row.resting and not row.may_rest:
+        row.resting = False
+        entry = journal.Entry(
+            "infer", "woken", "1 run wakes: it is asked for", row.cause_id,
+            event_id=row.event_id, object_id=row.object_id,
+        )  # fmt: skip
+        journal.write(session, [entry], now)
     if row.state == "queued":
         row.priority = max(row.priority, priority)
     return "coalesced"

@@ -34,6 +34,8 @@ class Run:
     """Empty until done; shape in docs/inference.md."""
     light_curve: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
+    resting: bool = False
+    """Queued, and not taken before it is asked for (``submit``) or its odds are better."""
 
     @property
     def has_ended(self) -> bool:

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from sqlmodel import col
 
-from mmcoord import runs
+from mmcoord import resting, runs
 from mmcoord.inference.job import Job, detected_before
 from mmcoord.inference.job import select as select_points
 from mmcoord.inference.screening import ScreenResult, screen_many
@@ -153,6 +153,7 @@ def _serve_some(ctx: Context, works: Sequence[Work]) -> None:
         )
         queue.finish(session, works)
         journal.write(session, _screen_entries(pairs, verdicts, works, ctx.now()), ctx.now())
+        resting.weigh(session, events, settings.screen_threshold, now)
 
 
 def _passed_before(session: Session, pairs: Mapping[str, Pair]) -> set[str]:
@@ -179,7 +180,7 @@ def _request_run(
     asked = runs.submit(
         session,
         verdict.job,
-        runs.Requester(runs.HOUSE, priority=worth),
+        runs.Requester(runs.HOUSE, priority=worth, may_rest=True),
         now,
         event_id=event_id,
         object_id=object_id,

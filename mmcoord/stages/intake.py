@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from listeners.base import Source
+from mmcoord import resting
 from mmcoord.elsewhere import Elsewhere
 from mmcoord.records import (
     Alert,
@@ -163,6 +164,7 @@ def _write(
     now = ctx.now()
     entries: list[journal.Entry] = []
     wishes: list[Wish] = []
+    tainted: list[Wish] = []
     outcomes: dict[int, str] = {}
     for readout in readouts:
         said = []
@@ -170,7 +172,7 @@ def _write(
             said.append(write_alert(session, readout, readout.records[0], now, entries, wishes))
             if readout.records[0].alert_type is AlertType.RETRACTION:
                 event_id = readout.records[0].event_id
-                wishes += taint_event(session, event_id, readout.cause_id, now)
+                tainted += taint_event(session, event_id, readout.cause_id, now)
             seek_map(session, readout, readout.records[0], now, wishes, fetches=fetches)
         elif readout.records and isinstance(readout.records[0], LateMap):
             said.append(write_late_map(session, readout, readout.records[0], now, entries, wishes))
@@ -189,22 +191,24 @@ def _write(
     store_candidates(session, flat, now)
     store_photometry(session, flat, now)
     changes = settle_points(session, flat, now, table_reader(ctx.sources))
-    wishes += taint_by_points(session, changes, _cause_of(changes), now)
+    tainted += taint_by_points(session, changes, _cause_of(changes), now)
     store_known_transients(session, flat, now)
     wishes += wishes_for_known(session, flat)
     for known in active_before(session, flat):
         reason = f"known {known.days:.2f} d before the event"
-        wishes += taint_seen_before(
+        tainted += taint_seen_before(
             session, known.event_id, known.object_id, known.name, reason, plain_cause, now
         )
     store_circulars(session, flat, now)
     wishes += store_elsewhere(session, flat, now)
     wishes += store_weather(session, flat, now)
     count_vetoes(session, [record for record, _ in flat if isinstance(record, Vetoed)])
-    queue.enqueue(session, wishes, now)
+    queue.enqueue(session, [*tainted, *wishes], now)
     _close_notices(session, readouts, outcomes, now)
     plain = [r for r in readouts if not r.records or not isinstance(r.records[0], Alert | LateMap)]
     journal.write(session, [*entries, *_batch_entry(plain, now)], now)
+    lost = {wish.key: wish.cause_id for wish in tainted if wish.stage == "plan"}
+    resting.weigh(session, lost, ctx.settings.infer.screen_threshold, now)
 
 
 def _cause_of(changes: Sequence[PointChange]) -> str:

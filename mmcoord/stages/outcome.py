@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from mmcoord import leases, lineage, runs
+from mmcoord import leases, lineage, resting, runs
 from mmcoord.config import Settings
 from mmcoord.errors import BadInput, ConfigError
 from mmcoord.inference.job import Result
@@ -49,7 +49,7 @@ def complete(
     attempt = leases.attempt_of(session, row.run_key, owner)
     if attempt is not None:  # ended, perhaps, when nothing was heard of it
         attempt.ended_at, attempt.outcome = now, "done"
-    row.state = "done"
+    row.state, row.resting = "done", False
     row.finished_at = now
     row.lease_owner = row.lease_until = None
     row.error = None
@@ -68,6 +68,7 @@ def complete(
     )
     latency_s = (now - row.created_at).total_seconds()
     _write(session, row, "inferred", _say(row), now, latency_s)
+    resting.weigh(session, {row.event_id: row.cause_id}, settings.infer.screen_threshold, now)
     return True
 
 

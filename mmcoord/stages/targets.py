@@ -25,6 +25,7 @@ from mmcoord.store import claims, crossid
 from mmcoord.store.crossid import Place
 from mmcoord.store.reading import matched, photometry_of, without_bulk
 from mmcoord.store.tables import EventRow, RunRow, ScreeningRow
+from mmcoord.store.views_runs import newest_words
 from mmcoord.timescales import mjd_tai
 
 __all__ = ["targets_of"]
@@ -44,7 +45,7 @@ def targets_of(
     pairs = matched(session, event.event_id, event.localization_id or "")
     photometry = photometry_of(session, [match.object_id for match, _ in pairs])
     screenings = _screenings(session, event.event_id)
-    runs = _newest_runs(session, event.event_id, screenings)
+    runs = _newest_runs(session, event.event_id)
     known = crossid.known_as(
         session, [Place(row.object_id, row.ra_deg, row.dec_deg) for _, row in pairs]
     )
@@ -98,35 +99,13 @@ def _screenings(session: Session, event_id: str) -> dict[str, _Screened]:
     return {object_id: _Screened(p, run_key) for object_id, p, run_key in rows}
 
 
-def _newest_runs(
-    session: Session, event_id: str, screenings: Mapping[str, _Screened]
-) -> dict[str, RunRow]:
-    """Per object the finished run for its newest data, else the last one that finished."""
-    done = session.execute(
-        select(RunRow)
-        .options(*without_bulk())
-        .where(
-            col(RunRow.event_id) == event_id,
-            col(RunRow.state) == "done",
-            col(RunRow.tainted_at).is_(None),
-        )
-        .order_by(col(RunRow.created_at), col(RunRow.run_key))
+def _newest_runs(session: Session, event_id: str) -> dict[str, RunRow]:
+    """Per object the run that speaks of it."""
+    keys = [word.run_key for word in newest_words(session, event_id).values()]
+    rows = session.execute(
+        select(RunRow).options(*without_bulk()).where(col(RunRow.run_key).in_(keys))
     ).scalars()
-    newest: dict[str, RunRow] = {}
-    for row in done:
-        screening = screenings.get(row.object_id)
-        wanted = screening.run_key if screening else None
-        held = newest.get(row.object_id)
-        if held is not None and row.summary.get("p_kilonova") is None:
-            continue  # a model asked alone says nothing of the class
-        if held is None or held.run_key != wanted:
-            newest[row.object_id] = row
-    # Newer data may have ruled an object out without a run: then the screen speaks.
-    return {
-        object_id: row
-        for object_id, row in newest.items()
-        if (screening := screenings.get(object_id)) is None or screening.run_key is not None
-    }
+    return {row.object_id: row for row in rows}
 
 
 def _p_kilonova(screening: _Screened | None, result: RunRow | None) -> float | None:

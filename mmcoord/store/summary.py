@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from sqlmodel import col
 
 from mmcoord.errors import UnknownRecord
-from mmcoord.store import finding, queue
+from mmcoord.store import finding, queue, views_queue
 from mmcoord.store.crossid import KnownAs, Place, known_as
 from mmcoord.store.reading import newest_plan, without_bulk
 from mmcoord.store.story import story
@@ -218,9 +218,9 @@ def _plan_row(row: RequestRow, result: RunRow | None, known: Sequence[KnownAs]) 
 
 
 def runs(session: Session) -> dict[str, int]:
-    """Runs by what became of them; ``executed`` are those that were computed."""
-    counted = session.execute(select(col(RunRow.state), func.count()).group_by(col(RunRow.state)))
-    states: dict[str, int] = {state: number for state, number in counted}
+    """Runs by what became of them; ``executed`` are those that were computed, ``resting`` those
+    that wait for nothing but better odds."""
+    states = views_queue.state_counts(session)
     joined = session.execute(
         select(
             func.coalesce(func.sum(col(RunRow.coalesced)), 0),
@@ -231,12 +231,13 @@ def runs(session: Session) -> dict[str, int]:
         select(func.count()).select_from(RunRequestRow).where(col(RunRequestRow.how) == "cached")
     ).scalar_one()
     return {
-        "executed": states.get("done", 0) + states.get("failed", 0),
+        "executed": states["done"] + states["failed"],
         "coalesced": int(joined[0]),
         "cached": int(joined[1]) + int(asked_again),
-        "failed": states.get("failed", 0),
-        "queued": states.get("queued", 0) + states.get("running", 0),
-        "superseded": states.get("superseded", 0),
+        "failed": states["failed"],
+        "queued": states["queued"] + states["running"],
+        "resting": states["resting"],
+        "superseded": states["superseded"],
     }
 
 

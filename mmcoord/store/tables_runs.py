@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, LargeBinary, Text
+from sqlalchemy import Column, Index, LargeBinary, Text
 from sqlmodel import Field, SQLModel
 
 from mmcoord.store.columns import id_column, json_doc, when
@@ -17,12 +17,18 @@ class RunRow(SQLModel, table=True):
     """One inference. ``run_key`` is a hash of every input, so equal requests are one run."""
 
     __tablename__ = "run"
+    __table_args__ = (Index("ix_run_waiting", "state", "resting", "priority", "run_key"),)
 
     run_key: str = Field(primary_key=True)
     event_id: str = Field(index=True)
     object_id: str = Field(index=True)
     state: str
     """queued, running, done, failed, superseded."""
+    may_rest: bool = False
+    """Nobody but the pipeline, on account of its screen, has asked for it."""
+    resting: bool = False
+    """Queued and not to be taken: what was found for its event leaves it not worth its cost
+    (``mmcoord.resting``)."""
     job: dict[str, Any] = json_doc(dict)
     coalesced: int = 0
     """Requests for the same key while it was queued or running."""

@@ -139,6 +139,8 @@ class RunLine:
     taint_reason: str | None
     parent_key: str | None
     """The run from whose posterior it started."""
+    resting: bool
+    """Queued and not taken, while what is found for its event leaves it not worth its cost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from mmcoord.store.tables import (
     RunRow,
 )
 from mmcoord.store.types import table
+from mmcoord.store.views_runs import state_told
 
 __all__ = ["Counts", "counts"]
 
@@ -40,7 +41,7 @@ class Counts:
     dead_letters: Mapping[str, int]
     """Stage -> dead letters that nobody has tried again."""
     runs: Mapping[str, int]
-    """State -> runs, of all groups."""
+    """State (as ``views_queue.STATES``) -> runs, of all groups."""
     run_requests: Mapping[str, int]
     """How it was answered (executed, coalesced, cached) -> requests of groups."""
     runs_cpu_s: float
@@ -82,7 +83,7 @@ def counts(session: Session) -> Counts:
             )
         },
         dead_letters=_by(session, _dead.c.stage, _dead.c.retried_at.is_(None)),
-        runs=_by(session, _run.c.state),
+        runs=_by(session, state_told()),
         run_requests=_by(session, _request.c.how),
         runs_cpu_s=float(
             session.execute(select(func.coalesce(func.sum(_run.c.cpu_s), 0.0))).scalar_one()

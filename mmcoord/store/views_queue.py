@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from mmcoord.store.tables import RunRequestRow, RunRow
 from mmcoord.store.types import table
-from mmcoord.store.views_runs import visible_to
+from mmcoord.store.views_runs import state_told, visible_to
 
 __all__ = [
     "STATES",
@@ -28,7 +28,8 @@ __all__ = [
     "waiting_since",
 ]
 
-STATES = ("queued", "running", "done", "failed", "superseded")
+STATES = ("queued", "resting", "running", "done", "failed", "superseded")
+"""As :func:`mmcoord.store.views_runs.state_told` gives them."""
 _run: Any = table(RunRow)
 _request: Any = table(RunRequestRow)
 
@@ -55,15 +56,15 @@ class QueueLine:
 
 def state_counts(session: Session) -> dict[str, int]:
     """Number of runs in each of :data:`STATES`, private ones too."""
-    counted = session.execute(select(_run.c.state, func.count()).group_by(_run.c.state))
+    counted = session.execute(select(state_told(), func.count()).group_by(state_told()))
     found: dict[str, int] = {state: number for state, number in counted}
     return {state: found.get(state, 0) for state in STATES}
 
 
 def waiting_since(session: Session) -> datetime | None:
-    """When the run that has waited longest was asked for; None when none waits."""
+    """When the run that has waited longest was asked for; None when none waits but to rest."""
     moment: datetime | None = session.execute(
-        select(func.min(_run.c.created_at)).where(_run.c.state == "queued")
+        select(func.min(_run.c.created_at)).where(state_told() == "queued")
     ).scalar_one()
     return moment
 
@@ -71,13 +72,18 @@ def waiting_since(session: Session) -> datetime | None:
 def lines(
     session: Session, group: str | None, limit: int, offset: int = 0, *, state: str | None = None
 ) -> list[QueueLine]:
-    """Runs that somebody of ``group`` may see: those at work, those waiting, then the newest."""
-    columns = [_run.c[name] for name in QueueLine.__dataclass_fields__]
+    """Runs that somebody of ``group`` may see: those at work, those waiting, those
+    that rest, then the newest."""
+    columns = [
+        state_told().label(name) if name == "state" else _run.c[name]
+        for name in QueueLine.__dataclass_fields__
+    ]
     statement = select(*columns).where(_run.c.partition.in_(visible_to(group)))
     if state is not None:
-        statement = statement.where(_run.c.state == state)
+        statement = statement.where(state_told() == state)
     statement = statement.order_by(
         _run.c.state != "running",
+        state_told() != "queued",
         _run.c.state != "queued",
         _run.c.created_at.desc(),
         _run.c.run_key,
@@ -109,5 +115,5 @@ def total(session: Session, group: str | None, *, state: str | None = None) -> i
     query = select(func.count()).select_from(_run)
     query = query.where(_run.c.partition.in_(visible_to(group)))
     if state is not None:
-        query = query.where(_run.c.state == state)
+        query = query.where(state_told() == state)
     return int(session.execute(query).scalar_one())

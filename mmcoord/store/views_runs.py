@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, and_, case, func, literal_column, select
 from sqlalchemy.orm import Session
 
-from mmcoord.store.tables import RunRow
+from mmcoord.store.tables import RunRow, ScreeningRow
 from mmcoord.store.types import table
 
 __all__ = [
     "PUBLIC",
     "RunContent",
     "RunHead",
+    "Word",
     "content",
     "head",
+    "newest_words",
+    "state_told",
     "states",
     "summary_if_done",
     "visible_to",
@@ -26,6 +29,7 @@ __all__ = [
 
 PUBLIC = "public"
 _run: Any = table(RunRow)
+_screening: Any = table(ScreeningRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,55 @@ class RunContent:
     def unit(self, parameter: str) -> str:
         """Of a parameter; empty if it has none."""
         return str(self.summary.get("parameters", {}).get(parameter, {}).get("unit") or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What the inference of a candidate says of it."""
+
+    run_key: str
+    p_kilonova: float | None
+    """None: of its class it says nothing."""
+
+
+def state_told() -> ColumnElement[str]:
+    """A run's state as people are told it: what rests does not count as queued."""
+    # Literals, not parameters: PostgreSQL must see the same where it groups by this.
+    rests = and_(_run.c.state == literal_column("'queued'"), _run.c.resting.is_(True))
+    return case((rests, literal_column("'resting'")), else_=_run.c.state)
+
+
+def newest_words(session: Session, event_id: str) -> dict[str, Word]:
+    """Per object the finished run for its newest data, else the last one that finished; tainted
+    runs do not count, and an object that newer data have ruled out without a run has none."""
+    done = session.execute(
+        select(
+            _run.c.object_id,
+            _run.c.run_key,
+            _run.c.summary["p_kilonova"].as_float().label("p_kilonova"),
+            _screening.c.object_id.is_not(None).label("is_screened"),
+            _screening.c.run_key.label("wanted"),
+        )
+        .outerjoin(
+            _screening,
+            and_(
+                _screening.c.event_id == _run.c.event_id,
+                _screening.c.object_id == _run.c.object_id,
+            ),
+        )
+        .where(_run.c.event_id == event_id, _run.c.state == "done", _run.c.tainted_at.is_(None))
+        .order_by(_run.c.created_at, _run.c.run_key)
+    )
+    newest: dict[str, Word] = {}
+    for row in done:
+        if row.is_screened and row.wanted is None:
+            continue  # the screen speaks
+        held = newest.get(row.object_id)
+        if held is not None and row.p_kilonova is None:
+            continue  # a model asked alone says nothing of the class
+        if held is None or held.run_key != row.wanted:
+            newest[row.object_id] = Word(row.run_key, row.p_kilonova)
+    return newest
 
 
 def visible_to(group: str | None) -> tuple[str, ...]:

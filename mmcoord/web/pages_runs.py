@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
+from mmcoord import resting
 from mmcoord import runs as house
 from mmcoord.access import Scope
 from mmcoord.api.service import ServiceDep
@@ -36,13 +37,15 @@ def runs(
     with service.read() as session:
         states = views_queue.state_counts(session)
         total = views_queue.total(session, group, state=wanted)
+        lines = views_queue.lines(session, group, _PER_PAGE, offset, state=wanted)
         values = {
             "counts": summary.runs(session),
             "oldest": views_queue.waiting_since(session),
             "cpu_s": views_queue.cpu_total_s(session),
             "usage": [(g, house.usage(session, g, now)) for g in access.groups(session)],
             "asked": views_queue.asked(session),
-            "runs": views_queue.lines(session, group, _PER_PAGE, offset, state=wanted),
+            "runs": lines,
+            "why_resting": resting.reasons(session, lines),
         }
     of_this_kind = states[wanted] if wanted is not None else sum(states.values())
     return render(
