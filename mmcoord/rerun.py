@@ -23,11 +23,13 @@ from mmcoord.inference.job import Job, run_key
 from mmcoord.stages.keys import pair_key
 from mmcoord.stages.question import job_of, load_pairs, question_of
 from mmcoord.store.tables import EventRow, RunRow
+from mmcoord.store.views_runs import state_told
 
 __all__ = ["Rerun", "gather", "queue"]
 
 _PRIORITY = -4.0
 """Below all that is asked for now; a day of waiting makes it equal."""
+_NOT_COMING = (None, "superseded", "resting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Rerun:
     """(event id, object id) -> job."""
     keys: Mapping[tuple[str, str], str]
     states: Mapping[str, str]
-    """Run key -> state, of the runs that are there."""
+    """Run key -> state as people are told it, of the runs that are there."""
     expected_cpu_s: float
     """For those that are not there yet."""
     skipped: tuple[str, ...] = ()
@@ -46,10 +48,8 @@ class Rerun:
 
     @property
     def new(self) -> list[tuple[str, str]]:
-        """Pairs whose run is not there, or was given up."""
-        return [
-            pair for pair, key in self.keys.items() if self.states.get(key) in (None, "superseded")
-        ]
+        """Pairs whose run is not there, was given up or rests: asked for, it wakes."""
+        return [pair for pair, key in self.keys.items() if self.states.get(key) in _NOT_COMING]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -152,7 +152,7 @@ def _pairs_with_runs(
 def _states(session: Session, keys: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for start in range(0, len(keys), 500):
-        query = select(col(RunRow.run_key), col(RunRow.state)).where(
+        query = select(col(RunRow.run_key), state_told()).where(
             col(RunRow.run_key).in_(keys[start : start + 500])
         )
         found.update((key, state) for key, state in session.execute(query))
