@@ -1,13 +1,14 @@
 """Queued runs that rest: an event has one kilonova, and what is found leaves less to the others.
 
-With ``P_j`` what the inferences of the other candidates of the event say and ``p`` the screen's
-probability of a candidate, its odds are, if at most one of them is the kilonova,
+With ``P_j`` what the inferences of the other candidates of the event say and ``p`` what the screen
+says of a candidate (or its own last inference, where that says more: two finds do not put each
+other to rest), its odds are, if at most one of them is the kilonova,
 
     o_found = min(sum_j P_j / (1 - P_j), 99),    o' = p / (1 - p) / (1 + o_found)
 
-(the relation of :mod:`followup.rivals`, with the screen for what has not been inferred yet). Its
-run rests while ``p' = o' / (1 + o')`` would not pass the screen. Nothing is found where no
-inference goes beyond *not favoured*: then no run rests. A run that somebody asks for never rests.
+(the relation of :mod:`followup.rivals`, where the screen counts for nothing). Its run rests while
+``p' = o' / (1 + o')`` would not pass the screen. Nothing is found where no inference goes beyond
+*not favoured*: then no run rests. A run that somebody asks for never rests.
 """
 
 from __future__ import annotations
@@ -54,14 +55,14 @@ def odds_found(p_others: Iterable[float]) -> float:
     return min(math.fsum(p / (1.0 - p) for p in finds), MOST_ODDS)
 
 
-def left_by(found: float, p_screen: float) -> float:
+def left_by(found: float, p_alone: float) -> float:
     """What odds that it is another leave of a candidate's P(kilonova)."""
-    return p_screen / (p_screen + (1.0 - p_screen) * (1.0 + found))
+    return p_alone / (p_alone + (1.0 - p_alone) * (1.0 + found))
 
 
-def rests(p_screen: float, found: float, threshold: float) -> bool:
+def rests(p_alone: float, found: float, threshold: float) -> bool:
     """Whether what is left of a candidate is not worth a full inference."""
-    return found > 0.0 and left_by(found, p_screen) < threshold
+    return found > 0.0 and left_by(found, p_alone) < threshold
 
 
 # -- the queue -----------------------------------------------------------------------------
@@ -81,7 +82,8 @@ def weigh(session: Session, causes: Mapping[str, str], threshold: float, now: da
         change: dict[bool, list[str]] = {True: [], False: []}
         for run in queued:
             found = odds_found(p for name, p in finds.items() if name != run.object_id)
-            resting = rests(run.p_kilonova, found, threshold)
+            p_alone = max(run.p_kilonova, finds.get(run.object_id, 0.0))
+            resting = rests(p_alone, found, threshold)
             if resting != run.resting:
                 change[resting].append(run.run_key)
         for resting, keys in change.items():

@@ -224,6 +224,7 @@ def test_prometheus_reads_the_figures_that_are_in_the_store(ask: Any) -> None:
         'mmcoord_alarms_standing{kind="listener", severity="page"}': 1,
         'mmcoord_stage_latency_recent_seconds{stage="infer", statistic="max"}': 17.2,
         'mmcoord_runs{state="queued"}': 0,
+        'mmcoord_runs{state="resting"}': 0,
         'mmcoord_run_duration_recent_seconds{statistic="median"}': 11,
         'mmcoord_run_duration_recent_seconds{statistic="p95"}': 20,
         'mmcoord_run_duration_recent_seconds{statistic="max"}': 21,

@@ -283,6 +283,17 @@ def test_when_newer_data_make_the_find_unlikely_the_others_wake(ctx: Context) ->
     assert told(ctx) == ["2 runs rest: fader has P 0.995", "2 runs wake: fader has P 0.02"]
 
 
+def test_two_finds_do_not_put_each_other_to_rest(ctx: Context) -> None:
+    executor = Saying(fader=0.8, good=0.95)  # beside 0.8 the screen's 0.16 is just worth it
+    infer = night(ctx, executor)
+    assert executor.asked == ["fader", "good"]
+    later = [photometry_row(name, 1.6, "lsst:g", 20.7) for name in ("fader", "meagre")]
+    send(ctx, [("table_photometry", row) for row in later], topic="later")
+    work(ctx, infer)
+    # The screen's 0.3 or so of it would not do beside 0.95.
+    assert executor.asked == ["fader", "good", "fader"]
+
+
 def test_what_has_left_the_map_is_no_find(ctx: Context) -> None:
     executor = Saying(fader=0.995)
     infer = night(ctx, executor)
