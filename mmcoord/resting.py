@@ -30,7 +30,7 @@ from mmcoord.store.types import table
 from mmcoord.store.views_queue import QueueLine
 from mmcoord.store.views_runs import newest_words
 
-__all__ = ["MOST_ODDS", "left_by", "odds_found", "reasons", "rests", "weigh"]
+__all__ = ["MOST_ODDS", "left_by", "odds_found", "reasons", "rests", "rests_beside", "weigh"]
 
 MOST_ODDS = 99.0
 """Models and light curves mislead at times: no find is believed beyond P = 0.99, as in the
@@ -65,6 +65,14 @@ def rests(p_alone: float, found: float, threshold: float) -> bool:
     return found > 0.0 and left_by(found, p_alone) < threshold
 
 
+def rests_beside(
+    object_id: str, p_screen: float, finds: Mapping[str, float], threshold: float
+) -> bool:
+    """Whether the run of a candidate rests, by what inference says of each, itself included."""
+    found = odds_found(p for name, p in finds.items() if name != object_id)
+    return rests(max(p_screen, finds.get(object_id, 0.0)), found, threshold)
+
+
 # -- the queue -----------------------------------------------------------------------------
 
 
@@ -81,9 +89,7 @@ def weigh(session: Session, causes: Mapping[str, str], threshold: float, now: da
         finds = _finds(session, event_id)
         change: dict[bool, list[str]] = {True: [], False: []}
         for run in queued:
-            found = odds_found(p for name, p in finds.items() if name != run.object_id)
-            p_alone = max(run.p_kilonova, finds.get(run.object_id, 0.0))
-            resting = rests(p_alone, found, threshold)
+            resting = rests_beside(run.object_id, run.p_kilonova, finds, threshold)
             if resting != run.resting:
                 change[resting].append(run.run_key)
         for resting, keys in change.items():

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sqlalchemy import select
 from starlette.testclient import TestClient
@@ -18,7 +18,7 @@ import skymaps
 from mmcoord import leases, rerun, runs
 from mmcoord.api.app import create_app
 from mmcoord.inference.job import Job, Result, run_key
-from mmcoord.resting import MOST_ODDS, left_by, odds_found, rests
+from mmcoord.resting import MOST_ODDS, left_by, odds_found, rests, rests_beside
 from mmcoord.stages import intake
 from mmcoord.stages.context import Context
 from mmcoord.stages.infer import InferStage
@@ -66,6 +66,16 @@ def test_what_is_left_is_the_chance_if_the_event_has_one_kilonova(
 ) -> None:
     left = left_by(odds_found(others), p_screen)
     assert left == pytest.approx(p_if_at_most_one([p_screen, *others]))
+
+
+@given(st.floats(0.001, 0.999), undecided, undecided, st.floats(0.01, 0.99))
+def test_a_candidate_is_weighed_against_the_others_and_not_against_itself(
+    p_screen: float, own: float, other: float, threshold: float
+) -> None:
+    left = p_if_at_most_one([max(p_screen, own), other])
+    assume(abs(left - threshold) > 1e-9)
+    resting = rests_beside("a", p_screen, {"a": own, "b": other}, threshold)
+    assert resting == (left < threshold)
 
 
 def test_beside_a_sure_kilonova_rests_what_is_below_three_quarters() -> None:
@@ -200,7 +210,7 @@ def test_beside_a_sure_kilonova_the_others_are_never_taken(on_either: Context) -
     ctx = on_either
     executor = Saying(fader=0.995)
     heard(ctx)
-    assert Pipeline(ctx, executor).drain(60.0)  # which ends with them at rest
+    assert Pipeline(ctx, executor).drain(600.0)  # which ends with them at rest
     assert executor.asked == ["fader"]
     assert standing(ctx) == {"fader": "done", "good": "resting", "meagre": "resting"}
     with ctx.database.write() as session:
