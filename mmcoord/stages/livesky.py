@@ -14,9 +14,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from mmcoord.numbered import NumberedNames
 from mmcoord.stages import localize
 from skymaps.active import ActiveMaps
+from skymaps.healpix import order29_index
 from skymaps.index import CandidateIndex
+from skymaps.skymap import SkyMapError
 
 __all__ = ["LiveSky"]
 
@@ -35,13 +38,10 @@ class LiveSky:
 
     level: float
     _candidates: CandidateIndex = field(default_factory=CandidateIndex)
-    _names: list[str] = field(default_factory=list)
-    """Object id by number."""
-    _number_of: dict[str, int] = field(default_factory=dict)
-    """Object id -> its newest number."""
-    _ra_deg: array[float] = field(default_factory=lambda: array("d"))
-    _dec_deg: array[float] = field(default_factory=lambda: array("d"))
-    """By number. Plain arrays: there are millions."""
+    _names: NumberedNames = field(default_factory=NumberedNames)
+    """Object ids; an object keeps its number when it moves."""
+    _place: array[int] = field(default_factory=lambda: array("q"))
+    """Nested index at order 29, by number. A plain array: there are millions."""
     _maps: ActiveMaps = field(init=False)
     _map_of: dict[str, str] = field(default_factory=dict)
     """Event id -> localization id."""
@@ -52,28 +52,32 @@ class LiveSky:
     def put_candidates(
         self, object_ids: Sequence[str], ra_deg: FloatArray, dec_deg: FloatArray
     ) -> None:
-        """Add candidates, or move those whose position has been revised."""
-        fresh: list[int] = []
-        moved: list[int] = []
-        for row, (name, ra, dec) in enumerate(
-            zip(object_ids, ra_deg.tolist(), dec_deg.tolist(), strict=True)
-        ):
-            known = self._number_of.get(name)
-            if known is not None:
-                if (self._ra_deg[known], self._dec_deg[known]) == (ra, dec):
-                    continue
-                moved.append(known)
-            self._number_of[name] = len(self._names)
-            self._names.append(name)
-            self._ra_deg.append(ra)
-            self._dec_deg.append(dec)
-            fresh.append(row)
-        if moved:
+        """Add candidates, or move those whose position has been revised.
+
+        A revision within a pixel of order 29, 0.4 mas wide, is none: no map has smaller tiles.
+
+        Raises
+        ------
+        SkyMapError
+            A position that is none; then nothing is added.
+        """
+        place = order29_index(ra_deg, dec_deg)
+        if len(place) and place.min() < 0:
+            raise SkyMapError(f"{object_ids[int(np.argmin(place))]}: not a position")
+        known = len(self._names)
+        number, row = np.unique(self._names.numbers(object_ids)[::-1], return_index=True)
+        place = place[::-1][row]  # of an object given twice, the last
+        old = number < known
+        places = np.frombuffer(self._place, np.int64)
+        moved = number[old][places[number[old]] != place[old]]
+        put = ~old | np.isin(number, moved)
+        places[number[old]] = place[old]
+        del places  # the array cannot grow before
+        self._place.frombytes(place[~old].tobytes())
+        if len(moved):
             self._candidates.remove(moved)
-        if fresh:
-            numbers = np.arange(len(self._names) - len(fresh), len(self._names))
-            # Time is asked of the photometry, not of the index: a window is on any detection.
-            self._candidates.add(numbers, ra_deg[fresh], dec_deg[fresh], np.zeros(len(fresh)))
+        # Time is asked of the photometry, not of the index: a window is on any detection.
+        self._candidates.add_keys(number[put], place[put])
 
     def set_maps(
         self,
@@ -92,7 +96,7 @@ class LiveSky:
     def candidates_in(self, ready: localize.PreparedMap) -> list[str]:
         """Object ids inside a map, sorted."""
         found = self._candidates.match(ready, level=self.level).candidate_id
-        return sorted(self._names[number] for number in found.tolist())
+        return sorted(self._names.of(found.tolist()))
 
     def maps_at(self, ra_deg: FloatArray, dec_deg: FloatArray) -> dict[str, npt.NDArray[np.int64]]:
         """For each event whose map holds any of the positions: the rows that it holds."""
@@ -105,7 +109,7 @@ class LiveSky:
     @property
     def n_candidates(self) -> int:
         """How many candidates are known."""
-        return len(self._number_of)
+        return len(self._names)
 
     @property
     def n_maps(self) -> int:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import skymaps
-from skymaps import index as index_module
+from skymaps.runs import sorting_rows
 from tests.skymaps.maps import random_map, random_positions
 
 
@@ -69,7 +69,7 @@ def test_sorting_is_exact_for_crowded_fields() -> None:
     ra = np.concatenate([10 + 1e-6 * rng.uniform(size=500), rng.uniform(0, 360, 500), [5.0] * 50])
     dec = np.concatenate([1e-6 * rng.uniform(size=500), rng.uniform(-90, 90, 500), [5.0] * 50])
     key = skymaps.order29_index(ra, dec)
-    rows = index_module._sorting_rows(key)
+    rows = sorting_rows(key)
     assert np.array_equal(rows, np.argsort(key, kind="stable"))
 
 
@@ -81,6 +81,23 @@ def test_index_refuses_what_has_no_position() -> None:
         index.add([7], [1.0, 2.0], [0.0, 0.0], [0.0, 0.0])
     assert len(index) == 0
     assert len(index.match(random_map(0)).candidate_id) == 0
+
+
+def test_an_index_without_times_answers_all_but_windows() -> None:
+    rng = np.random.default_rng(2)
+    ra, dec = random_positions(rng, 500)
+    index = skymaps.CandidateIndex()
+    for rows in np.array_split(np.arange(500), 60):  # many short lists, which become few
+        index.add(rows + 2**31 - 250, ra[rows], dec[rows])  # ids on both sides of four bytes
+    skymap = random_map(2)
+    expected = {i + 2**31 - 250: v for i, v in one_by_one(skymap, ra, dec, 0.9).items()}
+    assert as_dict(index.match(skymap)) == expected
+    assert as_dict(index.match_many([skymaps.prepare(skymap)]).of_map(0)) == expected
+    with pytest.raises(skymaps.SkyMapError, match="without times"):
+        index.match(skymap, window_mjd=(0.0, 1.0))
+    with pytest.raises(skymaps.SkyMapError, match="for some candidates and not"):
+        index.add([1], [1.0], [2.0], [3.0])
+    assert len(index) == 500
 
 
 def by_key(found: skymaps.ActiveMatches, key: object) -> dict[int, tuple[float, float]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,6 +57,44 @@ def test_a_moved_candidate_is_found_where_it_is_now() -> None:
     assert sky.candidates_in(READY["a"]) == []
     assert sky.candidates_in(READY["c"]) == ["x"]
     assert sky.n_candidates == 1
+
+
+def test_objects_that_move_again_and_again_are_each_in_one_place() -> None:
+    rng = np.random.default_rng(3)
+    sky = LiveSky(LEVEL)
+    at: dict[str, tuple[float, float]] = {}
+    for _ in range(60):
+        batch = [f"o{n}" for n in rng.integers(0, 50, 20)]  # an object may come twice in one
+        ra, dec = rng.uniform(145.0, 157.0, 20), rng.uniform(-27.0, -15.0, 20)
+        sky.put_candidates(batch, ra, dec)
+        at |= dict(zip(batch, zip(ra.tolist(), dec.tolist(), strict=True), strict=True))
+    assert sky.n_candidates == len(at)
+    names, places = list(at), np.array(list(at.values())).T
+    for name in ("a", "b"):
+        wanted = sorted(names[row] for row in plain(name, *places))
+        assert sky.candidates_in(READY[name]) == wanted
+
+
+def test_what_has_no_position_is_refused_by_name_and_nothing_is_added() -> None:
+    sky = LiveSky(LEVEL)
+    with pytest.raises(skymaps.SkyMapError, match="lost: not a position"):
+        sky.put_candidates(["x", "lost"], np.array([150.0, np.nan]), np.array([-20.0, 0.0]))
+    assert sky.n_candidates == 0
+    sky.put_candidates(["x"], np.array([150.0]), np.array([-20.0]))
+    assert sky.candidates_in(READY["a"]) == ["x"]
+
+
+def test_a_candidate_costs_less_than_65_bytes() -> None:
+    rng = np.random.default_rng(1)
+    sky = LiveSky(LEVEL)
+    sky.put_candidates(["first"], np.array([150.0]), np.array([-20.0]))
+    tracemalloc.start()
+    for start in range(0, 50_000, 100):
+        names = [f"MS261124aab-{n:05d}" for n in range(start, start + 100)]
+        sky.put_candidates(names, rng.uniform(0, 360, 100), rng.uniform(-60, 60, 100))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held / 50_000 < 65
 
 
 def test_a_new_map_replaces_the_events_old_one_and_a_retracted_event_has_none() -> None:
