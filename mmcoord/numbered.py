@@ -101,7 +101,7 @@ def _lengthen(array: npt.NDArray, length: int) -> None:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _slot(text: npt.NDArray, begin: int, end: int, seed: np.uint64, slots: int) -> int:
+def _slot(text: npt.NDArray, begin: int, end: int, seed: np.uint64, slots: int) -> np.int64:
     """Where the search for a name begins: FNV-1a with a seed, and the last mix of MurmurHash3."""
     value = seed
     for k in range(begin, end):
@@ -134,7 +134,7 @@ def _number(
     incoming: npt.NDArray,
     incoming_end: npt.NDArray,
     found: npt.NDArray,
-) -> int:
+) -> np.int64:
     """Find names or add them to the ``count`` known ones; how many there are then."""
     begin = np.int64(0)
     used = np.int64(end[count - 1]) if count else np.int64(0)

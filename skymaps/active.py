@@ -220,9 +220,9 @@ class ActiveMaps:
 
     def _reserve(self, count: int) -> int:
         """Room for ``count`` ranges at the end of the arena."""
+        if self._holes > self._used // 4:
+            self._compact()
         if self._used + count > len(self._begin):
-            if self._holes > self._used // 2:
-                self._compact()
             capacity = len(self._begin)
             while self._used + count > capacity:
                 capacity *= 2

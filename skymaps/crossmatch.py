@@ -19,7 +19,8 @@ from skymaps.volume import VolumeTable, tile_log_peaks, volume_table
 
 __all__ = ["CrossMatch", "PreparedMap", "match", "match_distance_pdf", "prepare"]
 
-_COARSE_ORDER = 6
+_FINEST_CELLS = 6
+"""HEALPix order of the coarse cells of a map of many tiles."""
 _BLOCK = 256
 
 
@@ -65,7 +66,22 @@ class PreparedMap:
     @cached_property
     def volume(self) -> VolumeTable | None:
         """Table of 3D levels, made when first asked for; None without distances."""
-        return volume_table(self.skymap)
+        return volume_table(_bare(self.skymap))
+
+    @property
+    def cell_shift(self) -> int:
+        """Bits of an order-29 index below those of its coarse cell."""
+        return 2 * MAX_ORDER - (((len(self.first) - 1) // 12).bit_length() - 1)
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that it takes now; an array that is in it twice counts once."""
+        parts = [vars(self), vars(self.skymap)]
+        volume = vars(self).get("volume")
+        if volume is not None:
+            parts.append(vars(volume))
+        arrays = [a for part in parts for a in part.values() if isinstance(a, np.ndarray)]
+        return sum({id(a): a.nbytes for a in arrays}.values())
 
 
 def prepare(skymap: SkyMap) -> PreparedMap:
@@ -74,14 +90,26 @@ def prepare(skymap: SkyMap) -> PreparedMap:
     answers = np.empty((len(start), 2))
     answers[:, 0] = np.where(tile >= 0, skymap.density_sr[tile], 0.0)
     answers[:, 1] = np.where(tile >= 0, tile_levels(skymap)[tile], 1.0)
-    cells = np.arange(12 * 4**_COARSE_ORDER + 1, dtype=np.int64) << 2 * (MAX_ORDER - _COARSE_ORDER)
+    order = _cell_order(len(start))
+    cells = np.arange(12 * 4**order + 1, dtype=np.int64) << 2 * (MAX_ORDER - order)
     first = (np.searchsorted(start, cells, side="right") - 1).astype(np.int32)
     if skymap.distances is not None:
         mean, std = conditional_moments(*skymap.distances[:2])
         log_amplitude = tile_log_peaks(skymap)
     else:
         mean = std = log_amplitude = np.empty(0)
-    return PreparedMap(skymap, start, answers, tile, first, mean, std, log_amplitude)
+    return PreparedMap(_bare(skymap), start, answers, tile, first, mean, std, log_amplitude)
+
+
+def _bare(skymap: SkyMap) -> SkyMap:
+    """The same arrays, without what a map computes when asked for it and then keeps."""
+    return replace(skymap)
+
+
+def _cell_order(n_ranges: int) -> int:
+    """The finest order with no more than four coarse cells to a range."""
+    fitting = (4 * n_ranges // 12).bit_length() - 1
+    return min(max(fitting // 2, 0), _FINEST_CELLS)
 
 
 def _fill_gaps(skymap: SkyMap) -> tuple[IntArray, npt.NDArray[np.int32]]:
@@ -102,9 +130,9 @@ def _fill_gaps(skymap: SkyMap) -> tuple[IntArray, npt.NDArray[np.int32]]:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _find(index: int, start: IntArray, first: npt.NDArray) -> np.int64:
+def _find(index: int, start: IntArray, first: npt.NDArray, shift: int) -> np.int64:
     """Range that holds an order-29 index."""
-    cell = index >> (2 * (MAX_ORDER - _COARSE_ORDER))
+    cell = index >> shift
     lo = np.int64(first[cell])
     hi = np.int64(first[cell + 1])
     while lo < hi:
@@ -125,6 +153,7 @@ def _lookup(
     start: IntArray,
     answers: FloatArray,
     first: npt.NDArray,
+    shift: int,
     tile: npt.NDArray,
     density: FloatArray,
     level: FloatArray,
@@ -142,7 +171,7 @@ def _lookup(
                 level[at + i] = np.nan
                 k = -1
             else:
-                k = _find(index[i], start, first)
+                k = _find(index[i], start, first, shift)
                 density[at + i] = answers[k, 0]
                 level[at + i] = answers[k, 1]
             if len(found):
@@ -300,7 +329,8 @@ def _in_2d(
     is_3d = prepared.skymap.is_3d
     density, level = np.empty(n), np.empty(n)
     tile = np.empty(n if is_3d else 0, np.int32)
-    tables = (prepared.start, prepared.answers, prepared.first, prepared.tile)
+    cells = (prepared.first, prepared.cell_shift)
+    tables = (prepared.start, prepared.answers, *cells, prepared.tile)
     run_chunks(lambda lo, hi: _lookup(ra, dec, lo, hi, *tables, density, level, tile), n, workers)
     # One NaN seen n times: no memory is touched for answers that do not exist.
     nothing = np.broadcast_to(np.float64(np.nan), (n,))

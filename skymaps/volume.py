@@ -18,6 +18,7 @@ from numba import njit
 
 from skymaps.credible import check_level
 from skymaps.distance import FAR_BELOW, mills
+from skymaps.hermite import monotone_slopes, thinned
 from skymaps.skymap import FloatArray, SkyMap, SkyMapError
 from skymaps.threads import run_chunks
 
@@ -38,6 +39,9 @@ _INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
 _KNOTS = 1024
 _HEAVY = 1e-3
 """Probability of a tile that gets knots of its own."""
+_THIN = 1e-6
+"""Knots that change the level by less are left out: knots of hundreds of heavy tiles are far more
+than their sum needs, whose interpolation is good to some 4e-5."""
 _TAIL = 1e-7
 """Probability left beyond the lower end of the table."""
 _ERF_STEPS = 256
@@ -203,7 +207,13 @@ def volume_table(skymap: SkyMap, *, workers: int | None = None) -> VolumeTable |
     )
     level[deal] = dealt
     level = np.maximum.accumulate(level)  # rounding
-    return VolumeTable(top, step, first, knot, level, _monotone_slopes(knot, level, kink), total)
+    even = knot[first]
+    kept = thinned(knot, level, kink, first, _THIN)
+    kink = np.searchsorted(kept, kink)
+    knot, level = knot[kept], level[kept]
+    slope = monotone_slopes(knot, level, kink)
+    first = np.searchsorted(knot, even).astype(np.int32)
+    return VolumeTable(top, step, first, knot, level, slope, total)
 
 
 def _knots(
@@ -323,27 +333,6 @@ def _volume_terms(
         raise SkyMapError("a map in 2D has no volume")
     top, terms, use = _tile_terms(skymap, skymap.distances)
     return top, terms, (skymap.distances[1][use], skymap.area_sr[use])
-
-
-def _monotone_slopes(x: FloatArray, y: FloatArray, kink: npt.NDArray[np.intp]) -> FloatArray:
-    """Slopes that keep a cubic Hermite curve monotone (Fritsch & Butland 1984).
-
-    At a kink each side has its own slope. Shape (2, cells): at their beginnings and ends.
-    """
-    h = np.diff(x)
-    d = np.diff(y) / h
-    slope = np.empty_like(y)
-    slope[0], slope[-1] = d[0], d[-1]
-    left, right = 2.0 * h[1:] + h[:-1], h[1:] + 2.0 * h[:-1]
-    rising = (d[:-1] > 0.0) & (d[1:] > 0.0)
-    safe = np.where(rising, d[:-1], 1.0), np.where(rising, d[1:], 1.0)
-    with np.errstate(over="ignore"):  # a slope of next to nothing is one of nothing
-        harmonic = (left + right) / (left / safe[0] + right / safe[1])
-    slope[1:-1] = np.where(rising, harmonic, 0.0)
-    begin, end = slope[:-1].copy(), slope[1:].copy()
-    begin[kink[kink < len(d)]] = d[kink[kink < len(d)]]
-    end[kink[kink > 0] - 1] = d[kink[kink > 0] - 1]
-    return np.stack([begin, end])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

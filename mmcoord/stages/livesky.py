@@ -85,6 +85,7 @@ class LiveSky:
         prepared: Callable[[str], localize.PreparedMap],
     ) -> None:
         """Make exactly these events' maps the active ones (event id -> localization id)."""
+        left = set(self._map_of.values()) - set(localization_of.values())
         for event_id in [e for e in self._map_of if e not in localization_of]:
             self._maps.discard(event_id)
             del self._map_of[event_id]
@@ -92,6 +93,8 @@ class LiveSky:
             if self._map_of.get(event_id) != localization_id:
                 self._maps.add(event_id, prepared(localization_id))
                 self._map_of[event_id] = localization_id
+        for localization_id in left:
+            localize.forget(localization_id)
 
     def candidates_in(self, ready: localize.PreparedMap) -> list[str]:
         """Object ids inside a map, sorted."""

@@ -22,6 +22,7 @@ __all__ = [
     "PreparedMap",
     "cross_match",
     "distances",
+    "forget",
     "from_region",
     "load",
     "measured",
@@ -33,11 +34,15 @@ _NAN = float("nan")
 _MAX_RATIO = 8.0
 """Axes of an ellipse. The tiles grow with it: 21 takes a second, 100 fourteen and 2 million
 tiles. A narrower one is widened, which is the careful side, and says so."""
-_KEEP = 32
-"""Prepared maps held in memory (about 10 MB each)."""
+_KEEP = 512
+_KEEP_BYTES = 64_000_000
+"""Prepared maps held in memory: 100 B a tile, and up to 0.3 MB for levels in 3D. Every batch of
+candidates may ask for each active map, so that fewer than these would be made again and again."""
 FloatArray = npt.NDArray[np.float64]
 
-_prepared: Kept[PreparedMap] = Kept(_KEEP)
+_prepared: Kept[PreparedMap] = Kept(
+    _KEEP, most_bytes=_KEEP_BYTES, n_bytes=lambda ready: ready.n_bytes
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +152,11 @@ def _distance(skymap: SkyMap) -> tuple[float | None, float | None]:
 def prepared(localization_id: str, fits: Callable[[], bytes]) -> PreparedMap:
     """The map ready for matching, from memory or from its stored bytes."""
     return _prepared.get(localization_id, lambda: skymaps.prepare(skymaps.load(fits())))
+
+
+def forget(localization_id: str) -> None:
+    """Hold a map no longer: a revision has taken its place. It can be prepared again."""
+    _prepared.drop(localization_id)
 
 
 def cross_match(
