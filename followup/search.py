@@ -116,6 +116,13 @@ class Search:
     unfound: float = 1.0
     """Chance that no candidate that was looked into is the counterpart."""
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory that it takes, about."""
+        sheets = self.sheets.values()
+        columns = [(s.worth, s.band, s.reach, s.airmass) for s in sheets]
+        return sum(column.nbytes for some in columns for column in some)
+
     def given(self, unfound: float) -> Search:
         """The same when the candidates leave so much unfound."""
         sheets = {

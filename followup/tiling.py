@@ -68,10 +68,16 @@ class Fields:
     """(F,) index into the instruments asked for."""
     ra_deg: Float
     dec_deg: Float
-    members: tuple[Int, ...]
-    """(F,) the pixels in each field."""
+    members: tuple[npt.NDArray[np.int32], ...]
+    """(F,) the pixels in each field; instruments with fields of one size share them."""
     held: Float
     """(F,) probability in each field, whoever has covered it."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that it takes, about: the tree holds as much as ``places`` again."""
+        each = {id(some): some.nbytes for some in self.members}
+        return 2 * self.places.nbytes + self.weight.nbytes + sum(each.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,21 +139,16 @@ def lay_fields(
     tree = cKDTree(places)
     which: list[int] = []
     centres: list[tuple[float, float]] = []
-    members: list[Int] = []
+    members: list[npt.NDArray[np.int32]] = []
+    laid: dict[float, list[tuple[tuple[float, float], npt.NDArray[np.int32]]]] = {}
     for number, instrument in enumerate(instruments):
-        width = _width_deg(instrument.field_deg2)
-        grid = np.array(_grid(dec, width)).reshape(-1, 2)
-        reach = np.radians(width) * 0.75
-        near = tree.query_ball_point(unit_vectors(*grid.T), reach, return_sorted=True)
-        for centre, found in zip(grid.tolist(), near, strict=True):
-            if not found:
-                continue
-            some = np.array(found, np.int64)
-            some = some[_inside(places[some], centre[0], centre[1], instrument.field_deg2)]
-            if len(some):
-                which.append(number)
-                centres.append((centre[0], centre[1]))
-                members.append(some)
+        size = instrument.field_deg2
+        if size not in laid:
+            laid[size] = _fields_of(size, places, tree, dec)
+        for centre, some in laid[size]:
+            which.append(number)
+            centres.append(centre)
+            members.append(some)
     return Fields(
         places=places,
         weight=weight,
@@ -158,6 +159,24 @@ def lay_fields(
         members=tuple(members),
         held=np.array([weight[some].sum() for some in members]),
     )
+
+
+def _fields_of(
+    field_deg2: float, places: Float, tree: cKDTree, dec_deg: Float
+) -> list[tuple[tuple[float, float], npt.NDArray[np.int32]]]:
+    """Centres (ra, dec) of the fields of one size that hold any pixels, and those."""
+    width = _width_deg(field_deg2)
+    grid = np.array(_grid(dec_deg, width)).reshape(-1, 2)
+    near = tree.query_ball_point(unit_vectors(*grid.T), np.radians(width) * 0.75)
+    laid = []
+    for (ra, dec), found in zip(grid.tolist(), near, strict=True):
+        if not found:
+            continue
+        some = np.sort(np.array(found, np.int32))
+        some = some[_inside(places[some], ra, dec, field_deg2)]
+        if len(some):
+            laid.append(((ra, dec), some))
+    return laid
 
 
 def tiles_of(
@@ -272,7 +291,7 @@ def _inside(places: Float, ra_deg: float, dec_deg: float, field_deg2: float) -> 
     return inside
 
 
-def _patches(members: Sequence[Int], weight: Float) -> tuple[Cover, Float]:
+def _patches(members: Sequence[npt.NDArray[np.int32]], weight: Float) -> tuple[Cover, Float]:
     """Pixels that lie in the same fields, put together."""
     # Each field in turn divides the patches that it cuts; label 0 lies in none.
     label = np.zeros(len(weight), np.int64)

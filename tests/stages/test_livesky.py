@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import skymaps
+from mmcoord.stages import localize
 from mmcoord.stages.livesky import LiveSky
 from tests.making import gaussian_map
 
@@ -112,3 +113,14 @@ def test_a_new_map_replaces_the_events_old_one_and_a_retracted_event_has_none() 
     sky.set_maps({}, READY.__getitem__)
     assert sky.maps_at(*there) == {}
     assert sky.n_maps == 0
+
+
+def test_a_map_that_no_event_has_any_more_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone: list[str] = []
+    monkeypatch.setattr(localize, "forget", gone.append)
+    sky = LiveSky(LEVEL)
+    sky.set_maps({"one": "a", "two": "a", "three": "b"}, READY.__getitem__)
+    sky.set_maps({"one": "c", "two": "a", "three": "b"}, READY.__getitem__)
+    assert gone == []  # the second event still has it
+    sky.set_maps({"one": "c", "two": "b"}, READY.__getitem__)
+    assert gone == ["a"]
