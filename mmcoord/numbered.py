@@ -134,7 +134,7 @@ def _number(
     incoming: npt.NDArray,
     incoming_end: npt.NDArray,
     found: npt.NDArray,
-) -> np.int64:
+) -> int:
     """Find names or add them to the ``count`` known ones; how many there are then."""
     begin = np.int64(0)
     used = np.int64(end[count - 1]) if count else np.int64(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +15,7 @@ from sqlmodel import col
 from followup.evidence import Prediction, TargetEvidence, gather
 from mmcoord.inference.outlook import predictions
 from mmcoord.inference.screening import ScreenRequest
+from mmcoord.kept import Kept
 from mmcoord.predictions import ClassPredictions
 from mmcoord.records import Candidate, Match, Photometry
 from mmcoord.stages.classes import PREDICTED_BANDS, classes_of
@@ -33,6 +33,8 @@ __all__ = ["targets_of"]
 _CLOCK_SLACK = timedelta(seconds=1)
 """A point may be stamped a little later than the message that brought it."""
 _AHEAD_DAY = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0])
+_waiting: Kept[dict[str, Prediction] | None] = Kept(512)
+"""Predictions of candidates that wait for their runs, 15 kB each."""
 
 
 def targets_of(
@@ -155,9 +157,12 @@ class _Classes:
         return classes_of(self.request, self.begin_mjd_tai, self.result, self.base_rate)
 
 
-@functools.lru_cache(maxsize=2048)
 def _from_screen(request: ScreenRequest | None, begin: float) -> dict[str, Prediction] | None:
     """The bank's predictions for a candidate that waits for its run."""
     if request is None:
         return None
-    return _predicted(predictions(request, PREDICTED_BANDS, begin + _AHEAD_DAY)) or None
+
+    def made() -> dict[str, Prediction] | None:
+        return _predicted(predictions(request, PREDICTED_BANDS, begin + _AHEAD_DAY)) or None
+
+    return _waiting.get((request, begin), made)
