@@ -15,7 +15,14 @@ from skymaps.coincidence import (
     joint_far_untargeted,
 )
 from skymaps.credible import credible_area_deg2, searched_area_deg2
-from skymaps.crossmatch import CrossMatch, PreparedMap, match, match_distance_pdf, prepare
+from skymaps.crossmatch import (
+    CrossMatch,
+    PreparedMap,
+    match,
+    match_distance_pdf,
+    prepare,
+    within,
+)
 from skymaps.distance import conditional_moments, distance_summary
 from skymaps.draw import draw_position, draw_positions
 from skymaps.healpix import order29_index
@@ -85,4 +92,5 @@ __all__ = [
     "searched_area_deg2",
     "searched_volume_mpc3",
     "to_fits_bytes",
+    "within",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,14 +10,14 @@ import numpy.typing as npt
 from numba import njit
 
 from skymaps.average import GAUSS_RULE, volume_levels, volume_levels_gridded
-from skymaps.credible import tile_levels
+from skymaps.credible import check_level, tile_levels
 from skymaps.distance import conditional_moments
 from skymaps.healpix import as_positions, index_block
 from skymaps.skymap import MAX_ORDER, NPIX_MAX, FloatArray, IntArray, SkyMap, SkyMapError
 from skymaps.threads import run_chunks
 from skymaps.volume import VolumeTable, tile_log_peaks, volume_table
 
-__all__ = ["CrossMatch", "PreparedMap", "match", "match_distance_pdf", "prepare"]
+__all__ = ["CrossMatch", "PreparedMap", "match", "match_distance_pdf", "prepare", "within"]
 
 _FINEST_CELLS = 6
 """HEALPix order of the coarse cells of a map of many tiles."""
@@ -90,9 +90,7 @@ def prepare(skymap: SkyMap) -> PreparedMap:
     answers = np.empty((len(start), 2))
     answers[:, 0] = np.where(tile >= 0, skymap.density_sr[tile], 0.0)
     answers[:, 1] = np.where(tile >= 0, tile_levels(skymap)[tile], 1.0)
-    order = _cell_order(len(start))
-    cells = np.arange(12 * 4**order + 1, dtype=np.int64) << 2 * (MAX_ORDER - order)
-    first = (np.searchsorted(start, cells, side="right") - 1).astype(np.int32)
+    first = _first_ranges(start)
     if skymap.distances is not None:
         mean, std = conditional_moments(*skymap.distances[:2])
         log_amplitude = tile_log_peaks(skymap)
@@ -101,9 +99,45 @@ def prepare(skymap: SkyMap) -> PreparedMap:
     return PreparedMap(_bare(skymap), start, answers, tile, first, mean, std, log_amplitude)
 
 
+def within(prepared: PreparedMap, level: float) -> PreparedMap:
+    """The same answers out to a 2D credible level, in the memory that these need.
+
+    Outside it is as where a map has no tiles: density 0, level 1, no distance. Levels in 3D are
+    those of the whole map. Its ``skymap`` has only the tiles that stay, so that it is no map by
+    itself: its probability is not one.
+    """
+    check_level(level)
+    stays = (prepared.answers[:, 1] <= level) & (prepared.tile >= 0)
+    tile = prepared.tile[stays]
+    if not len(tile) or len(tile) == len(prepared.skymap):
+        return prepared
+    whole = prepared.skymap
+    columns = {
+        f.name: column[tile]
+        for f in fields(whole)
+        if isinstance(column := getattr(whole, f.name), np.ndarray)
+    }
+    skymap = replace(whole, **columns)
+    start, owner = _fill_gaps(skymap)
+    answers = np.where((owner >= 0)[:, None], prepared.answers[stays][owner], (0.0, 1.0))
+    moments = (prepared.distance_mean_mpc, prepared.distance_std_mpc, prepared.log_amplitude)
+    mean, std, log_amplitude = (m[tile] if len(m) else m for m in moments)
+    first = _first_ranges(start)
+    cut = PreparedMap(_bare(skymap), start, answers, owner, first, mean, std, log_amplitude)
+    vars(cut)["volume"] = prepared.volume  # of all tiles: not to be made again from these
+    return cut
+
+
 def _bare(skymap: SkyMap) -> SkyMap:
     """The same arrays, without what a map computes when asked for it and then keeps."""
     return replace(skymap)
+
+
+def _first_ranges(start: IntArray) -> npt.NDArray[np.int32]:
+    """For each coarse cell, and the end of the sky, the range that holds its first index."""
+    order = _cell_order(len(start))
+    cells = np.arange(12 * 4**order + 1, dtype=np.int64) << 2 * (MAX_ORDER - order)
+    return (np.searchsorted(start, cells, side="right") - 1).astype(np.int32)
 
 
 def _cell_order(n_ranges: int) -> int:

@@ -94,7 +94,7 @@ class LiveSky:
                 self._maps.add(event_id, prepared(localization_id))
                 self._map_of[event_id] = localization_id
         for localization_id in left:
-            localize.forget(localization_id)
+            localize.forget(localization_id, self.level)
 
     def candidates_in(self, ready: localize.PreparedMap) -> list[str]:
         """Object ids inside a map, sorted."""

@@ -27,6 +27,7 @@ __all__ = [
     "load",
     "measured",
     "prepared",
+    "prepared_within",
     "warm_up",
 ]
 
@@ -34,15 +35,19 @@ _NAN = float("nan")
 _MAX_RATIO = 8.0
 """Axes of an ellipse. The tiles grow with it: 21 takes a second, 100 fourteen and 2 million
 tiles. A narrower one is widened, which is the careful side, and says so."""
-_KEEP = 512
+_FRESH = 8
+_FRESH_BYTES = 16_000_000
+"""Whole maps: between their arrival and the first match."""
+_KEEP = 1024
 _KEEP_BYTES = 64_000_000
-"""Prepared maps held in memory: 100 B a tile, and up to 0.3 MB for levels in 3D. Every batch of
-candidates may ask for each active map, so that fewer than these would be made again and again."""
+"""Parts of maps that are matched. Every batch of candidates may ask for each active one, so that
+with less than these need they would be made again and again. 85 B a tile, 20 to 100 kB for 3D."""
 FloatArray = npt.NDArray[np.float64]
 
 _prepared: Kept[PreparedMap] = Kept(
-    _KEEP, most_bytes=_KEEP_BYTES, n_bytes=lambda ready: ready.n_bytes
+    _FRESH, most_bytes=_FRESH_BYTES, n_bytes=lambda ready: ready.n_bytes
 )
+_within: Kept[PreparedMap] = Kept(_KEEP, most_bytes=_KEEP_BYTES, n_bytes=lambda cut: cut.n_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +159,21 @@ def prepared(localization_id: str, fits: Callable[[], bytes]) -> PreparedMap:
     return _prepared.get(localization_id, lambda: skymaps.prepare(skymaps.load(fits())))
 
 
-def forget(localization_id: str) -> None:
+def prepared_within(localization_id: str, fits: Callable[[], bytes], level: float) -> PreparedMap:
+    """The map ready for matching out to a credible level, which is all that is kept of it."""
+
+    def cut() -> PreparedMap:
+        found = skymaps.within(prepared(localization_id, fits), level)
+        _prepared.drop(localization_id)
+        return found
+
+    return _within.get((localization_id, level), cut)
+
+
+def forget(localization_id: str, level: float) -> None:
     """Hold a map no longer: a revision has taken its place. It can be prepared again."""
     _prepared.drop(localization_id)
+    _within.drop((localization_id, level))
 
 
 def cross_match(

@@ -239,7 +239,9 @@ def _search(
     active = _active(session, wanted["event"], oldest)
 
     def ready(localization_id: str) -> localize.PreparedMap:
-        return localize.prepared(localization_id, lambda: _fits(session, localization_id))
+        return localize.prepared_within(
+            localization_id, lambda: _fits(session, localization_id), sky.level
+        )
 
     open_maps = {e: row.localization_id or "" for e, row in active.items() if _is_open(row, oldest)}
     sky.set_maps(open_maps, ready)

@@ -155,3 +155,37 @@ def test_more_than_64_maps_and_growing_room() -> None:
     for k in (0, 1, 63, 64, 65, 149):
         expected = one_by_one(prepared[k % 10].skymap, ra, dec, 0.95) if k % 2 else {}
         assert by_key(found, k) == expected
+
+
+@given(seed=st.integers(0, 2**32 - 1), level=st.floats(0.01, 1), is_3d=st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_the_part_within_a_level_answers_there_as_the_whole_does(
+    seed: int, level: float, is_3d: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    ra, dec = random_positions(rng, 400)
+    distance = rng.uniform(1.0, 400.0, 400)
+    whole = skymaps.prepare(random_map(seed, is_3d=is_3d))
+    part = skymaps.within(whole, level)
+    expected = skymaps.match(whole, ra, dec, distance, 0.1 * distance)
+    found = skymaps.match(part, ra, dec, distance, 0.1 * distance)
+    inside = expected.credible_level_2d <= level
+    assert np.array_equal(found.credible_level_2d <= level, inside)
+    for name, column in vars(expected).items():
+        assert np.array_equal(getattr(found, name)[inside], column[inside], equal_nan=True), name
+    one, all_of_it = skymaps.ActiveMaps(level), skymaps.ActiveMaps(level)
+    one.add("map", part)
+    all_of_it.add("map", whole)
+    assert by_key(one.match(ra, dec), "map") == by_key(all_of_it.match(ra, dec), "map")
+
+
+def test_a_part_takes_the_memory_of_its_tiles() -> None:
+    whole = skymaps.prepare(random_map(1, is_3d=True, splits=2000))
+    table = whole.volume
+    assert table is not None
+    levels = sum(a.nbytes for a in vars(table).values() if isinstance(a, np.ndarray))
+    part = skymaps.within(whole, 0.9)
+    share = np.mean(whole.answers[:, 1] <= 0.9)
+    assert share < 0.5
+    assert part.n_bytes - levels < 1.5 * (share + 0.1) * (whole.n_bytes - levels)
+    assert part.volume is table

@@ -117,7 +117,7 @@ def test_a_new_map_replaces_the_events_old_one_and_a_retracted_event_has_none() 
 
 def test_a_map_that_no_event_has_any_more_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
     gone: list[str] = []
-    monkeypatch.setattr(localize, "forget", gone.append)
+    monkeypatch.setattr(localize, "forget", lambda map_id, _level: gone.append(map_id))
     sky = LiveSky(LEVEL)
     sky.set_maps({"one": "a", "two": "a", "three": "b"}, READY.__getitem__)
     sky.set_maps({"one": "c", "two": "a", "three": "b"}, READY.__getitem__)
