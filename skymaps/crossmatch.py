@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -112,7 +113,7 @@ def within(prepared: PreparedMap, level: float) -> PreparedMap:
     if not len(tile) or len(tile) == len(prepared.skymap):
         return prepared
     whole = prepared.skymap
-    columns = {
+    columns: dict[str, Any] = {
         f.name: column[tile]
         for f in fields(whole)
         if isinstance(column := getattr(whole, f.name), np.ndarray)
