@@ -1,4 +1,4 @@
-"""Millions of names and their numbers, in a third of the memory of a list and a dict.
+"""Millions of names and their numbers, in little memory.
 
 The names lie end to end in one buffer; a table of open addressing holds their numbers only and
 compares a name with the buffer. Nothing is kept per name but its bytes and about eleven more.
