@@ -12,6 +12,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -66,6 +67,22 @@ app.command()(triangulate)
 app.command()(classify)
 app.add_typer(model_app, name="model")
 app.add_typer(galaxies_app, name="galaxies")
+
+
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"mmcoord {version('mmcoord')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_all_commands(
+    is_version_asked: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Print it and end."),
+    ] = False,
+) -> None:
+    """What stands before a command."""
 
 
 def main() -> NoReturn:

@@ -26,7 +26,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
@@ -44,6 +44,7 @@ from mmcoord.config import Settings
 from mmcoord.errors import ConfigError
 from mmcoord.opening import open_database
 from mmcoord.roles import ALL, EXCLUSIVE, Role
+from mmcoord.stageloop import StageLoop, until_due
 from mmcoord.stages import bursts, coincide, deliver, fetch, hear, intake, localize
 from mmcoord.stages.announce import announce
 from mmcoord.stages.context import Context
@@ -63,10 +64,12 @@ from mmcoord.wiring import (
 __all__ = ["Feeder", "serve"]
 
 _log = logging.getLogger(__name__)
-_IDLE_S = 0.1
+_IDLE_S = 0.5
+"""A stage without work looks so often: what this process does rings its bell, what others write to
+the store does not ..."""
+_SHARED_IDLE_S = 0.1
+"""... so it is this where other processes have the other roles."""
 _GATHER_S = 0.1
-_FULL_STEP = 500
-"""A step that moved less than this had nearly nothing to do: more is gathered before the next."""
 _SWITCH_S = 0.0005
 """How long a thread may keep the interpreter while others wait. With Python's 5 ms an alert, which
 gives it up at every statement to the store, waits dozens of times for the candidates."""
@@ -109,19 +112,27 @@ def serve(
             database.pipeline_lock([role for role in EXCLUSIVE if role in roles])
         )
         client = stack.enter_context(httpx.Client())
-        stages: dict[str, _Stage] = {}
+        stages: dict[str, StageLoop] = {}
 
         def wake() -> None:
             for stage in stages.values():
                 stage.bell.set()
 
         ctx = replace(build_context(settings, database, client), wake=wake)
+        idle_s = _IDLE_S if roles == ALL else _SHARED_IDLE_S
         if Role.STAGES in roles:
-            stages |= _pipeline(ctx, stack)
+            stages |= _pipeline(ctx, stack, idle_s)
         if Role.DELIVER in roles:
-            stages["deliver"] = _Stage(lambda: deliver.recover(ctx), lambda: deliver.run(ctx))
+            stages["deliver"] = StageLoop(
+                wake, lambda: deliver.recover(ctx), lambda: deliver.run(ctx), lambda: idle_s
+            )
         if Role.LISTEN in roles and settings.fetches:
-            stages["fetch"] = _Stage(lambda: None, lambda: fetch.run(ctx, stopped=stop.is_set))
+            stages["fetch"] = StageLoop(
+                wake,
+                lambda: None,
+                lambda: fetch.run(ctx, stopped=stop.is_set),
+                lambda: idle_s,
+            )
         loops: dict[str, Loop] = {name: stage.run for name, stage in stages.items()}
         watched_at: Callable[[], datetime | None] | None = None
         if Role.LISTEN in roles:
@@ -172,15 +183,21 @@ def _alerts(ctx: Context) -> int:
     return intake.run(ctx, intake.Lane.ALERTS) + bursts.run(ctx) + coincide.run(ctx)
 
 
-def _pipeline(ctx: Context, stack: ExitStack) -> dict[str, _Stage]:
+def _pipeline(ctx: Context, stack: ExitStack, idle_s: float) -> dict[str, StageLoop]:
     pipeline = Pipeline(ctx, build_executor(ctx.settings.infer), alerts_apart=True)
     stack.callback(pipeline.close)
     checks = ModelChecks()
     stack.callback(checks.close)
     return {
-        "alerts": _Stage(_warm_up, lambda: _alerts(ctx)),
-        "stages": _Stage(pipeline.recover, pipeline.step, gather_s=_GATHER_S),
-        "models": _Stage(lambda: None, lambda: checks.run(ctx)),
+        "alerts": StageLoop(ctx.wake, _warm_up, lambda: _alerts(ctx), lambda: idle_s),
+        "stages": StageLoop(
+            ctx.wake,
+            pipeline.recover,
+            pipeline.step,
+            lambda: until_due(ctx, idle_s),
+            gather_s=_GATHER_S,
+        ),
+        "models": StageLoop(ctx.wake, lambda: None, lambda: checks.run(ctx), lambda: idle_s),
     }
 
 
@@ -245,29 +262,6 @@ def _serve_page(app: Any, settings: Settings, stop: threading.Event) -> None:
     threading.Thread(target=end_with_the_rest, daemon=True).start()
     supervisor.tell("READY=1")
     server.run()
-
-
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """What the thread of a stage does: recover, then step after step."""
-
-    recover: Callable[[], None]
-    """Also after a fault that ended the thread: what it had in hand is taken up again."""
-    step: Callable[[], int]
-    bell: threading.Event = field(default_factory=threading.Event)
-    """Rung when something was received; a stage without work waits for it."""
-    gather_s: float = 0.0
-    """Pause after a small step: a step has fixed costs, and candidates can wait so long."""
-
-    def run(self, stop: threading.Event) -> None:
-        self.recover()
-        while not stop.is_set():
-            self.bell.clear()  # before the step: what rings during it is looked at in the next
-            moved = self.step()
-            if not moved:
-                self.bell.wait(_IDLE_S)
-            elif moved < _FULL_STEP and self.gather_s:
-                stop.wait(self.gather_s)
 
 
 def _supervise(name: str, loop: Loop, stop: threading.Event) -> None:

@@ -46,7 +46,7 @@ class Context:
     now: Callable[[], datetime] = utc_now
     """The wall clock: when something was received, is due, was done."""
     wake: Callable[[], None] = lambda: None
-    """Called when something was received: loops that wait for work need not poll for it."""
+    """Called when something was received or done: loops that wait for work need not poll for it."""
 
     def data_now(self) -> datetime:
         """The instant for which plans are made.

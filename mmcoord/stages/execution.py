@@ -85,7 +85,9 @@ class Execution:
         with ctx.database.write() as session:
             rows = leases.take(session, self._owner, now, ctx.settings.infer.lease_s, free)
         for row in rows:
-            self._running[row.run_key] = self._submitted(row)
+            future = self._submitted(row)
+            self._running[row.run_key] = future
+            future.add_done_callback(lambda _: ctx.wake())
         if rows:
             self._beat(ctx)
         return len(rows)
