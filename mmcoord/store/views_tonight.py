@@ -77,6 +77,8 @@ class Window:
     start: datetime
     exposure_s: float | None
     predicted_mag: float | None
+    role: str | None = None
+    """Of a further look at a target, see :class:`mmcoord.records.PlanLook`."""
 
 
 def active(session: Session, since: datetime, limit: int) -> list[EventLine]:
@@ -125,8 +127,8 @@ def expiring_claims(session: Session, before: datetime, limit: int) -> list[Expi
 
 
 def windows(session: Session, since: datetime, now: datetime, limit: int) -> list[Window]:
-    """Observations still to begin, of the newest plans of active events, in order of time: the
-    first of each target, and the tiles."""
+    """Observations still to begin, of the newest plans of active events, in order of time:
+    of targets, further looks at them, and tiles."""
     newest = (
         select(_plan.c.event_id, func.max(_plan.c.revision).label("revision"))
         .join(_event, _event.c.event_id == _plan.c.event_id)
@@ -134,20 +136,16 @@ def windows(session: Session, since: datetime, now: datetime, limit: int) -> lis
         .group_by(_plan.c.event_id)
         .subquery()
     )
-    targets = _target_windows(session, newest, now, limit)
-    tiles = _tile_windows(session, newest, now, limit)
-    return sorted(targets + tiles, key=lambda window: window.start)[:limit]
+    found = _target_windows(session, newest, now, limit)
+    found += _look_windows(session, newest, now)
+    found += _tile_windows(session, newest, now, limit)
+    return sorted(found, key=lambda window: window.start)[:limit]
 
 
 def _target_windows(session: Session, newest: Any, now: datetime, limit: int) -> list[Window]:
     start = _request.c.row["start"].as_string()
     rows = session.execute(
-        select(_event.c.event_id, _event.c.is_practice, _request.c.rank, _request.c.row)
-        .join(
-            newest,
-            (newest.c.event_id == _request.c.event_id) & (newest.c.revision == _request.c.revision),
-        )
-        .join(_event, _event.c.event_id == _request.c.event_id)
+        _rows(newest)
         .where(start >= now.isoformat())  # both are ISO 8601 of UTC, which sorts as time does
         .order_by(start, _event.c.event_id, _request.c.rank)
         .limit(limit)
@@ -165,6 +163,34 @@ def _target_windows(session: Session, newest: Any, now: datetime, limit: int) ->
         )
         for found in rows
     ]
+
+
+def _look_windows(session: Session, newest: Any, now: datetime) -> list[Window]:
+    """Few targets of a plan have any."""
+    rows = session.execute(_rows(newest).where(_request.c.row["looks"].as_string() != "[]"))
+    return [
+        Window(
+            event_id=found.event_id,
+            is_practice=found.is_practice,
+            object_id=found.row["object_id"],
+            rank=found.rank,
+            **{**look, "start": start},
+        )
+        for found in rows
+        for look in found.row["looks"]
+        if (start := datetime.fromisoformat(look["start"])) >= now
+    ]
+
+
+def _rows(newest: Any) -> Any:
+    return (
+        select(_event.c.event_id, _event.c.is_practice, _request.c.rank, _request.c.row)
+        .join(
+            newest,
+            (newest.c.event_id == _request.c.event_id) & (newest.c.revision == _request.c.revision),
+        )
+        .join(_event, _event.c.event_id == _request.c.event_id)
+    )
 
 
 def _tile_windows(session: Session, newest: Any, now: datetime, limit: int) -> list[Window]:

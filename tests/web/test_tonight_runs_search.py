@@ -74,7 +74,7 @@ def test_next_observations_are_those_of_the_newest_plan_in_both_clocks(
     assert f"{sydney:%H:%M} AEDT on {sydney:%Y-%m-%d}" in text
 
 
-def test_tiles_stand_among_the_next_observations_in_order_of_time(
+def test_tiles_and_further_looks_stand_among_the_next_observations_in_order_of_time(
     client: TestClient, filled: Database
 ) -> None:
     tiles = search_wide(filled)
@@ -82,7 +82,13 @@ def test_tiles_stand_among_the_next_observations_in_order_of_time(
     starts = [e.attributes["datetime"] for e in find(all_in(windows), "time")]
     assert starts == sorted(starts)
     named = [e.text for e in find(all_in(windows), "a")][::2]  # each row: what, then its event
-    assert named == [*(tile.tile_id for tile in tiles), FIRST, "SN27bbb"]
+    assert named == [*(tile.tile_id for tile in tiles), FIRST, "SN27bbb", FIRST, FIRST]
+    told = " ".join(windows.text.split())
+    assert told.index("rank 1, colour") < told.index("rank 1, again")
+    keys = [
+        e.attributes["data-key"] for e in find(all_in(windows), "tr") if "data-key" in e.attributes
+    ]
+    assert len(set(keys)) == len(keys) == len(tiles) + 4  # the live page finds rows by them
     assert find(all_in(windows), "a", href=f"/events/{EVENT}#h-tiles")
 
 
