@@ -8,6 +8,7 @@ last bit, since the rows of a block do not see each other.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ __all__ = ["Frame", "Memory", "Prospect"]
 _BLOCK = 500
 """Targets worked on at once; bounds the memory."""
 _MOST_TARGETS = 6000
-"""Held, of all events; one takes about a kilobyte, with predictions up to twenty."""
+"""Held, of all events; one takes about a kilobyte."""
 _MOST_LESSONS = 400
 
 
@@ -62,8 +63,9 @@ class _Held:
 
     frame: Frame
     seen: tuple[object, ...]
-    """See :func:`_seen`."""
-    predicted: Mapping[str, Prediction] | None
+    """See :func:`_seen` ..."""
+    predicted: bytes
+    """... and :func:`_digest`."""
     lesson: Lesson | None
     others: Others | None
     prospect: Prospect
@@ -74,9 +76,9 @@ class _Held:
         return (
             self.lesson is lesson
             and self.seen == _seen(target)
-            and _are_same(self.predicted, target.predicted)
             and self.others == others
             and self.frame == frame
+            and self.predicted == _digest(target.predicted)
         )
 
 
@@ -180,7 +182,7 @@ class Memory:
                 held = _Held(
                     frame,
                     _seen(targets[n]),
-                    targets[n].predicted,
+                    _digest(targets[n].predicted),
                     lessons.get(n),
                     others[n] if others else None,
                     prospect,
@@ -225,17 +227,14 @@ def _why_not(row: int, seen: Observability, n_instruments: int) -> str:
     return told or "no instrument is configured"
 
 
-def _are_same(one: Mapping[str, Prediction] | None, other: Mapping[str, Prediction] | None) -> bool:
-    if one is other:
-        return True
-    if not one or not other or one.keys() != other.keys():
-        return not one and not other
-    return all(
-        all(_equal(a, b) for a, b in zip(one[band], other[band], strict=True)) for band in one
-    )
-
-
-def _equal(one: object, other: object) -> bool:
-    if isinstance(one, list) and isinstance(other, list):
-        return one == other
-    return np.array_equal(np.asarray(one, float), np.asarray(other, float), equal_nan=True)
+def _digest(predicted: Mapping[str, Prediction] | None) -> bytes:
+    """By which predictions are known again: they are many times as large."""
+    if not predicted:
+        return b""
+    found = hashlib.blake2b(digest_size=16)
+    for band in sorted(predicted):
+        found.update(band.encode() + b"\0")
+        for column in predicted[band]:
+            values = np.asarray(column, np.float64)
+            found.update(len(values).to_bytes(4, "little") + values.tobytes())
+    return found.digest()

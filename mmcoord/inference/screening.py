@@ -319,13 +319,13 @@ def _has_redshift(request: ScreenRequest) -> bool:
     return request.redshift is not None and request.redshift > 0
 
 
-@functools.lru_cache(maxsize=65536)
+@functools.lru_cache(maxsize=8192)
 def _distance_at(redshift: float, redshift_err: float | None) -> tuple[float, float]:
     prior = DistancePrior.from_redshift(redshift, redshift_err)
     return prior.mean_mpc, prior.std_mpc
 
 
-@functools.lru_cache(maxsize=65536)
+@functools.lru_cache(maxsize=8192)
 def mw_extinction(band: str, ebv_mw: float) -> float:
     """Milky Way extinction of a flat spectrum in a band, in magnitudes."""
     return ebv_mw * float(np.interp(ebv_mw, _EBV_NODES, _mag_per_ebv(band))) if ebv_mw > 0 else 0.0
