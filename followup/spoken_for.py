@@ -22,6 +22,7 @@ from mmcoord.records import PlanRow
 
 __all__ = [
     "Asked",
+    "AskedRow",
     "Booking",
     "booked",
     "booking_of",
@@ -40,6 +41,15 @@ class Asked(Protocol):
     def start(self) -> datetime | None: ...
     @property
     def exposure_s(self) -> float | None: ...
+
+
+class AskedRow(Asked, Protocol):
+    """A target of a plan: its first observation, and further looks."""
+
+    @property
+    def score(self) -> float: ...
+    @property
+    def looks(self) -> Sequence[Asked]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +85,7 @@ def booking_of(
 
 
 def bookings_of_row(
-    row: PlanRow, event_id: str, instruments: Mapping[str, Instrument]
+    row: AskedRow, event_id: str, instruments: Mapping[str, Instrument]
 ) -> list[Booking]:
     """What a row asks for, its further looks included."""
     asked: tuple[Asked, ...] = (row, *row.looks)

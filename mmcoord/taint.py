@@ -7,7 +7,7 @@ looked at again by itself. Whatever started from it, and the plans that cite it,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -24,7 +24,13 @@ from mmcoord.store.ingest import point_key
 from mmcoord.store.queue import Wish
 from mmcoord.store.tables import PlanRevisionRow, RequestRow, RunRow
 
-__all__ = ["taint_by_points", "taint_event", "taint_seen_before"]
+__all__ = ["pairs_with_runs", "taint_by_points", "taint_event", "taint_seen_before"]
+
+
+_STANDING = (
+    col(RunRow.tainted_at).is_(None),
+    col(RunRow.state).in_(("queued", "running", "done")),
+)
 
 
 def taint_by_points(
@@ -70,16 +76,22 @@ def taint_seen_before(
     return wishes
 
 
+def pairs_with_runs(session: Session, object_ids: Collection[str]) -> set[tuple[str, str]]:
+    """(event id, object id) of these objects' runs that could be marked: few objects have any."""
+    rows = session.execute(
+        select(col(RunRow.event_id), col(RunRow.object_id))
+        .where(col(RunRow.object_id).in_(object_ids), *_STANDING)
+        .distinct()
+    )
+    return {(event_id, object_id) for event_id, object_id in rows}
+
+
 def _standing(session: Session, condition: Any) -> Iterable[RunRow]:
     return (
         session.execute(
             select(RunRow)
             .options(defer(cast(Any, RunRow.samples)))
-            .where(
-                condition,
-                col(RunRow.tainted_at).is_(None),
-                col(RunRow.state).in_(("queued", "running", "done")),
-            )
+            .where(condition, *_STANDING)
             .order_by(col(RunRow.created_at), col(RunRow.run_key))
         )
         .scalars()

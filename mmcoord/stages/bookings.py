@@ -8,9 +8,12 @@ a change never goes round among the events. The watch for a supernova's first li
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -18,15 +21,17 @@ from sqlmodel import col
 
 from followup.sites import Instrument
 from followup.spoken_for import Booking, booking_of, bookings_of_row, meeting
-from mmcoord.records import EventState, PlanRow, PlanTile
-from mmcoord.stages.planrows import row_from_json
+from mmcoord.records import EventState, PlanLook, PlanRow, PlanTile
+from mmcoord.stages.planrows import looks_from_json
 from mmcoord.store import bursts
 from mmcoord.store.tables import EventRow, PlanRevisionRow, RequestRow
 from mmcoord.store.tables_tiles import PlanTileRow
 from mmcoord.store.tiles import tile_record
+from mmcoord.store.types import table
 
 __all__ = ["bookings_against", "displaced"]
 
+_request: Any = table(RequestRow)
 _SPAN = timedelta(days=1)
 """A plan asks for nothing later than a day after the instant that it was made for."""
 
@@ -70,15 +75,24 @@ def bookings_against(
         )
         .subquery()
     )
+    # Not whole rows: a hundred of each event, with their reasons, are some kilobytes each.
     rows = session.execute(
-        select(RequestRow)
+        select(
+            _request.c.event_id,
+            _request.c.score,
+            _request.c.row["instrument"].as_string().label("instrument"),
+            _request.c.row["start"].as_string().label("start"),
+            _request.c.row["exposure_s"].as_float().label("exposure_s"),
+            _request.c.row["looks"].as_string().label("looks"),
+        )
         .join(
             of_others,
-            (of_others.c.event_id == col(RequestRow.event_id))
-            & (of_others.c.revision == col(RequestRow.revision)),
+            (of_others.c.event_id == _request.c.event_id)
+            & (of_others.c.revision == _request.c.revision),
         )
-        .order_by(col(RequestRow.event_id), col(RequestRow.rank))
-    ).scalars()
+        .where(_request.c.row["start"].as_string().is_not(None))
+        .order_by(_request.c.event_id, _request.c.rank)
+    )
     tiles = session.execute(
         select(PlanTileRow)
         .join(
@@ -89,9 +103,7 @@ def bookings_against(
         .order_by(col(PlanTileRow.event_id), col(PlanTileRow.number))
     ).scalars()
     others = [
-        booking
-        for row in rows
-        for booking in bookings_of_row(row_from_json(row.row), row.event_id, by_id)
+        booking for row in rows for booking in bookings_of_row(_row_asked(row), row.event_id, by_id)
     ]
     others += [
         booking
@@ -112,6 +124,23 @@ def bookings_against(
     if any(other.score >= mine.score for mine, other in meeting(ours, others)):
         return [dataclasses.replace(other, score=math.inf) for other in others]
     return others
+
+
+@dataclass(frozen=True, slots=True)
+class _RowAsked:
+    """What of a plan's row asks for time."""
+
+    instrument: str
+    start: datetime
+    exposure_s: float | None
+    score: float
+    looks: tuple[PlanLook, ...]
+
+
+def _row_asked(row: Any) -> _RowAsked:
+    looks = looks_from_json(json.loads(row.looks)) if row.looks else ()  # plans had none before
+    start = datetime.fromisoformat(row.start)
+    return _RowAsked(row.instrument, start, row.exposure_s, row.score, looks)
 
 
 def displaced(

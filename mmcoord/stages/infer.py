@@ -39,7 +39,7 @@ from mmcoord.store.ingest import point_key
 from mmcoord.store.queue import Wish, Work
 from mmcoord.store.tables import ScreeningRow
 from mmcoord.store.types import table
-from mmcoord.taint import taint_seen_before
+from mmcoord.taint import pairs_with_runs, taint_seen_before
 
 __all__ = ["InferStage", "Verdict", "decide"]
 
@@ -138,9 +138,11 @@ def _serve_some(ctx: Context, works: Sequence[Work]) -> None:
             for key, verdict in verdicts.items()
             if verdict.job is not None
         }
-        for key, verdict in verdicts.items():
-            if verdict.detected_before_event:
-                _taint_unaware(session, pairs[key], causes[key], now)
+        early = {key: pairs[key] for key, v in verdicts.items() if v.detected_before_event}
+        having = pairs_with_runs(session, {pair.candidate.object_id for pair in early.values()})
+        for key, pair in early.items():
+            if (pair.event.event_id, pair.candidate.object_id) in having:
+                _taint_unaware(session, pair, causes[key], now)
         _store_screenings(session, pairs, verdicts, run_keys, causes, now)
         events = {pair.event.event_id: causes[key] for key, pair in pairs.items()}
         queue.enqueue(

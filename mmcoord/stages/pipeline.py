@@ -19,8 +19,8 @@ from mmcoord.store.tables import DeliveryRow
 __all__ = ["Pipeline"]
 
 _POLL_S = 0.05
-_PLAN_REST = 2.0
-"""While data come in, plans get a third of the time: a rest of twice what the last took."""
+_PLAN_REST = 3.0
+"""While data come in, plans get a quarter of the time: a rest of three times what the last took."""
 _LONGEST_REST_S = 10.0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from mmcoord.records import PlanLook, PlanRow
 from mmcoord.store.reading import newest_plan
 from mmcoord.store.tables import RequestRow
 
-__all__ = ["newest_rows", "row_from_json", "row_to_json"]
+__all__ = ["looks_from_json", "newest_rows", "row_from_json", "row_to_json"]
 
 
 def row_to_json(row: PlanRow) -> dict[str, Any]:
@@ -33,12 +33,16 @@ def row_to_json(row: PlanRow) -> dict[str, Any]:
 def row_from_json(document: Mapping[str, Any]) -> PlanRow:
     """The plan row of :func:`row_to_json`."""
     start = document["start"]
-    looks = tuple(
-        PlanLook(**{**look, "start": datetime.fromisoformat(look["start"])})
-        for look in document.get("looks", ())  # plans had none before
-    )
+    looks = looks_from_json(document.get("looks", ()))  # plans had none before
     when = datetime.fromisoformat(start) if start else None
     return PlanRow(**{**document, "start": when, "looks": looks})
+
+
+def looks_from_json(documents: Iterable[Mapping[str, Any]]) -> tuple[PlanLook, ...]:
+    """The further looks of a row of :func:`row_to_json`."""
+    return tuple(
+        PlanLook(**{**look, "start": datetime.fromisoformat(look["start"])}) for look in documents
+    )
 
 
 def newest_rows(session: Session, event_id: str) -> tuple[PlanRow, ...]:

@@ -44,12 +44,12 @@ def test_while_candidates_come_in_plans_are_made_one_by_one_with_rests(ctx: Cont
     pipeline = Pipeline(ctx, StandInExecutor(), clock=slow_clock())
     wish_for_plans(ctx)
     left = []
-    for step in range(8):
+    for step in range(12):
         send(ctx, [("table_candidates", candidate_row(f"c{step}", 10.0, step))], topic=f"t{step}")
         pipeline.step()
         left.append(plans_wanted(ctx))
-    # A plan takes a second of this clock, the rest after it two, and each step that rests one.
-    assert left == [3, 3, 2, 2, 1, 1, 0, 0]
+    # A plan takes a second of this clock, the rest after it three, and each step that rests one.
+    assert left == [3, 3, 3, 2, 2, 2, 1, 1, 1, 0, 0, 0]
 
 
 def test_where_nothing_comes_in_plans_do_not_wait(ctx: Context) -> None:
