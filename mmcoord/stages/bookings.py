@@ -1,8 +1,10 @@
 """Several events' plans on the same telescopes: what each asks, and who yields to whom.
 
 A target yields to another event's that scores as much or more. The plan that is made now may
-take time from a lower one, whose event is then planned anew; that one takes from nobody, so that
-a change never goes round among the events. The watch for a supernova's first light yields to none.
+take time from a lower one, whose event is then planned anew; that one takes from nobody, whatever
+has changed in the meantime, so that a change never goes round among the events: with a dozen
+events who took may have moved on before its turn comes, and it would take again. The watch for a
+supernova's first light yields to none.
 """
 
 from __future__ import annotations
@@ -43,11 +45,14 @@ def bookings_against(
     instruments: Sequence[Instrument],
     planned_for: datetime,
     previous_tiles: Sequence[PlanTile] = (),
+    *,
+    yields: bool = False,
 ) -> list[Booking]:
     """What the newest plans of other events ask, as the next plan of ``event`` has to see it.
 
     ``previous``: the rows of its plan that stands, and ``previous_tiles`` its tiles. Practice and
-    real do not see each other.
+    real do not see each other. ``yields``: it is planned for no reason of its own, and takes from
+    nobody.
     """
     by_id = {instrument.id: instrument for instrument in instruments}
     newest = (
@@ -121,7 +126,7 @@ def bookings_against(
         for other in others
     ]
     ours = _asked(previous, previous_tiles, event.event_id, by_id)
-    if any(other.score >= mine.score for mine, other in meeting(ours, others)):
+    if yields or any(other.score >= mine.score for mine, other in meeting(ours, others)):
         return [dataclasses.replace(other, score=math.inf) for other in others]
     return others
 

@@ -96,14 +96,15 @@ def run(ctx: Context, at_most: int = _BATCH, *, urgent_only: bool = False) -> in
 
 def _serve(ctx: Context, work: Work) -> None:
     with ctx.database.read() as session:
-        draft = _draft(ctx, session, work.key)
+        draft = _draft(ctx, session, work.key, yields=work.priority >= queue.YIELDING)
     with ctx.database.write() as session:
         if draft is not None:
             _commit(ctx, session, work, draft)
         queue.finish(session, [work])
 
 
-def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
+def _draft(ctx: Context, session: Session, event_id: str, *, yields: bool) -> Draft | None:
+    """``yields``: it takes no telescope time from other events."""
     event = session.get(EventRow, event_id)
     if event is None:
         return None
@@ -136,7 +137,9 @@ def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
     )
     tiles = seek(session, event, planned_for, instruments, slate, elsewhere, wanted, settings)
     previous, fields = newest_rows(session, event_id), newest_tiles(session, event_id)
-    others = bookings_against(session, event, previous, instruments, planned_for, fields)
+    others = bookings_against(
+        session, event, previous, instruments, planned_for, fields, yields=yields
+    )
     assigned = assign(
         rows,
         slate,
@@ -155,7 +158,7 @@ def _draft(ctx: Context, session: Session, event_id: str) -> Draft | None:
         assigned.objective,
         assigned.upper_bound,
         assigned.certified_gap,
-        displaced(assigned.rows, event_id, instruments, others, assigned.tiles),
+        () if yields else displaced(assigned.rows, event_id, instruments, others, assigned.tiles),
         assigned.tiles,
         _claimed(session, event_id),
     )
@@ -223,7 +226,8 @@ def _commit(ctx: Context, session: Session, work: Work, draft: Draft) -> None:
     session.add(revision)
     _store_rows(session, revision, draft.rows)
     _store_tiles(session, revision, draft.tiles)
-    queue.enqueue(session, [Wish(_STAGE, other, work.cause_id) for other in draft.displaces], now)
+    told = [Wish(_STAGE, other, work.cause_id, queue.YIELDING) for other in draft.displaces]
+    queue.enqueue(session, told, now)
     outbox.write_deliveries(ctx, session, event, revision, draft.rows, draft.tiles)
     journal.write(
         session,

@@ -25,8 +25,10 @@ __all__ = [
     "COINCIDE",
     "FETCH",
     "INTAKE",
+    "NORMAL",
     "STAGES",
     "URGENT",
+    "YIELDING",
     "Balance",
     "Wish",
     "Work",
@@ -54,6 +56,10 @@ _notice: Any = table(NoticeRow)
 
 URGENT = 0
 """Priority of wishes for which somebody may be waiting: they go first, and never rest."""
+NORMAL = 1
+YIELDING = 2
+"""Priority of a plan that is wished for only because another took time from it: it takes from
+nobody itself. A wish of its own that joins makes it a normal one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class Wish:
     stage: str
     key: str
     cause_id: str
-    priority: int = 1
+    priority: int = NORMAL
     delay_s: float = 0.0
     """Debounce: wait this long for more wishes for the same key; they do not prolong it."""
 
@@ -80,6 +86,8 @@ class Work:
     enqueued_at: datetime
     attempts: int = 0
     """How often it has been put off."""
+    priority: int = NORMAL
+    """The highest of those that joined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +195,7 @@ def take(
         select(
             *(_work.c[name] for name in ("key", "requested", "done", "cause_id", "enqueued_at")),
             _work.c.attempts,
+            _work.c.priority,
         )
         .where(_work.c.stage == stage, _work.c.requested > _work.c.done, _work.c.not_before <= now)
         .where(*urgent)
@@ -194,7 +203,8 @@ def take(
         .limit(limit)
     )
     return [
-        Work(stage, r.key, r.requested, r.done, r.cause_id, r.enqueued_at, r.attempts) for r in rows
+        Work(stage, r.key, r.requested, r.done, r.cause_id, r.enqueued_at, r.attempts, r.priority)
+        for r in rows
     ]
 
 

@@ -79,6 +79,37 @@ def test_the_lower_score_yields_and_then_both_plans_stand(ctx: Context) -> None:
     assert (asked(ctx, WIDE), asked(ctx, NARROW)) == (wide, narrow)
 
 
+def wish(ctx: Context, event_id: str, priority: int) -> None:
+    with ctx.database.write() as session:
+        queue.enqueue(session, [Wish("plan", event_id, "test", priority)], ctx.now())
+
+
+@pytest.mark.parametrize(
+    ("wishes", "takes"),
+    [
+        ((queue.YIELDING,), False),
+        ((queue.YIELDING, queue.NORMAL), True),
+        ((queue.NORMAL, queue.YIELDING), True),
+    ],
+)
+def test_who_is_planned_only_because_time_was_taken_from_it_takes_from_nobody(
+    ctx: Context, wishes: tuple[int, ...], takes: bool
+) -> None:
+    """Though its targets are worth more: who took its time may have moved on since."""
+    announce(ctx, WIDE, 153.5, 100)
+    make_plans(ctx)
+    wide = asked(ctx, WIDE)
+    announce(ctx, NARROW, 150.0, 200)
+    with ctx.database.write() as session:
+        queue.finish(session, queue.take(session, "plan", ctx.now(), 10))
+    for priority in wishes:
+        wish(ctx, NARROW, priority)
+    assert make_plans(ctx) == (2 if takes else 1)
+    assert bool(meeting(asked(ctx, NARROW), wide)) is takes
+    assert (asked(ctx, WIDE) != wide) is takes
+    assert meeting(asked(ctx, NARROW), asked(ctx, WIDE)) == []
+
+
 def test_practice_takes_no_time_from_a_real_event(ctx: Context) -> None:
     announce(ctx, WIDE, 150.0, 100)
     make_plans(ctx)
