@@ -46,7 +46,7 @@ contracts: $(PACKAGES)
 pytest: $(STAMP)
 	$(BIN)/python -m pytest -q -n 3 --dist loadfile --durations=15 -m "not long"
 
-# What takes minutes: clusters, workers in processes of their own, updates of posteriors, notebooks,
+# What takes long: brokers that are killed, clusters, workers in processes of their own, updates of posteriors, notebooks,
 # a second TOM. The same tests as the others otherwise.
 long-test: $(STAMP) tom-events
 	sh tests/system_parts.sh $(BIN)/python

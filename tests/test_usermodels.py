@@ -116,6 +116,7 @@ LIGHT = "mjd_tai,band,mag,mag_err\n" + "".join(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("sandbox_works")
+@pytest.mark.long
 def test_from_a_file_to_a_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "fader.py").write_text(FADER)

@@ -179,6 +179,7 @@ def test_a_copy_by_a_newer_version_is_refused_with_the_reason(
     database.close()
 
 
+@pytest.mark.long
 def test_the_commands_say_what_they_copied(tmp_path: Path) -> None:
     database = sample.open_store(tmp_path / "first")
     sample.fill(database)

@@ -67,6 +67,7 @@ def test_at2017gfo_with_the_milky_ways_dust_is_a_kilonova() -> None:
     assert 0.04 < summary["derived"]["ejecta_mass_total_msun"]["median"] < 0.1
 
 
+@pytest.mark.long
 def test_four_points_of_one_band_are_no_proof_of_a_kilonova() -> None:
     path = shared(f"{FOLDER}/ztf_candidates/ZTF21abjrmes.dat")
     result = fit(path, day_before(path), "--model", "villar17_1,sn_ia,fast_blackbody,steady")

@@ -84,6 +84,7 @@ def test_sequences_are_kept_and_bounded(seed: int, tiles: bool, quotas: bool) ->
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), kind=KINDS, again=st.booleans())
+@pytest.mark.long
 def test_nothing_is_left_out_for_which_there_is_room(
     seed: int, kind: dict[str, Any], again: bool
 ) -> None:

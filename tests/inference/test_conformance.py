@@ -93,6 +93,7 @@ def test_light_that_no_sampler_can_follow_is_found() -> None:
     assert "did not converge" in text or "miss their truths" in text
 
 
+@pytest.mark.long
 def test_a_slow_model_is_called_slow_and_not_fitted() -> None:
     report = examine(model(f"import time\ntime.sleep(0.012)\nreturn {GOOD_LIGHT}"), budget_s=60.0)
     assert report.accepted

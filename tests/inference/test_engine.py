@@ -103,6 +103,7 @@ def test_one_model_alone_makes_no_comparison() -> None:
     assert "no comparison" in summary["reason"]
 
 
+@pytest.mark.long
 def test_a_steady_source_is_not_a_kilonova() -> None:
     steady = registry.load("steady")
     light = simulate(steady, [20.0, 0.0, 7000.0], [0.6, 2.6, 5.0, 9.0], ["lsst:g", "lsst:r"])
@@ -219,6 +220,7 @@ def test_at2017gfo_has_the_published_mass() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_three_days_of_at2017gfo_are_a_kilonova_and_none_of_its_rivals() -> None:
     # Two components are less than the light curve needs, and enough for this.
     summary = at2017gfo(3.0, ("villar17_2", "sn_ia", "sn_iib", "afterglow"), 400)

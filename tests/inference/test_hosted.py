@@ -236,6 +236,7 @@ def test_a_fit_finds_the_truth() -> None:
 
 @in_sandbox
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_pool_of_the_daemon_runs_it_as_the_engine_does() -> None:
     executor = PoolExecutor(1)
     try:

@@ -80,6 +80,7 @@ def commit(broker: Broker, topic: str, partition: int, offset: int) -> None:
     consumer.close()
 
 
+@pytest.mark.long
 def test_the_last_message_and_what_waits_for_our_group(
     broker: Broker, made_topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +128,7 @@ def test_a_wrong_password_is_named_as_such_and_not_shown(
     assert "batteries-staple" not in said.text
 
 
+@pytest.mark.long
 def test_a_broker_that_is_not_there_is_not_a_wrong_password(
     broker: Broker, made_topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,7 @@ def test_unknown_topic_is_named_and_the_others_go_on(broker, made_topic):
         until(lambda: listener.status.missing_topics == ())
 
 
+@pytest.mark.long
 def test_killed_and_restarted_broker_costs_nothing(broker, made_topic):
     inbox = Inbox()
     listener = KafkaListener(settings(made_topic), plain(broker), inbox.write)

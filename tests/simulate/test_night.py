@@ -215,6 +215,7 @@ def test_the_kilonovas_host_lies_at_its_distance(night: Night, read: Parsed) -> 
     assert host.dec_deg == pytest.approx(night.truth.dec_deg, abs=1e-6)
 
 
+@pytest.mark.long
 def test_over_many_nights_the_credible_levels_of_the_truth_are_uniform() -> None:
     """What "90 % credible" means: 9 in 10 true kilonovae lie inside."""
     flat, volume = [], []

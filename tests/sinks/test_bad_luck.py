@@ -108,6 +108,7 @@ def test_the_folder_gets_every_message_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.tom
+@pytest.mark.long
 def test_a_real_tom_gets_every_target_once(tom: TomServer) -> None:
     """Fewer of them, as each is several requests to a real service."""
     rng = random.Random(4)

@@ -66,6 +66,7 @@ def test_a_killed_process_is_named_and_its_neighbour_goes_on(pool: PoolExecutor)
     assert again.result(timeout=240).summary["seed"] == 5
 
 
+@pytest.mark.long
 def test_a_process_that_died_idle_is_replaced(pool: PoolExecutor) -> None:
     pool.submit(QUICK).result(timeout=240)
     ours = {slot._process.pid for slot in pool._slots if slot._process and slot._process.pid}

@@ -327,7 +327,15 @@ UPDATE_PLAIN = ("igwn", lvk_notice(alert_type="UPDATE", created=T0 + 60 * MINUTE
 RETRACTION = ("igwn", lvk_notice(alert_type="RETRACTION", created=T0 + 90 * MINUTE))
 
 
-@pytest.mark.parametrize("others", [[UPDATE], [UPDATE_PLAIN], [RETRACTION], [UPDATE, RETRACTION]])
+@pytest.mark.parametrize(
+    "others",
+    [
+        [UPDATE],
+        [UPDATE_PLAIN],
+        [RETRACTION],
+        pytest.param([UPDATE, RETRACTION], marks=pytest.mark.long),  # 24 orders
+    ],
+)
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_map_that_comes_late_ends_as_one_that_came_with_its_notice(
     fresh: Callable[[], Database], tmp_path: Path, others: list[tuple[str, bytes]], at_once: bool
