@@ -11,11 +11,10 @@ Detectable: the survey saw the kilonova at 5 sigma three times or more after the
 simulation sees to it) and it lies in the part of the newest map where matches are kept (99 %).
 A superevent whose stream was cut off by the end of the time is not judged.
 
-Passes if the rate was reached (99 %), the ledger balances, memory grows by less than 20 MB/h
-after a warm-up (the first third), and four of five detectable kilonovae are among the three first
-targets. Prints one JSON
-document; exit code 1 if not. ``--screen-only`` leaves out the full inferences, for machines that
-cannot do them in the time.
+Passes if the rate was reached (99 %), the ledger balances, all work is finished soon after,
+memory grows by less than 20 MB/h after a warm-up (the first third), and four of five detectable
+kilonovae are among the three first targets. Prints one JSON document; exit code 1 if not.
+``--screen-only`` leaves out the full inferences, for machines that cannot do them in the time.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +18,7 @@ def test_the_last_ones_stay_within_number_and_bytes(
     last: list[tuple[int, int]] = []  # key and size, the newest at the end
     for key, size in asked:
         held = dict(last).get(key)
-        made = kept.get(key, lambda size=size: bytes(size))  # type: ignore[misc]
+        made = kept.get(key, partial(bytes, size))
         assert len(made) == (size if held is None else held)
         last = [one for one in last if one[0] != key] + [(key, len(made))]
         if held is None:

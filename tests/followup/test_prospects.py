@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
@@ -133,13 +134,16 @@ def test_the_first_rows_are_those_of_the_whole_ranking(seed: int, most: int) -> 
     targets = [somewhere(rng, f"t{n:02d}") for n in range(30)]
     taken = Claim("t03", "a group", ClaimState.CLAIMED, NOW, NOW + timedelta(hours=6))
     targets[3] = dataclasses.replace(targets[3], claims=(taken,))
-    given_ = {"event_time": EVENT, "now": NOW, "instruments": CAMERAS, "settings": SETTINGS}
+    asked: dict[str, Any] = {
+        "event_time": EVENT,
+        "now": NOW,
+        "instruments": CAMERAS,
+        "settings": SETTINGS,
+    }
     elsewhere = [a_pointing(rng, targets[5])]
     slates = Slate(keep=most), Slate(keep=most)
-    whole = rank(targets, **given_, elsewhere=elsewhere, slate=slates[0])  # type: ignore[arg-type]
-    first = rank(
-        targets, **given_, elsewhere=elsewhere, slate=slates[1], most=most  # type: ignore[arg-type]
-    )  # fmt: skip
+    whole = rank(targets, **asked, elsewhere=elsewhere, slate=slates[0])
+    first = rank(targets, **asked, elsewhere=elsewhere, slate=slates[1], most=most)
     assert first == whole[:most]
     one, other = (assign(whole[:most], slate, tolerance=0.05) for slate in slates)
     assert one == other
