@@ -182,8 +182,8 @@ def _forget(
     holding = {(match.event_id, match.object_id) for match in matches}
     whole = [event_id for event_id, objects in looked_at.items() if objects is None]
     known = _matched(session, col(MatchRow.event_id).in_(whole)) if whole else []
-    for objects in {frozenset(some) for some in looked_at.values() if some}:
-        known += _matched(session, col(MatchRow.object_id).in_(objects))
+    single: set[str] = set().union(*(objects or () for objects in looked_at.values()))
+    known += _matched(session, col(MatchRow.object_id).in_(single)) if single else []
     gone: dict[str, set[str]] = defaultdict(set)
     for event_id, localization_id, object_id in known:
         if (
